@@ -1,0 +1,50 @@
+"""See what is in a PyTorch checkpoint without running anything in it.
+
+>>> import ckpt_viewer
+>>> with ckpt_viewer.open_checkpoint("model_3.pth", map_location="cpu") as checkpoint:  # doctest: +SKIP
+...     checkpoint["/model/conv1.weight"].shape
+(64, 3, 7, 7)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import os
+
+    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.core.node import Node
+    from ckpt_viewer.stats.summary import Summary
+
+__version__ = "0.1.0"
+__all__ = ["CheckpointError", "__version__", "open_checkpoint", "summarize"]
+
+
+def open_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = None) -> Checkpoint:
+    """Open a checkpoint file: its tree is read, its tensors stay in the file until asked for.
+
+    Args:
+        path: a file written by torch.save (zip or legacy stream).
+        map_location: what `torch.load` takes: None, a string, a torch.device, a dict, a callable(storage_spec, tag).
+
+    Raises:
+        CheckpointError: it cannot be read or is no checkpoint; the message says why and what to do.
+    """
+    from ckpt_viewer.formats import open_checkpoint as open_file
+
+    return open_file(path, map_location)
+
+
+def summarize(node: Node, bins: int = 256) -> Summary:
+    """Return exact statistics and a histogram with `bins` equal bins of a tensor node.
+
+    Raises:
+        CheckpointError: the node is no tensor, has no values, or its bytes cannot be read.
+    """
+    from ckpt_viewer.stats.summary import summarize_tensor
+
+    return summarize_tensor(node.tensor, bins=bins)

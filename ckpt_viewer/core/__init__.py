@@ -1,0 +1,1 @@
+"""What a checkpoint is: frozen records, no I/O, no numpy at import."""

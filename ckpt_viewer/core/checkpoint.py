@@ -1,0 +1,161 @@
+"""A checkpoint that is open: its tree, its bytes, its map_location."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from types import TracebackType
+from typing import NamedTuple
+
+from ckpt_viewer.core.location import Locator, MapLocation
+from ckpt_viewer.core.model import Model, find_models, state_dict_entries
+from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.outline import Outline, build_outline
+from ckpt_viewer.core.path import Path
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.value import Value
+from ckpt_viewer.errors import CannotExport, NoSuchNode
+
+
+class Finding(NamedTuple):
+    """Something about a file that its reader should know.
+
+    Attributes:
+        severity: ``error``, ``warning`` or ``info``.
+        code: stable, e.g. ``"trailing-bytes"``.
+        path: the node it is about, ``()`` for the file.
+        message: one sentence.
+    """
+
+    severity: str
+    code: str
+    path: Path
+    message: str
+
+
+class GlobalUse(NamedTuple):
+    """A name that the pickle refers to.
+
+    Attributes:
+        name: ``module.name`` as in the file, Python 2 names translated.
+        status: ``known`` (we know what it describes), ``unknown`` or ``dangerous``.
+    """
+
+    name: str
+    status: str
+
+
+class Contents(NamedTuple):
+    """What a format reader returns.
+
+    Attributes:
+        format: ``"torch-zip"``, ``"torch-legacy"``.
+        root: the neutral value that the file describes.
+        globals: every name in the pickle, in order of first appearance.
+        findings: what the reader noticed.
+        protocol: highest pickle protocol used, -1 without a pickle.
+        weights_only: why ``torch.load(weights_only=True)`` would refuse it; ``""`` if it would not.
+        close: gives the file back.
+    """
+
+    format: str
+    root: Value
+    globals: tuple[GlobalUse, ...]
+    findings: tuple[Finding, ...]
+    protocol: int
+    weights_only: str
+    close: Callable[[], None]
+
+
+class Checkpoint:
+    """An open checkpoint file. A context manager; reading tensor bytes works until `close`.
+
+    Attributes:
+        path: as given. size: bytes of the file. contents: what the reader found.
+        locator: answers where map_location puts each tensor; replace it with `remap`.
+    """
+
+    def __init__(self, path: str, size: int, contents: Contents, map_location: MapLocation = None) -> None:
+        self.path, self.size, self.contents = path, size, contents
+        self.locator = Locator(map_location)
+
+    @property
+    def format(self) -> str:
+        """``torch-zip``, ``torch-legacy``, ..."""
+        return self.contents.format
+
+    @property
+    def root(self) -> Node:
+        """The node of path ``[]``."""
+        return Node(self, self.contents.root)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """Every entry in pre-order; built at the first use, see `load_outline` for a cancellable way."""
+        return build_outline(self.contents.root)
+
+    def load_outline(self, context: Context = SILENT) -> Outline:
+        """Build `outline` under a context that reports and may cancel."""
+        if "outline" not in self.__dict__:
+            self.__dict__["outline"] = build_outline(self.contents.root, context)
+        return self.outline
+
+    def map_onto(self, map_location: MapLocation) -> None:
+        """Choose another map_location; nothing is read again.
+
+        Raises:
+            BadMapLocation: torch.load would refuse it.
+        """
+        self.locator = Locator(map_location)
+
+    def __getitem__(self, pointer: str) -> Node:
+        """Return the node at a JSON Pointer; raises NoSuchNode."""
+        return self.root.find(pointer)
+
+    def node(self, path: Path) -> Node:
+        """Return the node at a path of typed steps; raises NoSuchNode."""
+        node = self.root
+        for step in path:
+            for child in node.children:
+                if child.step == step and type(child.step) is type(step):
+                    node = child
+                    break
+            else:
+                raise NoSuchNode(f"there is no {step!r} below {node.pointer or 'the root'!r}; `ls` lists what there is")
+        return node
+
+    @cached_property
+    def models(self) -> tuple[Model, ...]:
+        """The models in the file, by structure: state_dicts and whole modules; raw ones first, EMA copies after."""
+        return find_models(self.outline)
+
+    def state_dict(self, model: Model | None = None) -> dict[str, Node]:
+        """Return the params-only state_dict, buffers included, in torch's order: {name: tensor node}.
+
+        Args:
+            model: one of `models`; the first without.
+
+        Raises:
+            CannotExport: there is no model in the file.
+        """
+        if model is None:
+            if not self.models:
+                raise CannotExport("there is no model in this file: no state_dict and no whole module was recognised")
+            model = self.models[0]
+        base = self.node(model.path)
+        return {
+            entry.name: Node(self, entry.tensor, base, entry.name, index)
+            for index, entry in enumerate(state_dict_entries(base.value).entries)
+        }
+
+    def close(self) -> None:
+        """Give the file back. Safe to call twice."""
+        self.contents.close()
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,143 @@
+"""What lies below a value: kinds and children, in the order that INTERFACE fixes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ckpt_viewer.core.path import Arg, Item, Step, key_step
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
+
+STATE_STEP = "__state__"
+"""Step to a pickled state that is no dictionary of attributes."""
+
+_PLAIN_KINDS: dict[type, str] = {
+    str: "str", int: "int", float: "float", bool: "bool", type(None): "none", bytes: "bytes", complex: "object",
+    list: "list", tuple: "tuple", Mapping: "dict", Instance: "object", NdArray: "ndarray", Global: "global",
+    TensorSpec: "tensor", StorageSpec: "storage",
+}  # fmt: skip
+
+SCALARS = frozenset({str, int, float, bool, type(None), bytes, complex, Literal, Global, StorageSpec})
+"""Types of values that never have children."""
+
+
+def kind_of(value: Value) -> str:
+    """Return the `kind` of an entry, one of those that INTERFACE lists for `ls --json`."""
+    plain = _PLAIN_KINDS.get(type(value))
+    if plain is not None:
+        return plain
+    if isinstance(value, Sequence | Literal):
+        return value.kind
+    raise TypeError(f"not a checkpoint value: {type(value)}")
+
+
+def type_of(value: Value) -> str:
+    """Return the class of a value as the file names it; plain types bare (``dict``)."""
+    if isinstance(value, Mapping | Sequence | Literal | NdArray | Instance | TensorSpec):
+        return value.type
+    if isinstance(value, StorageSpec):
+        return "torch.storage.TypedStorage" if value.dtype else "torch.storage.UntypedStorage"
+    if isinstance(value, Global):
+        return value.qualified
+    return type(value).__name__
+
+
+def is_leaf(value: Value) -> bool:
+    """Whether a value certainly has no children."""
+    kind = type(value)
+    if kind in SCALARS:
+        return True
+    if kind is TensorSpec:
+        extra = value.extra  # type: ignore[union-attr]
+        return extra is None or extra.state is None
+    return kind is NdArray and type(value.data) is bytes  # type: ignore[union-attr]
+
+
+def length_of(value: Value) -> int | None:
+    """Return how many members a container has; None for what is no container."""
+    if isinstance(value, Mapping | Sequence | list | tuple):
+        return len(value)
+    if isinstance(value, Instance):
+        return sum(1 for _ in _raw_children(value))
+    return None
+
+
+def children(value: Value) -> list[tuple[Step, Value]]:
+    """Return (step, value) of everything below `value`: arguments, state, items, pairs, each in file order.
+
+    A step that an earlier sibling has already becomes ``Item(n)``. Of a repeated dict key torch keeps the last value;
+    both are shown.
+    """
+    raw = list(_raw_children(value))
+    steps: set[Step] = set()
+    result: list[tuple[Step, Value]] = []
+    for index, (step, child) in enumerate(raw):
+        # 1 == True, but their steps differ in type: Repr("True") against 1
+        if step in steps:
+            step = Item(index)
+        steps.add(step)
+        result.append((step, child))
+    return result
+
+
+def _raw_children(value: Value) -> Iterable[tuple[Step, Value]]:
+    if isinstance(value, Mapping):
+        if value.state is None and not value.arguments:
+            return _pairs(value.pairs)
+        return _chain(value.arguments, value.state, (), value.pairs)
+    if isinstance(value, list | tuple):
+        return enumerate(value)
+    if isinstance(value, Sequence):
+        if value.kind == "set":
+            return ((Item(index), member) for index, member in enumerate(value.items))
+        return _chain((), value.state, value.items, ())
+    if isinstance(value, Instance):
+        return _instance_children(value)
+    if isinstance(value, TensorSpec) and value.extra is not None:
+        return _state(value.extra.state)
+    if isinstance(value, NdArray) and isinstance(value.data, list):
+        return enumerate(value.data)
+    return ()
+
+
+def _instance_children(value: Instance) -> Iterator[tuple[Step, Value]]:
+    yield from ((Arg(index), argument) for index, argument in enumerate(value.arguments))
+    if isinstance(value.callable, Instance):
+        yield "__call__", value.callable
+    if isinstance(value.keywords, Mapping):
+        yield from _pairs(value.keywords.pairs)
+    yield from _chain((), value.state, value.items, value.pairs)
+
+
+def _chain(
+    arguments: tuple[Value, ...], state: Value, items: Iterable[Value], pairs: Iterable[Value]
+) -> Iterator[tuple[Step, Value]]:
+    yield from ((Arg(index), argument) for index, argument in enumerate(arguments))
+    yield from _state(state)
+    yield from enumerate(items)
+    yield from _pairs(list(pairs))
+
+
+def _pairs(pairs: list[Value]) -> Iterator[tuple[Step, Value]]:
+    for index in range(0, len(pairs) - 1, 2):
+        key = pairs[index]
+        yield (key if type(key) is str else key_step(key)), pairs[index + 1]
+
+
+def _state(state: Value) -> Iterator[tuple[Step, Value]]:
+    if state is None:
+        return
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    if all(part is None or isinstance(part, Mapping) for part in parts):
+        for part in parts:
+            if isinstance(part, Mapping):
+                yield from _pairs(part.pairs)
+    else:
+        yield STATE_STEP, state
+
+
+def is_scalar_tuple(value: Value) -> bool:
+    """Whether a value is a tuple (or torch.Size) of scalars: described again at each path that reaches it."""
+    if isinstance(value, Sequence) and value.kind == "tuple":
+        return all(type(item) in SCALARS for item in value.items)
+    return isinstance(value, tuple) and all(type(item) in SCALARS for item in value)

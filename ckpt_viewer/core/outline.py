@@ -1,0 +1,147 @@
+"""The whole tree as one flat table in pre-order.
+
+Row 0 is the root; the rows below row r are r + 1 ... ends[r] - 1. Everything that walks a checkpoint (the listing, roles,
+the window's tree and its filter) walks this table, so a container that is reached twice is described once, and cycles
+end.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+from ckpt_viewer.core.expand import SCALARS, children, is_leaf, is_scalar_tuple
+from ckpt_viewer.core.path import Path, Step
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Value
+
+REPEATS = 1_000_000
+"""Rows that may be spent on describing tuples of scalars again; past it they are aliases like any container."""
+
+
+class Outline:
+    """A checkpoint's entries in pre-order.
+
+    Attributes:
+        values: the value of each row. steps: its step from its parent (``""`` for the root).
+        parents: row of the parent, -1 for the root. ends: one past the last row of its subtree.
+        aliases: rows of containers that were described before -> the row that describes them.
+    """
+
+    __slots__ = ("aliases", "ends", "parents", "steps", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self.steps: list[Step] = []
+        self.parents = array("q")
+        self.ends = array("q")
+        self.aliases: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def children(self, row: int) -> Iterator[int]:
+        """Yield the rows directly below `row`."""
+        child, end = row + 1, self.ends[row]
+        while child < end:
+            yield child
+            child = self.ends[child]
+
+    def path(self, row: int) -> Path:
+        """Return the steps from the root to `row`."""
+        steps: list[Step] = []
+        while row > 0:
+            steps.append(self.steps[row])
+            row = self.parents[row]
+        return tuple(reversed(steps))
+
+    def find(self, path: Path) -> int | None:
+        """Return the row of a path; through an alias, the row inside what it stands for. None if there is none."""
+        row = 0
+        for step in path:
+            row = self.aliases.get(row, row)
+            for child in self.children(row):
+                if self.steps[child] == step and type(self.steps[child]) is type(step):
+                    row = child
+                    break
+            else:
+                return None
+        return row
+
+    def tensors(self) -> Iterator[tuple[int, TensorSpec]]:
+        """Yield row and spec of every tensor, in order."""
+        for row, value in enumerate(self.values):
+            if type(value) is TensorSpec:
+                yield row, value
+
+
+class _Builder:
+    def __init__(self, context: Context) -> None:
+        self.outline = Outline()
+        self.seen: dict[int, int] = {}
+        self.repeats = REPEATS
+        self.context = context
+
+    def build(self, root: Value) -> Outline:
+        outline = self.outline
+        self._add(-1, "", root)
+        stack: list[tuple[int, Iterator[tuple[Step, Value]]]] = [(0, iter(children(root)))]
+        self.seen[id(root)] = 0
+        while stack:
+            row, below = stack[-1]
+            deeper = self._fill(row, below)
+            if deeper is None:
+                outline.ends[row] = len(outline.values)
+                stack.pop()
+            else:
+                stack.append(deeper)
+            self.context.step(len(outline.values), 0)
+        return outline
+
+    def _fill(self, row: int, below: Iterator[tuple[Step, Value]]) -> tuple[int, Iterator[tuple[Step, Value]]] | None:
+        """Append leaves until a container has to be entered; None once `below` is exhausted."""
+        values, steps, parents, ends = self.outline.values, self.outline.steps, self.outline.parents, self.outline.ends
+        step_context, count = self.context.step, 0
+        for step, value in below:
+            new = len(values)
+            values.append(value)
+            steps.append(step)
+            parents.append(row)
+            ends.append(new + 1)
+            count += 1
+            if count & 255 == 0:
+                step_context(new, 0)
+            if type(value) in SCALARS or is_leaf(value):
+                continue
+            if self._is_new(new, value):
+                return new, iter(children(value))
+        return None
+
+    def _is_new(self, row: int, value: Value) -> bool:
+        first = self.seen.setdefault(id(value), row)
+        if first == row:
+            return True
+        if type(value) is TensorSpec:  # repeated, but its attributes are described once
+            return False
+        if is_scalar_tuple(value) and self.repeats > 0:
+            self.repeats -= len(value)  # type: ignore[arg-type]
+            return True
+        self.outline.aliases[row] = first
+        return False
+
+    def _add(self, parent: int, step: Step, value: Value) -> None:
+        outline = self.outline
+        outline.values.append(value)
+        outline.steps.append(step)
+        outline.parents.append(parent)
+        outline.ends.append(len(outline.values))
+
+
+def build_outline(root: Value, context: Context = SILENT) -> Outline:
+    """Walk everything below `root` once.
+
+    Raises:
+        Cancelled: by `context`.
+    """
+    return _Builder(context).build(root)

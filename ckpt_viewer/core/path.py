@@ -1,0 +1,127 @@
+"""Steps, paths and pointers: how a place in a checkpoint is named.
+
+A path is a tuple of steps from the root. A string or an int is the dict key, attribute name or list index itself, so
+that key ``0`` and key ``"0"`` stay apart. As text a path is a JSON Pointer (RFC 6901) with one addition: ``~2N`` is the
+N-th child.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import NamedTuple, TypeAlias
+
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Global, Literal, Mapping, Sequence, Value
+
+REPR_LIMIT = 200
+"""Characters of a key's repr that are kept."""
+
+
+class Repr(NamedTuple):
+    """A dict key that is neither a string nor an int, by its Python repr."""
+
+    text: str
+
+
+class Item(NamedTuple):
+    """The n-th child: of a set, or where an earlier sibling has the same step."""
+
+    index: int
+
+
+class Arg(NamedTuple):
+    """The n-th argument of a call that we do not know."""
+
+    index: int
+
+
+Step: TypeAlias = str | int | Repr | Item | Arg
+Path: TypeAlias = tuple[Step, ...]
+
+
+def key_step(key: Value) -> Step:
+    """Return the step that stands for a dict key."""
+    if type(key) is str or type(key) is int:
+        return key
+    return Repr(python_repr(key))
+
+
+def python_repr(value: Value, depth: int = 3) -> str:
+    """Return Python's repr of a plain value, cut at `REPR_LIMIT`; ``<class>`` for what is not plain."""
+    text = _repr(value, depth)
+    return text if len(text) <= REPR_LIMIT else text[: REPR_LIMIT - 1] + "…"
+
+
+def _repr(value: Value, depth: int) -> str:
+    if value is None or type(value) in (bool, float, complex):
+        return repr(value)
+    if isinstance(value, str | bytes):
+        return repr(value[:REPR_LIMIT])
+    if type(value) is int:
+        return repr(value) if value.bit_length() <= 4096 else f"<int of {value.bit_length()} bits>"
+    if isinstance(value, TensorSpec):
+        return "<tensor>"
+    if isinstance(value, Literal):
+        return value.text
+    if isinstance(value, Global):
+        return f"<{value.qualified}>"
+    if isinstance(value, tuple | list):
+        return _repr_many(value, "[]" if isinstance(value, list) else "()", depth)
+    if isinstance(value, Sequence):
+        return f"{value.type.rpartition('.')[2]}({_repr_many(value.items, '[]', depth)})"
+    if isinstance(value, Mapping):
+        return f"<{value.type} of {len(value)}>"
+    return f"<{getattr(value, 'type', type(value).__name__)}>"
+
+
+def _repr_many(items: tuple[Value, ...] | list[Value], brackets: str, depth: int) -> str:
+    if depth == 0:
+        return f"{brackets[0]}…{brackets[1]}"
+    inner = ", ".join(_repr(item, depth - 1) for item in islice(items, REPR_LIMIT // 2))
+    comma = "," if brackets == "()" and len(items) == 1 else ""
+    return f"{brackets[0]}{inner}{comma}{brackets[1]}"
+
+
+def step_text(step: Step) -> str:
+    """Return a step as a person reads it: the key itself, a repr, ``#n`` for an argument or member."""
+    if isinstance(step, Repr):
+        return step.text
+    if isinstance(step, Item | Arg):
+        return f"#{step.index}"
+    return str(step)
+
+
+def step_json(step: Step) -> str | int | dict[str, str | int]:
+    """Return a step in the form of INTERFACE: a string, an int, or an object with one member."""
+    if isinstance(step, Repr):
+        return {"repr": step.text}
+    if isinstance(step, Item):
+        return {"item": step.index}
+    if isinstance(step, Arg):
+        return {"arg": step.index}
+    return step
+
+
+def escape_token(text: str) -> str:
+    """Return a key as one token of a JSON Pointer."""
+    return text.replace("~", "~0").replace("/", "~1")
+
+
+def unescape_token(token: str) -> str:
+    """Undo `escape_token`."""
+    return token.replace("~1", "/").replace("~0", "~")
+
+
+def split_pointer(pointer: str) -> list[str]:
+    """Return the raw (still escaped) tokens of a pointer.
+
+    Raises:
+        NoSuchNode: it neither is empty nor starts with a slash.
+    """
+    if pointer == "":
+        return []
+    if not pointer.startswith("/"):
+        from ckpt_viewer.errors import NoSuchNode
+
+        raise NoSuchNode(f"{pointer!r} is no pointer; write it as /model/conv1.weight, from the root, with slashes")
+    return pointer[1:].split("/")

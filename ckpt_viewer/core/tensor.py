@@ -1,0 +1,258 @@
+"""Storages and tensors as a file describes them; no bytes are held here."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ckpt_viewer.core.dtype import DTYPES
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.value import Value
+
+
+class Bytes(Protocol):
+    """Random access to bytes; `ckpt_viewer.sources` has the implementations."""
+
+    name: str
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset`.
+
+        Raises:
+            SourceError: they cannot be had (cut off, changed, device error).
+        """
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes at `offset`; raises as `read_at` does."""
+
+
+class Extent(NamedTuple):
+    """Where the bytes of one storage lie.
+
+    Attributes:
+        source: what to read from.
+        offset: bytes from the start of `source`.
+        nbytes: length in bytes.
+        big_endian: whether the components of a number have to be swapped.
+        crc: CRC-32 that the container states, None where it states none.
+    """
+
+    source: Bytes
+    offset: int
+    nbytes: int
+    big_endian: bool = False
+    crc: int | None = None
+
+
+class StorageHome(Protocol):
+    """The container that a storage lives in: finds its bytes on demand."""
+
+    prefix: str
+
+    def extent(self, key: str) -> Extent:
+        """Return where the bytes of storage `key` lie.
+
+        Raises:
+            Damaged: the container has no such record, or a shorter one than the pickle claims.
+        """
+
+
+class StorageSpec:
+    """One block of bytes that tensors view. Compared by identity: one object for each storage of a file.
+
+    Attributes:
+        key: name of the record inside its container.
+        location: device tag as saved, e.g. ``"cuda:1"``; None where the container knows no devices.
+        dtype: name of the storage class's dtype, ``""`` if untyped.
+        numel: elements of `dtype` (bytes if untyped).
+        home: the container; None for a storage without bytes (meta).
+        order: position in order of first appearance in the file, from 0.
+    """
+
+    __slots__ = ("dtype", "home", "key", "location", "numel", "order")
+
+    def __init__(
+        self, key: str, location: str | None, dtype: str, numel: int, home: StorageHome | None, order: int
+    ) -> None:
+        self.key, self.location, self.dtype, self.numel = key, location, dtype, numel
+        self.home, self.order = home, order
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes, header and padding excluded."""
+        return self.numel * (DTYPES[self.dtype].itemsize if self.dtype else 1)
+
+    @property
+    def unique_key(self) -> str:
+        """A name that is unique within the checkpoint, also among nested blobs."""
+        return (self.home.prefix if self.home else "") + self.key
+
+    def extent(self) -> Extent:
+        """Return where the bytes lie; raises Damaged, also where this storage has none."""
+        from ckpt_viewer.errors import Damaged
+
+        if self.home is None:
+            raise Damaged(f"storage {self.key!r} has no bytes in this file")
+        return self.home.extent(self.key)
+
+    def cpu(self) -> Placed:
+        """For a callable map_location: ``lambda storage, tag: storage.cpu()``."""
+        return Placed("cpu")
+
+    def cuda(self, index: int | None = None) -> Placed:
+        """For a callable map_location: ``lambda storage, tag: storage.cuda(1)``."""
+        return Placed(f"cuda:{index or 0}")
+
+    def __repr__(self) -> str:
+        return f"StorageSpec({self.unique_key!r}, {self.location!r}, {self.dtype or 'untyped'}, numel={self.numel})"
+
+
+class Placed(NamedTuple):
+    """A storage that a callable map_location has put on `device`."""
+
+    device: str
+
+
+class TensorSpec:
+    """A view of a storage.
+
+    Attributes:
+        storage: the bytes; None for meta, uninitialised and composite (sparse, nested) tensors.
+        dtype: name without ``torch.``; ``""`` where the file does not say (uninitialised parameters).
+        shape: sizes in elements; None where there is none (nested, uninitialised).
+        stride: elements, not bytes; None where the layout is not strided.
+        offset: elements from the start of the storage.
+        requires_grad: as saved.
+        type: class as in the file, ``"torch.Tensor"`` or ``"torch.nn.parameter.Parameter"`` as a rule.
+        extra: whatever only few tensors have; None for most.
+    """
+
+    __slots__ = ("dtype", "extra", "offset", "requires_grad", "shape", "storage", "stride", "type")
+
+    def __init__(
+        self,
+        storage: StorageSpec | None,
+        dtype: str,
+        shape: tuple[int, ...] | None,
+        stride: tuple[int, ...] | None,
+        offset: int = 0,
+        requires_grad: bool = False,
+        type: str = "torch.Tensor",
+        extra: TensorExtra | None = None,
+    ) -> None:
+        self.storage, self.dtype, self.shape, self.stride, self.offset = storage, dtype, shape, stride, offset
+        self.requires_grad, self.type, self.extra = requires_grad, type, extra
+
+    @property
+    def numel(self) -> int:
+        """Number of elements; for a nested tensor those of its buffer, 0 for an uninitialised one."""
+        if self.shape is not None:
+            return prod(self.shape)
+        parts = self.extra.parts if self.extra else {}
+        return sum(part.numel for name, part in parts.items() if name in ("buffer", "values"))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the elements take; for a composite tensor those of its parts."""
+        if self.extra and self.extra.parts:
+            return sum(part.nbytes for part in self.extra.parts.values())
+        row = DTYPES.get(self.dtype)
+        if row is None or self.shape is None:
+            return 0
+        if row.per_byte > 1:  # packed along the last dimension, each row starts at a byte
+            last = self.shape[-1] if self.shape else 1
+            return prod(self.shape[:-1]) * (-(-last // row.per_byte))
+        return self.numel * row.itemsize
+
+    @property
+    def layout(self) -> str:
+        """``strided``, ``sparse_coo``, ``sparse_csr`` ..., ``jagged``."""
+        return self.extra.layout if self.extra else "strided"
+
+    @property
+    def location(self) -> str | None:
+        """Device tag as saved; that of the first part for a composite tensor."""
+        if self.storage is not None:
+            return self.storage.location
+        if self.extra is None:
+            return None
+        if self.extra.device is not None:
+            return self.extra.device
+        return next((part.location for part in self.extra.parts.values()), None)
+
+    def with_(self, **changes: object) -> TensorSpec:
+        """Return a copy with some attributes replaced."""
+        fields = {name: getattr(self, name) for name in TensorSpec.__slots__}
+        return TensorSpec(**{**fields, **changes})
+
+    def __repr__(self) -> str:
+        shape = "?" if self.shape is None else list(self.shape)
+        return f"TensorSpec({shape}, {self.dtype}, {self.storage!r})"
+
+
+class Quantization(NamedTuple):
+    """How stored integers become numbers: ``(q - zero_point) * scale``.
+
+    Attributes:
+        scheme: ``per_tensor_affine``, ``per_channel_affine`` or ``per_channel_affine_float_qparams``.
+        scale, zero_point: numbers (per tensor), else one-dimensional tensors or lists of numbers.
+        axis: dimension that the channels run along, None per tensor.
+    """
+
+    scheme: str
+    scale: Value
+    zero_point: Value
+    axis: int | None = None
+
+
+class TensorExtra:
+    """What only few tensors have.
+
+    Attributes:
+        layout: see `TensorSpec.layout`.
+        conj, neg: whether values are the stored ones conjugated, negated.
+        quantization: for quantised dtypes.
+        parts: component tensors: ``indices``/``values``, ``crow_indices``..., ``buffer``.
+        sizes: of a nested tensor's members, where the pickle states them.
+        device: device argument of tensors that are no views of a tagged storage (xla, meta, wrapper subclasses).
+        rebuilt: whether `device` follows the rules for such tensors (FORMATS 4) instead of those for storages.
+        data: bytes that lie in the pickle itself, native order, row-major.
+        coalesced: of a sparse COO tensor, None where not stated.
+        state: attributes saved with the tensor (a Mapping or tuple as pickled), None without.
+        arguments: what else was passed to a rebuild function that we show as it is.
+    """
+
+    __slots__ = (
+        "arguments", "coalesced", "conj", "data", "device", "layout", "neg", "parts", "quantization",
+        "rebuilt", "sizes", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        layout: str = "strided",
+        conj: bool = False,
+        neg: bool = False,
+        quantization: Quantization | None = None,
+        parts: dict[str, TensorSpec] | None = None,
+        sizes: Value = None,
+        device: str | None = None,
+        rebuilt: bool = False,
+        data: bytes | None = None,
+        coalesced: bool | None = None,
+        state: Value = None,
+        arguments: Value = None,
+    ) -> None:
+        self.layout, self.conj, self.neg, self.quantization = layout, conj, neg, quantization
+        self.parts, self.sizes, self.device, self.rebuilt = parts or {}, sizes, device, rebuilt
+        self.data, self.coalesced, self.state, self.arguments = data, coalesced, state, arguments
+
+    def with_(self, **changes: object) -> TensorExtra:
+        """Return a copy with some attributes replaced."""
+        fields = {name: getattr(self, name) for name in TensorExtra.__slots__}
+        return TensorExtra(**{**fields, **changes})

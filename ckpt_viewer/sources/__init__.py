@@ -1,0 +1,152 @@
+"""Where bytes come from: a local file, memory, a slice of another source.
+
+Only positional reads: a mapped file that another program truncates would kill the process.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.errors import SourceChanged, Truncated, Unreadable
+
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class FileSource:
+    """A regular file on this computer, read by position.
+
+    Attributes:
+        name: the path as given. size: bytes when it was opened.
+        identity: (device, inode, size, mtime in ns, ctime in ns) when it was opened.
+
+    Raises:
+        Unreadable: it is missing, not permitted, or not a regular file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = os.fspath(path)
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for a writer
+            self._fd = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY | getattr(os, "O_CLOEXEC", 0))
+        except (OSError, ValueError) as error:
+            raise Unreadable(_open_problem(error)) from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise Unreadable(f"this is {what}; give a checkpoint file")
+        self._open = True
+        self.size = status.st_size
+        self.identity = _identity(status)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset`; raises Truncated, SourceChanged or Unreadable."""
+        if size < 0 or offset < 0 or offset + size > self.size:
+            found = max(0, min(size, self.size - offset))
+            raise Truncated("the file", wanted=size, found=found, offset=offset)
+        buffer = bytearray(size)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset`; raises as `read_at`."""
+        done = 0
+        while done < len(buffer):
+            try:
+                count = self._read(buffer[done:], offset + done)
+            except OSError as error:
+                raise Unreadable(
+                    f"reading failed at byte {offset + done} ({error.strerror}); check the disk"
+                ) from error
+            if count == 0:
+                self.check_unchanged()
+                raise Truncated("the file", wanted=len(buffer), found=done, offset=offset)
+            done += count
+        self.check_unchanged()
+
+    def _read(self, buffer: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [buffer], offset)
+        os.lseek(self._fd, offset, os.SEEK_SET)  # Windows: one thread reads a source at a time
+        data = os.read(self._fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def check_unchanged(self) -> None:
+        """Raise SourceChanged if the file was written to since it was opened."""
+        status = os.fstat(self._fd)
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.identity[3]):
+            raise SourceChanged("the file was changed by another program while it was open; reload it (F5)")
+
+    def close(self) -> None:
+        """Give the file back; reading afterwards raises Unreadable."""
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _open_problem(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; check the path"
+    if isinstance(error, PermissionError):
+        return "you are not allowed to read this file; change its permissions"
+    if isinstance(error, ValueError):
+        return "this is no usable file name; check the path"
+    return f"the file cannot be opened ({error.strerror}); check the path and the disk"
+
+
+class MemorySource:
+    """Bytes in memory."""
+
+    def __init__(self, data: bytes, name: str = "memory") -> None:
+        self.data, self.name, self.size = data, name, len(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset`; raises Truncated."""
+        data = self.data[offset : offset + size] if offset >= 0 and size >= 0 else b""
+        if len(data) < size or size < 0:
+            raise Truncated(self.name, wanted=size, found=len(data), offset=offset)
+        return data
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset`; raises Truncated."""
+        buffer[:] = self.read_at(offset, len(buffer))
+
+
+class SliceSource:
+    """A part of another source."""
+
+    def __init__(self, source: Bytes, offset: int, size: int, name: str | None = None) -> None:
+        self.source, self.offset, self.size = source, offset, size
+        self.name = name if name is not None else source.name
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset` of the slice; raises SourceError."""
+        self._check(offset, size)
+        return self.source.read_at(self.offset + offset, size)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset` of the slice; raises SourceError."""
+        self._check(offset, len(buffer))
+        self.source.read_into(self.offset + offset, buffer)
+
+    def _check(self, offset: int, size: int) -> None:
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise Truncated(self.name, wanted=size, found=max(0, min(size, self.size - offset)), offset=offset)
+
+
+def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file, also through links; False if either is missing."""
+    try:
+        return Path(a).samefile(b)
+    except (OSError, ValueError):
+        return False
