@@ -5,6 +5,7 @@ In a checkout they lie in resources/ beside the package; a wheel carries them in
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -27,7 +28,7 @@ def resource(*parts: str) -> Path:
     """
     path = folder().joinpath(*parts)
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; install ckpt_viewer again")
+        raise FileNotFoundError(errno.ENOENT, "missing; install ckpt_viewer again", str(path))
     return path
 
 

@@ -50,6 +50,7 @@ class FreedesktopBackend:
             try:
                 lines = self._install(new, entry)
             except OSError:
+                new.files = [*new.files, *(name for name in old.files if name not in new.files)]
                 self._undo(new)
                 raise
             for stale in set(old.files) - set(new.files):
