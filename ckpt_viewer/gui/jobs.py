@@ -1,0 +1,254 @@
+"""Work beside the window: a plain callable that takes a context, on a thread; its outcome on the GUI thread.
+
+A worker thread never touches a QObject that can go away: it speaks to one relay, which finds the job by its ticket. So
+no job is ever destroyed on the wrong thread, and an outcome for a window that is gone falls into nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any, TypeVar
+
+from PySide6.QtCore import QDeadlineTimer, QObject, QThreadPool, Signal
+
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.errors import Cancelled, CheckpointError
+
+T = TypeVar("T")
+
+REPORT_EVERY = 0.05
+"""Seconds between two progress reports."""
+
+YIELD_EVERY = 0.0002
+"""Seconds after which a busy job gives up the GIL; without it one scroll repaint took 3 s instead of 12 ms."""
+
+_tickets = count(1)
+
+
+class JobContext:
+    """What a job's callable receives: reports progress, gives up the GIL, raises Cancelled once that was asked for."""
+
+    __slots__ = ("_progress", "_report_at", "_yield_at", "cancelled", "ticket")
+
+    def __init__(self, ticket: int, progress: Callable[[int, int, int], None]) -> None:
+        self.ticket = ticket
+        self.cancelled = False
+        self._progress = progress
+        self._yield_at = self._report_at = 0.0
+
+    def step(self, done: int, total: int) -> None:
+        """Report `done` of `total`; see `core.progress.Context`.
+
+        Raises:
+            Cancelled: the job is no longer wanted.
+        """
+        if self.cancelled:
+            raise Cancelled
+        now = time.perf_counter()
+        if now < self._yield_at:
+            return
+        if now >= self._report_at:
+            self._report_at = now + REPORT_EVERY
+            self._progress(self.ticket, done, total)
+        time.sleep(0)
+        self._yield_at = time.perf_counter() + YIELD_EVERY
+
+
+class Job(QObject):
+    """One piece of work. Exactly one of `finished`, `failed`, `cancelled` is emitted, always on the GUI thread.
+
+    Attributes:
+        ticket: grows with each job that is started in this process.
+        title: what the status bar says while it runs; ``""`` for work that is not announced.
+        done, total: the last progress, in the work's own unit; 0 of 0 until something was reported.
+    """
+
+    progressed = Signal(object, object)
+    finished = Signal(object)
+    failed = Signal(object)
+    cancelled = Signal()
+    ended = Signal()
+    """After whichever of the three came."""
+
+    def __init__(self, ticket: int, title: str, context: JobContext) -> None:
+        super().__init__()
+        self.ticket, self.title = ticket, title
+        self.done = self.total = 0
+        self._context = context
+
+    def cancel(self) -> None:
+        """Ask the work to stop; `cancelled` comes once it has, and nothing else does."""
+        self._context.cancelled = True
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._context.cancelled
+
+    def _report(self, done: int, total: int) -> None:
+        if not self.is_cancelled:
+            self.done, self.total = done, total
+            self.progressed.emit(done, total)
+
+    def _end(self, error: BaseException | None, result: object) -> None:
+        if self.is_cancelled or isinstance(error, Cancelled):
+            self.cancelled.emit()
+        elif error is not None:
+            self.failed.emit(error)
+        else:
+            self.finished.emit(result)
+        self.ended.emit()
+
+
+class _Relay(QObject):
+    """The only QObject that worker threads touch. One for the process, made on the GUI thread."""
+
+    progressed = Signal(object, object, object)
+    arrived = Signal(object, object, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runners: dict[int, JobRunner] = {}
+        self.progressed.connect(self._on_progress)
+        self.arrived.connect(self._on_arrival)
+
+    def _on_progress(self, ticket: int, done: int, total: int) -> None:
+        runner = self.runners.get(ticket)
+        if runner is not None:
+            runner._jobs[ticket]._report(done, total)
+
+    def _on_arrival(self, ticket: int, error: BaseException | None, result: object) -> None:
+        runner = self.runners.pop(ticket, None)
+        if runner is not None:
+            runner._deliver(ticket, error, result)
+
+
+_relay: _Relay | None = None
+
+
+def _the_relay() -> _Relay:
+    global _relay
+    if _relay is None:
+        _relay = _Relay()
+    return _relay
+
+
+class JobRunner(QObject):
+    """Runs jobs on a thread pool of its own and keeps them alive until their outcome was delivered.
+
+    Create it on the GUI thread. Before it goes away, `cancel_all` and `wait`.
+    """
+
+    started = Signal(object)
+    """A Job was started."""
+    idle = Signal()
+    """The last running job has ended."""
+
+    def __init__(self, parent: QObject | None = None, threads: int = 2) -> None:
+        super().__init__(parent)
+        self.pool = QThreadPool(self)
+        self.pool.setMaxThreadCount(threads)
+        self._jobs: dict[int, Job] = {}
+        self._relay = _the_relay()
+
+    @property
+    def active(self) -> list[Job]:
+        """Jobs whose outcome has not been delivered, oldest first."""
+        return list(self._jobs.values())
+
+    def start(self, work: Callable[[Context], T], *, title: str = "", pool: QThreadPool | None = None) -> Job:
+        """Run ``work(context)`` on a thread of `pool` (the runner's own without) and return its Job at once.
+
+        What the work returns comes with `finished`, what it raises with `failed`; unexpected errors are logged too.
+        """
+        ticket = next(_tickets)
+        relay = self._relay
+        context = JobContext(ticket, relay.progressed.emit)
+        job = Job(ticket, title, context)
+        self._jobs[ticket] = job
+        relay.runners[ticket] = self
+        arrived = relay.arrived.emit
+
+        def run() -> None:
+            error, result = _run(work, context, title)
+            arrived(ticket, error, result)
+
+        (pool or self.pool).start(run)
+        self.started.emit(job)
+        return job
+
+    def cancel_all(self) -> None:
+        """Ask every job to stop."""
+        for job in self.active:
+            job.cancel()
+
+    def wait(self, milliseconds: int) -> bool:
+        """Wait until this runner's threads are done; False if they were not in time. Outcomes are delivered later."""
+        return self.pool.waitForDone(QDeadlineTimer(milliseconds))
+
+    def _deliver(self, ticket: int, error: BaseException | None, result: object) -> None:
+        job = self._jobs.pop(ticket)
+        job._end(error, result)
+        if not self._jobs:
+            self.idle.emit()
+
+
+def _run(work: Callable[[Context], object], context: JobContext, title: str) -> tuple[BaseException | None, object]:
+    try:
+        context.step(0, 0)
+        return None, work(context)
+    except (CheckpointError, Cancelled) as error:
+        return error, None
+    except BaseException as error:  # nothing may vanish on a thread, SystemExit and MemoryError included
+        import logging
+
+        logging.getLogger("ckpt_viewer").exception("unexpected error in a job: %s", title or work)
+        return error, None
+
+
+class Latest(QObject):
+    """Work for one view: starting anew cancels what was asked before; only the newest answer arrives.
+
+    Connect `finished` and `failed` once; an outdated job reaches neither.
+    """
+
+    finished = Signal(object)
+    failed = Signal(object)
+    progressed = Signal(object, object)
+
+    def __init__(self, runner: JobRunner, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._runner = runner
+        self._job: Job | None = None
+
+    @property
+    def job(self) -> Job | None:
+        """The newest job while it runs."""
+        return self._job
+
+    def start(self, work: Callable[[Context], Any], *, title: str = "", pool: QThreadPool | None = None) -> Job:
+        """Cancel the work that runs and start this instead."""
+        self.cancel()
+        job = self._job = self._runner.start(work, title=title, pool=pool)
+        ticket = job.ticket
+        job.finished.connect(lambda result: self._answer(ticket, self.finished.emit, result))
+        job.failed.connect(lambda error: self._answer(ticket, self.failed.emit, error))
+        job.progressed.connect(lambda done, total: self._report(ticket, done, total))
+        return job
+
+    def cancel(self) -> None:
+        """Forget the work that runs; its answer will not arrive."""
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+
+    def _answer(self, ticket: int, emit: Callable[[object], None], outcome: object) -> None:
+        if self._job is not None and self._job.ticket == ticket:
+            self._job = None
+            emit(outcome)
+
+    def _report(self, ticket: int, done: int, total: int) -> None:
+        if self._job is not None and self._job.ticket == ticket:
+            self.progressed.emit(done, total)
