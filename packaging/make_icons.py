@@ -1,4 +1,4 @@
-"""Render the icons: every SVG of resources/icons/hicolor/scalable as PNGs of the usual sizes, and the Windows icon file.
+"""Render the icons: each SVG of resources/icons/hicolor/scalable as PNGs, and the Windows icon file.
 
     python packaging/make_icons.py
 

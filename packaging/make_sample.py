@@ -2,9 +2,9 @@
 
     python packaging/make_sample.py [OUT]
 
-The file has the form that torchvision's reference training writes (model, optimizer, lr_scheduler, epoch, args) and looks
-as if it came from the second GPU of another computer: its storages carry the tag ``cuda:1``. Data and weights are seeded, so
-that the same torch writes the same file again.
+The file has the form that torchvision's reference training writes (model, optimizer, lr_scheduler, epoch, args) and
+looks as if it came from the second GPU of another computer: its storages carry the tag ``cuda:1``. Data and weights are
+seeded, so that the same torch writes the same file again.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def train(args: argparse.Namespace) -> dict[str, object]:
     torch.use_deterministic_algorithms(True)
     model = SmallResNet()
     prototypes = torch.randn(CLASSES, 3, IMAGE, IMAGE)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay
-    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=args.lr_step_size, gamma=args.lr_gamma)
     epoch, loss = 0, torch.tensor(0.0)
     for epoch in range(4):

@@ -1,4 +1,4 @@
-"""The desktop entry: the text file by which a Linux desktop knows a program (Desktop Entry Specification 1.5)."""
+"""The desktop entry: the text file by which a Linux desktop knows a program (Desktop Entry Specification)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ def desktop_entry(command: Sequence[str]) -> str:
         raise DesktopError(
             f"a desktop entry cannot name the program {program!r}; install it in a folder with a plainer name"
         )
-    arguments = " ".join(exec_argument(argument) for argument in command)
+    # GLib looks for the program before it turns %% into %, so it must not be the first word.
+    words = ["env", *command] if "%" in program else list(command)
+    arguments = " ".join(exec_argument(word) for word in words)
     lines = {
         "Type": "Application",
-        "Version": "1.5",
+        "Version": "1.1",
         "Name": "Checkpoint Viewer",
         "GenericName": "PyTorch Checkpoint Inspector",
         "Comment": "See what is in a PyTorch checkpoint; nothing in the file is executed",

@@ -1,7 +1,7 @@
 """Linux and other freedesktop.org systems: MIME type, icons, desktop entry and default program of one user.
 
-Everything is written below $XDG_DATA_HOME and $XDG_CONFIG_HOME. A file manager then knows a checkpoint by its content or name
-(shared MIME database) and starts the desktop entry that mimeapps.list names.
+Everything is written below $XDG_DATA_HOME and $XDG_CONFIG_HOME. A file manager then knows a checkpoint by its
+content or name (shared MIME database) and starts the desktop entry that mimeapps.list names.
 """
 
 from __future__ import annotations

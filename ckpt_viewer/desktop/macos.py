@@ -1,7 +1,8 @@
 """macOS: file types belong to an application bundle, which this version is not.
 
-Launch Services reads them from the Info.plist of a bundle, and there is no supported way for a plain program to claim one.
-So nothing is written here; a file that macOS hands to the running program is opened by the window's file-open event.
+Launch Services reads them from the Info.plist of a bundle, and there is no supported way for a plain program to
+claim one. So nothing is written here; a file that macOS hands to the running program is opened by the window's
+file-open event.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from collections.abc import Sequence
 
 from ckpt_viewer.desktop.report import Report
 
-_WHY = (
-    "On macOS only an application bundle can claim a file type, and this is not installed as one; nothing was written."
-)
+_WHY = "On macOS only an application bundle can claim a file type, and this program is not installed as one."
 _INSTEAD = "Open checkpoints with: ckpt-viewer FILE, or drop them onto the window."
 
 

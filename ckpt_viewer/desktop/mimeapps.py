@@ -1,7 +1,7 @@
 """The user's mimeapps.list, changed by one item and otherwise kept byte for byte.
 
-A default is a list of desktop entries, the first that exists wins. So our entry goes in front of what is there, and taking it
-out again restores what was there, whatever else the user or a desktop changed in between.
+A default is a list of desktop entries, the first that exists wins. So our entry goes in front of what is there, and
+taking it out again restores what was there, whatever else the user or a desktop changed in between.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Windows: file association of one user, below HKEY_CURRENT_USER\Software\Classes.
 
-A ProgID says how to open a checkpoint; each suffix offers it under "Open with", and names it as its default where the user has
-not chosen another program (that choice is Windows' own and no program can make it). Windows knows a file by its last suffix
-only, so ``.pth.tar`` and ``.bin`` are left alone.
+A ProgID says how to open a checkpoint; each suffix offers it under "Open with", and names it as its default, which
+counts until the user chooses another program (that choice is Windows' own and no program can make it). Windows knows a
+file by its last suffix only, so ``.pth.tar`` and ``.bin`` are left alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WindowsBackend:
         self._announce = _announce if announce is None else announce
 
     def install(self, command: Sequence[str]) -> Report:
-        """Write the ProgID, offer it for each suffix, and make it the default where there is none."""
+        """Write the ProgID, offer it for each suffix, and make it the default."""
         line = f'{subprocess.list2cmdline(command)} view -- "%1"'
         icon = resources.resource("icons", "ckpt-viewer.ico")
         with _refusal():
@@ -50,7 +50,7 @@ class WindowsBackend:
         self._announce()
         lines = [
             f"{', '.join(SUFFIXES)} now open with {command[0]}.",
-            "If another program still opens them, choose this one under Open with > Always; Windows asks the user for that.",
+            "If another program still opens them, choose this one under Open with > Always.",
         ]
         return Report(ok=True, installed=True, lines=lines)
 
@@ -151,4 +151,6 @@ def _refusal() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DesktopError(f"the registry cannot be changed: {error.strerror or error}; ask who manages this computer") from error
+        raise DesktopError(
+            f"the registry cannot be changed: {error.strerror or error}; ask who manages this computer"
+        ) from error

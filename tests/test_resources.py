@@ -1,0 +1,56 @@
+"""The resources that the program ships, and the one way to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckpt_viewer import resources
+
+
+def test_the_sample_is_small_and_a_zip() -> None:
+    sample = resources.sample_checkpoint()
+    assert sample.stat().st_size < 500_000
+    assert sample.read_bytes()[:4] == b"PK\x03\x04"
+
+
+def test_every_icon_size_is_there_with_that_size() -> None:
+    for size in resources.ICON_SIZES:
+        header = resources.app_icon(size).read_bytes()[:24]
+        assert header[:8] == b"\x89PNG\r\n\x1a\n"
+        assert (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")) == (size, size)
+
+
+def test_a_missing_resource_says_so() -> None:
+    with pytest.raises(FileNotFoundError, match="install ckpt_viewer again"):
+        resources.resource("icons", "no-such-icon.svg")
+
+
+def test_a_wheel_has_them_inside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "ckpt_viewer" / "_resources" / "sample"
+    inside.mkdir(parents=True)
+    (inside / "model_3.pth").write_bytes(b"x")
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "ckpt_viewer")
+    assert resources.sample_checkpoint() == inside / "model_3.pth"
+
+
+@pytest.mark.torch
+def test_the_sample_is_a_resume_checkpoint_from_another_gpu() -> None:
+    torch = pytest.importorskip("torch")
+    tags: set[str] = set()
+
+    def note(storage: object, tag: str) -> object:
+        tags.add(tag)
+        return storage
+
+    torch.load(resources.sample_checkpoint(), weights_only=True, map_location=note)
+    checkpoint = torch.load(resources.sample_checkpoint(), weights_only=True, map_location="cpu")
+    assert tags == {"cuda:1"}
+    assert list(checkpoint) == ["model", "optimizer", "lr_scheduler", "epoch", "args"]
+    assert checkpoint["epoch"] == 3
+    assert isinstance(checkpoint["args"], dict)
+    assert checkpoint["args"]["lr_scheduler"] == "steplr"
+    assert checkpoint["lr_scheduler"]["step_size"] == 2
+    assert "bn1.running_var" in checkpoint["model"]
+    assert "momentum_buffer" in checkpoint["optimizer"]["state"][0]
