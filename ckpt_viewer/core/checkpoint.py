@@ -7,6 +7,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import NamedTuple
 
+from ckpt_viewer.core.finding import Finding, GlobalUse, Note
 from ckpt_viewer.core.location import Locator, MapLocation
 from ckpt_viewer.core.model import Model, find_models, state_dict_entries
 from ckpt_viewer.core.node import Node
@@ -17,34 +18,6 @@ from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CannotExport, NoSuchNode
 
 
-class Finding(NamedTuple):
-    """Something about a file that its reader should know.
-
-    Attributes:
-        severity: ``error``, ``warning`` or ``info``.
-        code: stable, e.g. ``"trailing-bytes"``.
-        path: the node it is about, ``()`` for the file.
-        message: one sentence.
-    """
-
-    severity: str
-    code: str
-    path: Path
-    message: str
-
-
-class GlobalUse(NamedTuple):
-    """A name that the pickle refers to.
-
-    Attributes:
-        name: ``module.name`` as in the file, Python 2 names translated.
-        status: ``known`` (we know what it describes), ``unknown`` or ``dangerous``.
-    """
-
-    name: str
-    status: str
-
-
 class Contents(NamedTuple):
     """What a format reader returns.
 
@@ -52,7 +25,7 @@ class Contents(NamedTuple):
         format: ``"torch-zip"``, ``"torch-legacy"``.
         root: the neutral value that the file describes.
         globals: every name in the pickle, in order of first appearance.
-        findings: what the reader noticed.
+        notes: what the reader noticed.
         protocol: highest pickle protocol used, -1 without a pickle.
         weights_only: why ``torch.load(weights_only=True)`` would refuse it; ``""`` if it would not.
         close: gives the file back.
@@ -61,7 +34,7 @@ class Contents(NamedTuple):
     format: str
     root: Value
     globals: tuple[GlobalUse, ...]
-    findings: tuple[Finding, ...]
+    notes: tuple[Note, ...]
     protocol: int
     weights_only: str
     close: Callable[[], None]
@@ -123,6 +96,20 @@ class Checkpoint:
             else:
                 raise NoSuchNode(f"there is no {step!r} below {node.pointer or 'the root'!r}; `ls` lists what there is")
         return node
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the reader noticed, each at the path of the value that it is about."""
+        wanted = {id(note.value) for note in self.contents.notes if note.value is not None}
+        rows: dict[int, int] = {}
+        if wanted:
+            for row, value in enumerate(self.outline.values):
+                if id(value) in wanted:
+                    rows.setdefault(id(value), row)
+        return tuple(
+            Finding(note.severity, note.code, self.outline.path(rows.get(id(note.value), 0)), note.message)
+            for note in self.contents.notes
+        )
 
     @cached_property
     def models(self) -> tuple[Model, ...]:

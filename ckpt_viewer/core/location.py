@@ -78,7 +78,7 @@ class Locator:
         return answer
 
     def _call(self, storage: StorageSpec, tag: str) -> str:
-        answer = self.map_location(storage, tag)  # type: ignore[operator]
+        answer = self.map_location(storage, tag)  # type: ignore[misc,operator]
         if answer is None:
             return tag
         if isinstance(answer, StorageSpec):

@@ -26,13 +26,13 @@ class Repr(NamedTuple):
 class Item(NamedTuple):
     """The n-th child: of a set, or where an earlier sibling has the same step."""
 
-    index: int
+    number: int
 
 
 class Arg(NamedTuple):
     """The n-th argument of a call that we do not know."""
 
-    index: int
+    number: int
 
 
 Step: TypeAlias = str | int | Repr | Item | Arg
@@ -87,7 +87,7 @@ def step_text(step: Step) -> str:
     if isinstance(step, Repr):
         return step.text
     if isinstance(step, Item | Arg):
-        return f"#{step.index}"
+        return f"#{step.number}"
     return str(step)
 
 
@@ -96,9 +96,9 @@ def step_json(step: Step) -> str | int | dict[str, str | int]:
     if isinstance(step, Repr):
         return {"repr": step.text}
     if isinstance(step, Item):
-        return {"item": step.index}
+        return {"item": step.number}
     if isinstance(step, Arg):
-        return {"arg": step.index}
+        return {"arg": step.number}
     return step
 
 

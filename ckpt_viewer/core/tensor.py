@@ -98,7 +98,10 @@ class StorageSpec:
 
         if self.home is None:
             raise Damaged(f"storage {self.key!r} has no bytes in this file")
-        return self.home.extent(self.key)
+        extent = self.home.extent(self.key)
+        if extent.nbytes < self.nbytes:
+            raise Damaged(f"storage {self.key!r} has {extent.nbytes} bytes, its tensors need {self.nbytes}")
+        return extent
 
     def cpu(self) -> Placed:
         """For a callable map_location: ``lambda storage, tag: storage.cpu()``."""

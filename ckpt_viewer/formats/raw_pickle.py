@@ -1,0 +1,49 @@
+"""A pickle by itself: pickle.dump, cloudpickle, a model zoo's ``.pkl``. FORMATS section 1.5."""
+
+from __future__ import annotations
+
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.tensor import Bytes, Extent
+from ckpt_viewer.errors import Damaged, OverBudget
+from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.unpickle.reader import PickleReader
+
+SIZE_LIMIT = 2 << 30
+
+
+class RawPickle:
+    """A single pickle that is the whole file."""
+
+    name = "pickle"
+
+    def __init__(self, nested: NestedOpener | None = None) -> None:
+        self.nested = nested
+
+    def matches(self, head: Head) -> bool:
+        """A protocol header; protocols 0 and 1 have none and begin with a few usual opcodes."""
+        if head.data[:1] == b"\x80":
+            return len(head.data) > 2 and head.data[1] <= 5
+        return head.data[:1] in (b"(", b"}", b"]", b"c") and b"." in head.data[-64:] and head.size <= len(head.data)
+
+    def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
+        """Read the pickle; raises CheckpointError."""
+        if source.size > SIZE_LIMIT:
+            raise OverBudget(f"a plain pickle of {source.size} bytes is too large to be read whole")
+        data = source.read_at(0, source.size)
+        read = PickleReader(data, _Nowhere(prefix), context=context, depth=depth, nested=self.nested).read(0)
+        notes: tuple[Note, ...] = ()
+        if read.end < len(data):
+            notes = (Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle"),)
+        return Opened(read, notes)
+
+
+class _Nowhere:
+    """A plain pickle keeps no storages beside itself."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def extent(self, key: str) -> Extent:
+        """Always raises Damaged."""
+        raise Damaged(f"storage {key!r} is not in the file")

@@ -1,0 +1,204 @@
+"""The directory of a zip file as torch's reader sees it.
+
+Python's zipfile is not used: it refuses what torch writes with `compute_crc32=False`, and it takes other bytes than
+torch where two archives are appended to each other.
+
+Source: APPNOTE.TXT 6.3.10, caffe2/serialize/inline_container.cc, FORMATS section 2.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.tensor import Bytes, Extent
+from ckpt_viewer.errors import Damaged, OverBudget, Truncated, Unsupported
+from ckpt_viewer.sources import MemorySource
+
+END = b"PK\x05\x06"
+_END_RECORD = struct.Struct("<4s4H2IH")
+_LOCATOR64 = struct.Struct("<4sIQI")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_ENTRY = struct.Struct("<4s6H3I5H2I")
+_LOCAL = struct.Struct("<4s5H3I2H")
+_TAIL = 65_535 + _END_RECORD.size
+_MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
+INFLATE_LIMIT = 1 << 30
+"""Bytes that one compressed record may have in memory."""
+
+
+class Record(NamedTuple):
+    """One record of the central directory.
+
+    Attributes:
+        name: path inside the archive. header: bytes from the start of the file to its local header.
+        stored: bytes in the file. size: bytes once inflated; the same where nothing is compressed.
+        method: 0 stored, 8 deflated. flags: general purpose bits. crc: CRC-32 as stated.
+    """
+
+    name: str
+    header: int
+    stored: int
+    size: int
+    method: int
+    flags: int
+    crc: int
+
+
+class ZipDirectory:
+    """Finds records by name, and their bytes.
+
+    Attributes:
+        records: by name, in directory order. root: the folder that all of them are in, ``""`` without one.
+        notes: what is odd about the directory. crcs: whether any record states a CRC.
+        start: bytes from the start of the file to the central directory; end: to what follows it.
+    """
+
+    def __init__(self, source: Bytes) -> None:
+        self.source = source
+        self.notes: list[Note] = []
+        count, self.start, size = self._find()
+        if size > source.size or count > source.size // _ENTRY.size or self.start + size > source.size:
+            raise Damaged("the zip directory claims more than the file holds; copy or download the file again")
+        self.end = self.start + size
+        self.records = self._read(source.read_at(self.start, size), count)
+        self.crcs = any(record.crc for record in self.records.values())
+        first = next(iter(self.records), "")
+        self.root = first.partition("/")[0] if "/" in first else ""
+
+    def _find(self) -> tuple[int, int, int]:
+        """Return number of entries, offset and size of the central directory."""
+        size = self.source.size
+        length = min(size, _TAIL + _LOCATOR64.size + _END64.size)
+        tail = self.source.read_at(size - length, length)
+        at = tail.rfind(END)
+        if at < 0 or at + _END_RECORD.size > length:
+            raise Damaged(
+                "the zip directory at the end is missing, so the file is cut off or still being written; "
+                "copy or download it again"
+            )
+        _, _, _, _, count, directory, offset, comment = _END_RECORD.unpack_from(tail, at)
+        behind = length - at - _END_RECORD.size - comment
+        if behind:
+            self.notes.append(
+                Note("warning", "trailing-bytes", None, f"{abs(behind)} bytes follow the end of the archive")
+            )
+        if at >= _LOCATOR64.size and tail[at - _LOCATOR64.size : at - 16] == b"PK\x06\x07":
+            where = _LOCATOR64.unpack_from(tail, at - _LOCATOR64.size)[2]
+            record = self.source.read_at(where, _END64.size) if where + _END64.size <= size else b""
+            if record[:4] != b"PK\x06\x06":
+                raise Damaged(
+                    "the zip64 directory record is not where the archive says; copy or download the file again"
+                )
+            count, directory, offset = _END64.unpack(record)[7:10]
+        return count, offset, directory
+
+    def _read(self, data: bytes, count: int) -> dict[str, Record]:
+        records: dict[str, Record] = {}
+        at, unpack, head = 0, _ENTRY.unpack_from, _ENTRY.size
+        for _ in range(count):
+            if at + head > len(data):
+                raise Damaged("the zip directory is shorter than it says; copy or download the file again")
+            (magic, _, _, flags, method, _, _, crc, stored, size, names, extras, comments, _, _, attributes, header) = (
+                unpack(data, at)
+            )
+            if magic != b"PK\x01\x02":
+                raise Damaged("the zip directory is damaged; copy or download the file again")
+            at += head
+            name = _name(data[at : at + names])
+            if stored == _MAX32 or size == _MAX32 or header == _MAX32:
+                extra = data[at + names : at + names + extras]
+                size, stored, header = _zip64(extra, size, stored, header)
+            at += names + extras + comments
+            if name in records:
+                raise Damaged(f"the archive has two records named {name!r}; readers would disagree about it")
+            if attributes & 0x10 and not name.endswith("/"):
+                raise Damaged(f"the archive calls {name!r} a folder though it is a record")
+            records[name] = Record(name, header, stored, size, method, flags, crc)
+        return records
+
+    def get(self, name: str) -> Record | None:
+        """Return the record of a path below the root folder."""
+        return self.records.get(f"{self.root}/{name}" if self.root else name)
+
+    def extent(self, record: Record, *, big_endian: bool = False) -> Extent:
+        """Return where the bytes of a record lie; deflated ones are inflated into memory.
+
+        Raises:
+            Damaged, Unsupported, OverBudget: the record contradicts itself, is encrypted, or is too large inflated.
+        """
+        offset = self.data_offset(record)
+        crc = record.crc if self.crcs else None
+        if record.method == 0:
+            return Extent(self.source, offset, record.size, big_endian, crc)
+        data = self._inflate(record, offset)
+        return Extent(MemorySource(data, record.name), 0, len(data), big_endian, crc)
+
+    def data_offset(self, record: Record) -> int:
+        """Return bytes from the start of the file to a record's data, from its local header."""
+        if record.flags & 0x61:
+            raise Unsupported(f"record {record.name!r} is encrypted or patched, which torch cannot read either")
+        try:
+            local = self.source.read_at(record.header, _LOCAL.size)
+        except Truncated as error:
+            raise Damaged(f"record {record.name!r} lies outside of the file; copy or download it again") from error
+        fields = _LOCAL.unpack(local)
+        names, extras = fields[9], fields[10]
+        name = self.source.read_at(record.header + _LOCAL.size, min(names, 4096)) if fields[0] == b"PK\x03\x04" else b""
+        if _name(name) != record.name[:4096]:
+            raise Damaged(f"record {record.name!r} is not where the directory says; the archive is damaged")
+        offset = record.header + _LOCAL.size + names + extras
+        if offset + record.stored > self.source.size:
+            found = max(0, self.source.size - offset)
+            raise Truncated(f"record {record.name!r}", wanted=record.stored, found=found, offset=offset)
+        if record.method == 0 and record.stored != record.size:
+            raise Damaged(f"record {record.name!r} states two sizes; the archive is damaged")
+        return offset
+
+    def _inflate(self, record: Record, offset: int) -> bytes:
+        if record.method != 8:
+            raise Unsupported(
+                f"record {record.name!r} is packed by method {record.method}; only stored and deflated are read"
+            )
+        if record.size > min(INFLATE_LIMIT, 1032 * record.stored + 64):
+            raise OverBudget(f"record {record.name!r} would inflate to {record.size} bytes; it is damaged or hostile")
+        unpacker = zlib.decompressobj(-15)
+        try:
+            data = unpacker.decompress(self.source.read_at(offset, record.stored), record.size + 1)
+        except zlib.error as error:
+            raise Damaged(f"record {record.name!r} cannot be inflated; the archive is damaged") from error
+        if len(data) != record.size:
+            raise Damaged(f"record {record.name!r} inflates to another size than stated; the archive is damaged")
+        return data
+
+    def read(self, record: Record) -> bytes:
+        """Return all bytes of a record; raises as `extent`."""
+        extent = self.extent(record)
+        return extent.source.read_at(extent.offset, extent.nbytes)
+
+
+def _name(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp437")
+
+
+def _zip64(extra: bytes, size: int, stored: int, header: int) -> tuple[int, int, int]:
+    """Return sizes and header offset, the saturated ones from the zip64 extra field."""
+    at = 0
+    while at + 4 <= len(extra):
+        tag, length = struct.unpack_from("<2H", extra, at)
+        if tag == 1:
+            wanted = [value == _MAX32 for value in (size, stored, header)]
+            if length < 8 * sum(wanted) or at + 4 + length > len(extra):
+                break
+            numbers = list(struct.unpack_from(f"<{sum(wanted)}Q", extra, at + 4))
+            size, stored, header = (
+                numbers.pop(0) if large else value for large, value in zip(wanted, (size, stored, header), strict=True)
+            )
+            return size, stored, header
+        at += 4 + length
+    raise Damaged("the zip directory has a record above 4 GB without its size; the archive is damaged")

@@ -1,0 +1,28 @@
+"""How much work and memory a pickle of a given size may ask for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Budget(NamedTuple):
+    """Limits for one pickle.
+
+    Attributes:
+        opcodes: how many are executed. memory: bytes that its objects are charged with.
+        nesting: pickles inside pickles. digits: of an integer written as text, which Python parses in quadratic time.
+    """
+
+    opcodes: int
+    memory: int
+    nesting: int = 4
+    digits: int = 4000
+
+
+def budget_for(size: int) -> Budget:
+    """Return the limits for a pickle of `size` bytes.
+
+    A tensor of a state_dict takes 102 bytes of pickle, 32 opcodes and about 600 bytes of memory; a plain list 72 bytes for
+    one byte of pickle, so a pickle of lists alone is refused.
+    """
+    return Budget(opcodes=2_000_000 + size, memory=100_000_000 + 15 * size)

@@ -1,0 +1,210 @@
+"""A pickle machine that builds records instead of objects.
+
+Every opcode of protocols 0 to 5 is understood. A GLOBAL becomes an inert `Global`; a REDUCE of one is answered by a recipe
+(a function of ours that returns a record) or kept as an `Instance` that names what would have been called.
+
+`pickle.Unpickler` with a strict `find_class` would not do: it allocates gigabytes for a memo slot of nine bytes, and it
+really calls what it lets through. Source for the opcodes: CPython's pickletools.
+"""
+
+from __future__ import annotations
+
+import gc
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
+from ckpt_viewer.errors import Damaged, OverBudget, Truncated
+from ckpt_viewer.unpickle.budget import Budget
+from ckpt_viewer.unpickle.names import translate_python2
+
+if TYPE_CHECKING:
+    Recipe: TypeAlias = Callable[["Machine", tuple[Value, ...]], "Value | NotKnown"]
+    Handler: TypeAlias = Callable[["Machine", int], int]
+
+BURST = range(48)
+"""Opcodes between two looks at the meter; about 0.1 ms, so that a waiting window gets its turn."""
+
+COST = {"tuple": 64, "list": 72, "mapping": 220, "set": 160, "instance": 320, "string": 56, "mark": 88}
+"""Bytes that objects are charged with, measured with sys.getsizeof on CPython 3.11."""
+
+
+class NotKnown:
+    """What a recipe returns when a call does not have the form it knows; the call is then kept as it is."""
+
+
+NOT_KNOWN = NotKnown()
+
+
+class Stop(Exception):
+    """Carries the position after STOP out of the loop."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+class Machine:
+    """Runs one pickle after another over the same bytes.
+
+    Attributes:
+        data: the bytes. position: of the next opcode.
+        globals: every name that was referred to, in order of first appearance.
+        protocol: the highest protocol stated. refused: names of opcodes that weights_only does not know.
+        raw: bytes behind Python 2 strings that are not ASCII, by id of the string.
+        nested: reads a checkpoint that lies inside the pickle as bytes; None if it is none.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        budget: Budget,
+        *,
+        recipes: dict[tuple[str, str], Recipe],
+        constants: dict[tuple[str, str], Value],
+        persistent: Callable[[Machine, Value], Value],
+        builders: dict[str, Callable[[Machine, Value, Value], bool]],
+        context: Context = SILENT,
+        depth: int = 0,
+    ) -> None:
+        self.data, self.budget, self.context, self.depth = data, budget, context, depth
+        self.recipes, self.constants, self.persistent, self.builders = recipes, constants, persistent, builders
+        self.position = self.opcodes = self.charged = self.protocol = 0
+        self.globals: dict[tuple[str, str], Value] = {}
+        self.recipe_of: dict[int, Recipe] = {}
+        self.refused: dict[str, None] = {}
+        self.notes: list[Note] = []
+        self.raw: dict[int, tuple[str, bytes]] = {}
+        self.nested: Callable[[bytes], Value] = lambda data: None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget stack and memo, as between two pickles of one stream."""
+        self.stack: list[Value] = []
+        self.metastack: list[list[Value]] = []
+        self.memo: list[Value] = []
+        self.far_memo: dict[int, Value] = {}
+
+    def run(self, position: int, table: list[Handler]) -> Value:
+        """Execute from `position` to STOP and return what is on top of the stack then; `self.position` is behind STOP.
+
+        Raises:
+            Truncated: the bytes end first. Damaged: an opcode makes no sense. OverBudget: too much work or memory.
+        """
+        self.reset()
+        data, at = self.data, position
+        collecting = gc.isenabled()
+        gc.disable()  # a million records without cycles: collecting them takes longer than making them
+        try:
+            while True:
+                for _ in BURST:
+                    at = table[data[at]](self, at + 1)
+                self._meter(at)
+        except Stop as stop:
+            self.position = stop.position
+            return self.stack[-1]
+        except (IndexError, struct.error) as error:
+            raise self._broken(at, error) from error
+        except (ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
+            raise Damaged(f"the pickle is damaged at byte {at}: opcode {data[at]:#04x} does not fit") from error
+        except (MemoryError, RecursionError) as error:
+            raise OverBudget("the pickle asks for more memory than there is; it is damaged or hostile") from error
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _meter(self, at: int) -> None:
+        self.opcodes += len(BURST)
+        if self.opcodes > self.budget.opcodes or self.charged > self.budget.memory:
+            raise OverBudget(
+                f"the pickle asks for more than its {len(self.data)} bytes can justify; it is damaged or hostile"
+            )
+        self.context.step(at, len(self.data))
+
+    def _broken(self, at: int, error: Exception) -> Truncated | Damaged:
+        size = len(self.data)
+        if at >= size - 9 or isinstance(error, struct.error):
+            return Truncated("the pickle", wanted=1, found=0, offset=size)
+        return Damaged(f"the pickle is damaged at byte {at}: opcode {self.data[at]:#04x} finds nothing on the stack")
+
+    def need(self, end: int) -> None:
+        """Raise Truncated unless the bytes reach to `end`."""
+        if end > len(self.data):
+            raise Truncated("the pickle", wanted=end - len(self.data), found=0, offset=len(self.data))
+
+    # Memo slots: a list while they come in turn, as all real writers number them; a dict for the rest, so that a huge
+    # index costs nothing.
+
+    def put(self, index: int, value: Value) -> None:
+        """Store in a memo slot."""
+        memo = self.memo
+        if index == len(memo):
+            memo.append(value)
+        elif index < len(memo):
+            memo[index] = value
+        else:
+            self.charged += COST["set"]
+            self.far_memo[index] = value
+
+    def get(self, index: int) -> Value:
+        """Read a memo slot; raises Damaged if it was never filled."""
+        if index < len(self.memo):
+            return self.memo[index]
+        if index in self.far_memo:
+            return self.far_memo[index]
+        raise Damaged(f"the pickle is damaged: it reads memo slot {index}, which was never written")
+
+    def pop_mark(self) -> list[Value]:
+        """Return everything above the last MARK and go back to the stack below it."""
+        items = self.stack
+        if not self.metastack:
+            raise Damaged("the pickle is damaged: it closes a group that was never opened")
+        self.stack = self.metastack.pop()
+        return items
+
+    def find_global(self, module: str, name: str) -> Value:
+        """Return the inert record for a name; never looks anything up."""
+        key = translate_python2(module, name) if self.protocol < 3 else (module, name)
+        found = self.globals.get(key)
+        if found is None:
+            found = Global(*key)
+            recipe = self.recipes.get(key)
+            if recipe is not None:
+                self.recipe_of[id(found)] = recipe
+            elif key in self.constants:
+                found = self.constants[key]
+            self.charged += COST["instance"]
+            self.globals[key] = found
+        return found
+
+    def call(self, callable: Value, arguments: Value, *, new: bool = False, keywords: Value = None) -> Value:
+        """Return what calling would give, if a recipe knows; else an Instance that names the call."""
+        if type(arguments) is not tuple:
+            if not isinstance(arguments, Sequence | list):
+                raise Damaged("the pickle is damaged: a call without a tuple of arguments")
+            arguments = tuple(arguments.items if isinstance(arguments, Sequence) else arguments)
+        if keywords is None:
+            recipe = self.recipe_of.get(id(callable))
+            if recipe is not None:
+                value = recipe(self, arguments)
+                if not isinstance(value, NotKnown):
+                    return value
+        self.charged += COST["instance"]
+        instance = Instance(callable, arguments, new=new)
+        instance.keywords = keywords
+        return instance
+
+    def build(self, target: Value, state: Value) -> None:
+        """Set the state of an object, as `__setstate__` or the update of its `__dict__` would."""
+        builder = self.builders.get(type(target).__name__)
+        if builder is not None and builder(self, target, state):
+            return
+        if isinstance(target, Instance | Mapping | Sequence | NdArray):
+            target.state = state if target.state is None else (target.state, state)
+        elif isinstance(target, TensorSpec | Literal | Global):
+            self.notes.append(Note("info", "state-not-shown", target, "a state was set on a value that shows none"))
+        else:
+            raise Damaged(f"the pickle is damaged: it sets attributes on a {type(target).__name__}")

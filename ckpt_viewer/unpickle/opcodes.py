@@ -1,0 +1,500 @@
+"""The opcode table: one small function for each opcode of pickle protocols 0 to 5.
+
+A handler gets the machine and the position behind its opcode byte and returns the position of the next one. `TABLE` maps each
+byte to its handler; a second table made with `traced` lets other readers look over its shoulder.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NoReturn
+
+from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
+from ckpt_viewer.errors import Damaged, Unsupported
+from ckpt_viewer.unpickle.fastpath import fast_tensor
+from ckpt_viewer.unpickle.machine import COST, Machine, Stop
+
+if TYPE_CHECKING:
+    pass
+
+_U16 = struct.Struct("<H").unpack_from
+_I32 = struct.Struct("<i").unpack_from
+_U32 = struct.Struct("<I").unpack_from
+_U64 = struct.Struct("<Q").unpack_from
+_F64 = struct.Struct(">d").unpack_from
+
+
+def _line(m: Machine, at: int) -> tuple[bytes, int]:
+    end = m.data.find(b"\n", at)
+    if end < 0:
+        m.need(len(m.data) + 1)
+    return m.data[at:end], end + 1
+
+
+def _text_line(m: Machine, at: int) -> tuple[str, int]:
+    line, at = _line(m, at)
+    return line.decode("utf-8", "surrogateescape"), at
+
+
+def _int_text(m: Machine, text: bytes) -> int:
+    if len(text) > m.budget.digits:
+        raise Damaged(f"the pickle is damaged: an integer of {len(text)} digits as text")
+    return int(text)
+
+
+# --- plain values -------------------------------------------------------------------------------------------------
+
+
+def op_none(m: Machine, at: int) -> int:
+    m.stack.append(None)
+    return at
+
+
+def op_true(m: Machine, at: int) -> int:
+    m.stack.append(True)
+    return at
+
+
+def op_false(m: Machine, at: int) -> int:
+    m.stack.append(False)
+    return at
+
+
+def op_int(m: Machine, at: int) -> int:
+    line, at = _line(m, at)
+    m.stack.append({b"00": False, b"01": True}[line] if line in (b"00", b"01") else _int_text(m, line))
+    return at
+
+
+def op_binint(m: Machine, at: int) -> int:
+    m.stack.append(_I32(m.data, at)[0])
+    return at + 4
+
+
+def op_binint1(m: Machine, at: int) -> int:
+    m.stack.append(m.data[at])
+    return at + 1
+
+
+def op_binint2(m: Machine, at: int) -> int:
+    m.stack.append(_U16(m.data, at)[0])
+    return at + 2
+
+
+def op_long(m: Machine, at: int) -> int:
+    line, at = _line(m, at)
+    m.stack.append(_int_text(m, line.rstrip(b"L")))
+    return at
+
+
+def op_long1(m: Machine, at: int) -> int:
+    end = at + 1 + m.data[at]
+    m.need(end)
+    m.stack.append(int.from_bytes(m.data[at + 1 : end], "little", signed=True))
+    return end
+
+
+def op_long4(m: Machine, at: int) -> int:
+    end = at + 4 + _I32(m.data, at)[0]
+    if end < at + 4:
+        raise Damaged("the pickle is damaged: an integer of negative length")
+    m.need(end)
+    m.stack.append(int.from_bytes(m.data[at + 4 : end], "little", signed=True))
+    return end
+
+
+def op_float(m: Machine, at: int) -> int:
+    line, at = _line(m, at)
+    m.stack.append(float(line))
+    return at
+
+
+def op_binfloat(m: Machine, at: int) -> int:
+    m.stack.append(_F64(m.data, at)[0])
+    return at + 8
+
+
+# --- text and bytes -----------------------------------------------------------------------------------------------
+
+
+def _push_text(m: Machine, start: int, end: int) -> int:
+    m.need(end)
+    m.charged += COST["string"] + end - start
+    m.stack.append(m.data[start:end].decode("utf-8", "surrogatepass"))
+    return end
+
+
+def op_unicode(m: Machine, at: int) -> int:
+    line, at = _line(m, at)
+    m.charged += COST["string"] + len(line)
+    m.stack.append(line.decode("raw-unicode-escape"))
+    return at
+
+
+def op_binunicode(m: Machine, at: int) -> int:
+    end = at + 4 + _U32(m.data, at)[0]
+    return _push_text(m, at + 4, end)
+
+
+def op_short_binunicode(m: Machine, at: int) -> int:
+    return _push_text(m, at + 1, at + 1 + m.data[at])
+
+
+def op_binunicode8(m: Machine, at: int) -> int:
+    return _push_text(m, at + 8, at + 8 + _U64(m.data, at)[0])
+
+
+def _push_python2(m: Machine, raw: bytes) -> None:
+    """A Python 2 `str`: text where it is UTF-8, else Latin-1; the bytes are kept for those who meant bytes."""
+    m.charged += COST["string"] + len(raw)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    if not text.isascii():
+        m.raw[id(text)] = (text, raw)
+    m.stack.append(text)
+
+
+def op_string(m: Machine, at: int) -> int:
+    line, at = _line(m, at)
+    if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
+        raise Damaged("the pickle is damaged: a string without its quotes")
+    import codecs
+
+    _push_python2(m, codecs.escape_decode(line[1:-1])[0])  # type: ignore[attr-defined]
+    return at
+
+
+def op_binstring(m: Machine, at: int) -> int:
+    end = at + 4 + _U32(m.data, at)[0]
+    m.need(end)
+    _push_python2(m, m.data[at + 4 : end])
+    return end
+
+
+def op_short_binstring(m: Machine, at: int) -> int:
+    end = at + 1 + m.data[at]
+    m.need(end)
+    _push_python2(m, m.data[at + 1 : end])
+    return end
+
+
+def _push_bytes(m: Machine, start: int, end: int) -> int:
+    m.need(end)
+    m.charged += COST["string"] + end - start
+    m.stack.append(m.data[start:end])
+    return end
+
+
+def op_binbytes(m: Machine, at: int) -> int:
+    return _push_bytes(m, at + 4, at + 4 + _U32(m.data, at)[0])
+
+
+def op_short_binbytes(m: Machine, at: int) -> int:
+    return _push_bytes(m, at + 1, at + 1 + m.data[at])
+
+
+def op_binbytes8(m: Machine, at: int) -> int:
+    return _push_bytes(m, at + 8, at + 8 + _U64(m.data, at)[0])
+
+
+def op_out_of_band(m: Machine, at: int) -> NoReturn:
+    raise Unsupported("the pickle refers to buffers outside of the file (pickle protocol 5); save it without them")
+
+
+# --- containers ---------------------------------------------------------------------------------------------------
+
+
+def op_mark(m: Machine, at: int) -> int:
+    after = fast_tensor(m, at) if m.data[at] == 0x28 else 0
+    if after:
+        return after
+    m.metastack.append(m.stack)
+    m.stack = []
+    m.charged += COST["mark"]
+    return at
+
+
+def op_empty_tuple(m: Machine, at: int) -> int:
+    m.stack.append(())
+    return at
+
+
+def op_tuple(m: Machine, at: int) -> int:
+    items = tuple(m.pop_mark())
+    m.charged += COST["tuple"]
+    m.stack.append(items)
+    return at
+
+
+def op_tuple1(m: Machine, at: int) -> int:
+    m.charged += COST["tuple"]
+    m.stack[-1] = (m.stack[-1],)
+    return at
+
+
+def op_tuple2(m: Machine, at: int) -> int:
+    m.charged += COST["tuple"]
+    second = m.stack.pop()
+    m.stack[-1] = (m.stack[-1], second)
+    return at
+
+
+def op_tuple3(m: Machine, at: int) -> int:
+    m.charged += COST["tuple"]
+    third, second = m.stack.pop(), m.stack.pop()
+    m.stack[-1] = (m.stack[-1], second, third)
+    return at
+
+
+def op_empty_list(m: Machine, at: int) -> int:
+    m.charged += COST["list"]
+    m.stack.append([])
+    return at
+
+
+def op_list(m: Machine, at: int) -> int:
+    m.charged += COST["list"]
+    items = m.pop_mark()
+    m.stack.append(items)
+    return at
+
+
+def op_empty_dict(m: Machine, at: int) -> int:
+    m.charged += COST["mapping"]
+    m.stack.append(Mapping())
+    return at
+
+
+def op_dict(m: Machine, at: int) -> int:
+    m.charged += COST["mapping"]
+    items = m.pop_mark()
+    mapping = Mapping()
+    _extend_pairs(mapping, items)
+    m.stack.append(mapping)
+    return at
+
+
+def op_empty_set(m: Machine, at: int) -> int:
+    m.charged += COST["set"]
+    m.stack.append(Sequence("set", "set", []))
+    return at
+
+
+def op_frozenset(m: Machine, at: int) -> int:
+    m.charged += COST["set"]
+    items = m.pop_mark()
+    m.stack.append(Sequence("frozenset", "set", items))
+    return at
+
+
+def _extend(target: Value, items: list[Value]) -> None:
+    if type(target) is list:
+        target.extend(items)
+    elif isinstance(target, Sequence | Instance):
+        target.items.extend(items)
+    else:
+        raise Damaged(f"the pickle is damaged: it appends to a {type(target).__name__}")
+
+
+def _extend_pairs(target: Value, items: list[Value]) -> None:
+    if len(items) % 2:
+        raise Damaged("the pickle is damaged: a dict key without a value")
+    if not isinstance(target, Mapping | Instance):
+        raise Damaged(f"the pickle is damaged: it sets keys of a {type(target).__name__}")
+    target.pairs.extend(items)
+
+
+def op_append(m: Machine, at: int) -> int:
+    item = m.stack.pop()
+    _extend(m.stack[-1], [item])
+    return at
+
+
+def op_appends(m: Machine, at: int) -> int:
+    items = m.pop_mark()
+    _extend(m.stack[-1], items)
+    return at
+
+
+def op_setitem(m: Machine, at: int) -> int:
+    value, key = m.stack.pop(), m.stack.pop()
+    _extend_pairs(m.stack[-1], [key, value])
+    return at
+
+
+def op_setitems(m: Machine, at: int) -> int:
+    items = m.pop_mark()
+    _extend_pairs(m.stack[-1], items)
+    return at
+
+
+# --- objects ------------------------------------------------------------------------------------------------------
+
+
+def op_global(m: Machine, at: int) -> int:
+    module, at = _text_line(m, at)
+    name, at = _text_line(m, at)
+    m.stack.append(m.find_global(module, name))
+    return at
+
+
+def op_stack_global(m: Machine, at: int) -> int:
+    name, module = m.stack.pop(), m.stack.pop()
+    if type(name) is not str or type(module) is not str:
+        raise Damaged("the pickle is damaged: a global whose name is no string")
+    m.stack.append(m.find_global(module, name))
+    return at
+
+
+def op_reduce(m: Machine, at: int) -> int:
+    arguments = m.stack.pop()
+    m.stack[-1] = m.call(m.stack[-1], arguments)
+    return at
+
+
+def op_newobj(m: Machine, at: int) -> int:
+    arguments = m.stack.pop()
+    m.stack[-1] = m.call(m.stack[-1], arguments, new=True)
+    return at
+
+
+def op_newobj_ex(m: Machine, at: int) -> int:
+    keywords, arguments = m.stack.pop(), m.stack.pop()
+    if isinstance(keywords, Mapping) and not keywords.pairs:
+        keywords = None
+    m.stack[-1] = m.call(m.stack[-1], arguments, new=True, keywords=keywords)
+    return at
+
+
+def op_inst(m: Machine, at: int) -> int:
+    module, at = _text_line(m, at)
+    name, at = _text_line(m, at)
+    arguments = tuple(m.pop_mark())
+    m.stack.append(m.call(m.find_global(module, name), arguments, new=not arguments))
+    return at
+
+
+def op_obj(m: Machine, at: int) -> int:
+    made_of = m.pop_mark()
+    m.stack.append(m.call(made_of[0], tuple(made_of[1:]), new=len(made_of) == 1))
+    return at
+
+
+def op_build(m: Machine, at: int) -> int:
+    state = m.stack.pop()
+    m.build(m.stack[-1], state)
+    return at
+
+
+def op_binpersid(m: Machine, at: int) -> int:
+    m.stack[-1] = m.persistent(m, m.stack[-1])
+    return at
+
+
+def op_persid(m: Machine, at: int) -> int:
+    text, at = _text_line(m, at)
+    m.stack.append(m.persistent(m, text))
+    return at
+
+
+def _extension(m: Machine, code: int, at: int) -> int:
+    m.stack.append(m.find_global("copyreg", f"extension {code}"))
+    return at
+
+
+def op_ext1(m: Machine, at: int) -> int:
+    return _extension(m, m.data[at], at + 1)
+
+
+def op_ext2(m: Machine, at: int) -> int:
+    return _extension(m, _U16(m.data, at)[0], at + 2)
+
+
+def op_ext4(m: Machine, at: int) -> int:
+    return _extension(m, _I32(m.data, at)[0], at + 4)
+
+
+# --- stack, memo, frames ------------------------------------------------------------------------------------------
+
+
+def op_pop(m: Machine, at: int) -> int:
+    if m.stack:
+        m.stack.pop()
+    else:
+        m.pop_mark()
+    return at
+
+
+def op_pop_mark(m: Machine, at: int) -> int:
+    m.pop_mark()
+    return at
+
+
+def op_dup(m: Machine, at: int) -> int:
+    m.stack.append(m.stack[-1])
+    return at
+
+
+def op_get(m: Machine, at: int) -> int:
+    line, at = _line(m, at)
+    m.stack.append(m.get(_int_text(m, line)))
+    return at
+
+
+def op_binget(m: Machine, at: int) -> int:
+    m.stack.append(m.get(m.data[at]))
+    return at + 1
+
+
+def op_long_binget(m: Machine, at: int) -> int:
+    m.stack.append(m.get(_U32(m.data, at)[0]))
+    return at + 4
+
+
+def op_put(m: Machine, at: int) -> int:
+    line, at = _line(m, at)
+    index = _int_text(m, line)
+    if index < 0:
+        raise Damaged("the pickle is damaged: a negative memo slot")
+    m.put(index, m.stack[-1])
+    return at
+
+
+def op_binput(m: Machine, at: int) -> int:
+    m.put(m.data[at], m.stack[-1])
+    return at + 1
+
+
+def op_long_binput(m: Machine, at: int) -> int:
+    m.put(_U32(m.data, at)[0], m.stack[-1])
+    return at + 4
+
+
+def op_memoize(m: Machine, at: int) -> int:
+    m.put(len(m.memo) + len(m.far_memo), m.stack[-1])
+    return at
+
+
+def op_proto(m: Machine, at: int) -> int:
+    version = m.data[at]
+    if version > 5:
+        raise Damaged(f"the pickle is damaged: there is no pickle protocol {version}")
+    m.protocol = max(m.protocol, version)
+    return at + 1
+
+
+def op_frame(m: Machine, at: int) -> int:
+    m.need(at + 8)
+    return at + 8
+
+
+def op_stop(m: Machine, at: int) -> NoReturn:
+    if not m.stack:
+        raise Damaged("the pickle is damaged: it ends without a value")
+    raise Stop(at)
+
+
+def op_unknown(m: Machine, at: int) -> NoReturn:
+    raise Damaged(f"the pickle is damaged at byte {at - 1}: {m.data[at - 1]:#04x} is no opcode")

@@ -1,0 +1,184 @@
+"""From one pickle of a container to its root value: the machine, the recipes and the storages of that container together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES, STORAGE_MODULES
+from ckpt_viewer.core.finding import GlobalUse, Note
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import Extent, StorageHome, StorageSpec
+from ckpt_viewer.core.value import Global, Instance, Value
+from ckpt_viewer.errors import Damaged, OverBudget
+from ckpt_viewer.unpickle.budget import budget_for
+from ckpt_viewer.unpickle.machine import Machine
+from ckpt_viewer.unpickle.names import WEIGHTS_ONLY, status_of
+from ckpt_viewer.unpickle.recipes import BUILDERS, CONSTANTS, RECIPES
+from ckpt_viewer.unpickle.table import TABLE
+
+Nested = Callable[[bytes, int, str], Value]
+"""Reads a checkpoint inside a pickle: its bytes, its depth, and a prefix for the names of its storages."""
+
+
+class Unpickled(NamedTuple):
+    """What a pickle describes.
+
+    Attributes:
+        value: its root. notes: what was noticed on the way.
+        globals: every name it refers to. protocol: the highest stated.
+        refused: why weights_only would refuse it; ``""`` if it would not.
+        storages: by key, in order of first appearance. end: position behind STOP.
+    """
+
+    value: Value
+    notes: list[Note]
+    globals: tuple[GlobalUse, ...]
+    protocol: int
+    refused: str
+    storages: dict[str, StorageSpec]
+    end: int
+
+
+class PickleReader:
+    """Reads the pickles of one container.
+
+    Attributes:
+        home: where the storages of this container have their bytes.
+        storages: by key, in order of first appearance.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        home: StorageHome,
+        *,
+        context: Context = SILENT,
+        depth: int = 0,
+        nested: Nested | None = None,
+        legacy: bool = False,
+    ) -> None:
+        self.home, self.legacy, self.nested = home, legacy, nested
+        self.storages: dict[str, StorageSpec] = {}
+        self.views: dict[tuple[str, str], StorageSpec] = {}
+        budget = budget_for(len(data))
+        if depth > budget.nesting:
+            raise OverBudget(f"checkpoints are nested more than {budget.nesting} deep in each other")
+        self.machine = Machine(
+            data,
+            budget,
+            recipes=RECIPES,
+            constants=CONSTANTS,
+            builders=BUILDERS,
+            persistent=self._persistent,
+            context=context,
+            depth=depth,
+        )
+        self.machine.nested = self._nested
+        self._dtypes: dict[int, str] = {}
+
+    def read(self, position: int) -> Unpickled:
+        """Read the pickle that starts at `position`; raises CheckpointError."""
+        machine = self.machine
+        value = machine.run(position, TABLE)
+        uses = tuple(self._use(key) for key in machine.globals)
+        return Unpickled(value, machine.notes, uses, machine.protocol, self._refusal(), self.storages, machine.position)
+
+    def _use(self, key: tuple[str, str]) -> GlobalUse:
+        known = key in RECIPES or key in CONSTANTS or _storage_dtype(*key) is not None
+        return GlobalUse(f"{key[0]}.{key[1]}", status_of(*key, known))
+
+    def _refusal(self) -> str:
+        for module, name in self.machine.globals:
+            if f"{module}.{name}" not in WEIGHTS_ONLY:
+                return f"it names {module}.{name}"
+        return next(iter(self.machine.refused), "")
+
+    def _nested(self, data: bytes) -> Value:
+        if self.nested is None:
+            return None
+        prefix = f"{self.home.prefix}{len(self.machine.notes) + len(self.storages)}!"
+        return self.nested(data, self.machine.depth + 1, prefix)
+
+    # --- persistent ids: storages, and (legacy) classes with their source -----------------------------------------
+
+    def _persistent(self, machine: Machine, pid: Value) -> Value:
+        if type(pid) is tuple and pid and pid[0] == "storage" and len(pid) == 5 + self.legacy:
+            return self._storage(pid)
+        if self.legacy and type(pid) is tuple and len(pid) == 4 and pid[0] == "module":
+            return pid[1]  # file name and source text of the class are for people; the value is the class
+        unknown = Instance(Global("pickle", "persistent_id"), (pid,))
+        machine.notes.append(
+            Note(
+                "warning",
+                "unknown-persistent-id",
+                unknown,
+                "an object outside of the pickle is referred to in no known way",
+            )
+        )
+        return unknown
+
+    def _storage(self, pid: tuple[Value, ...]) -> StorageSpec:
+        _, cls, key, location, numel, *view = pid
+        dtype = self._dtypes.get(id(cls))
+        if dtype is None:
+            dtype = self._dtype_of(cls)
+        if type(key) is int:  # old writers
+            key = str(key)
+        if type(key) is not str or type(location) is not str or type(numel) is not int or not 0 <= numel < 1 << 62:
+            raise Damaged(
+                f"the pickle is damaged: a storage with key {key!r}, location {location!r}, {numel!r} elements"
+            )
+        storage = self.storages.get(key)
+        if storage is None:
+            storage = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
+            self.storages[key] = storage
+        elif storage.numel != numel or storage.dtype != dtype or storage.location != location:
+            self._differs(storage)
+        return self._view(storage, view[0]) if view and view[0] is not None else storage
+
+    def _differs(self, storage: StorageSpec) -> None:
+        message = f"storage {storage.key} is described twice in different ways; the first description counts"
+        self.machine.notes.append(Note("warning", "storage-described-twice", storage, message))
+
+    def _dtype_of(self, cls: Value) -> str:
+        dtype = _storage_dtype(cls.module, cls.name) if isinstance(cls, Global) else None
+        if dtype is None:
+            name = cls.qualified if isinstance(cls, Global) else repr(cls)[:80]
+            raise Damaged(f"the pickle has a storage of unknown class {name!r}")
+        self._dtypes[id(cls)] = dtype
+        return dtype
+
+    def _view(self, root: StorageSpec, view: Value) -> StorageSpec:
+        """Return the part of a storage that a legacy writer (before 0.4) stored as a storage of its own."""
+        if type(view) is not tuple or len(view) != 3:
+            raise Damaged("the pickle is damaged: a view of a storage without key, offset and size")
+        key, offset, numel = view
+        if type(key) is not str or type(offset) is not int or type(numel) is not int:
+            raise Damaged("the pickle is damaged: a view of a storage without key, offset and size")
+        if offset < 0 or numel < 0 or offset + numel > root.numel:
+            raise Damaged(f"storage view {key} reaches beyond storage {root.key}")
+        found = self.views.get((root.key, key))
+        if found is None:
+            home = _ViewHome(root, offset * (DTYPES[root.dtype].itemsize if root.dtype else 1))
+            found = StorageSpec(key, root.location, root.dtype, numel, home, root.order)
+            self.views[root.key, key] = found
+        return found
+
+
+class _ViewHome:
+    """Finds the bytes of a storage view inside its root storage."""
+
+    def __init__(self, root: StorageSpec, offset: int) -> None:
+        self.root, self.offset = root, offset
+        self.prefix = f"{root.unique_key}!"
+
+    def extent(self, key: str) -> Extent:
+        """Return the rest of the root from where the view starts; raises as the root's home does."""
+        del key
+        whole = self.root.extent()
+        return whole._replace(offset=whole.offset + self.offset, nbytes=whole.nbytes - self.offset, crc=None)
+
+
+def _storage_dtype(module: str, name: str) -> str | None:
+    return STORAGE_CLASSES.get(name) if module in STORAGE_MODULES else None
