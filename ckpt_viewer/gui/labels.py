@@ -1,0 +1,68 @@
+"""Small plain-text pieces: text from a file is shown as it is, never as markup, its control characters escaped."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFont, QPalette
+from PySide6.QtWidgets import QLabel, QWidget
+
+from ckpt_viewer.core.text import escape_text, shorten
+
+NAME_LIMIT = 60
+"""Characters of a file's or entry's name where it stands among other words."""
+
+
+def plain(text: str, limit: int = 0) -> str:
+    """Return text for a widget that shows plain text: escaped, cut in its middle to `limit` (0: whole)."""
+    text = escape_text(text)
+    return shorten(text, limit) if limit else text
+
+
+def tooltip(text: str) -> str:
+    """Return text for `setToolTip`, which would take anything that looks like markup for markup."""
+    marked = plain(text, 2000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"<p style='white-space:pre-wrap'>{marked}</p>"
+
+
+def menu_text(text: str, limit: int = NAME_LIMIT) -> str:
+    """Return text for an action, a button or a tab, where ``&`` would underline the next letter."""
+    return plain(text, limit).replace("&", "&&")
+
+
+def label(
+    text: str = "", *, muted: bool = False, wrap: bool = False, selectable: bool = False, name: str = ""
+) -> QLabel:
+    """Return a plain-text label.
+
+    Args:
+        text: shown as it is; pass file text through `plain` first.
+        muted: in the less important text colour. name: its accessible name, where the text does not say enough.
+    """
+    made = QLabel(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    if muted:
+        made.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+    made.setWordWrap(wrap)
+    if selectable:
+        made.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+    if name:
+        made.setAccessibleName(name)
+    return made
+
+
+def larger(widget: QWidget, factor: float, *, bold: bool = False) -> None:
+    """Make the font of a widget larger (or smaller), and bold."""
+    font = widget.font()
+    font.setPointSizeF(max(1.0, font.pointSizeF() * factor))
+    font.setBold(bold)
+    widget.setFont(font)
+
+
+def monospaced(widget: QWidget) -> None:
+    """Give a widget the fixed-width font, for code."""
+    font = QFont("monospace", widget.font().pointSize())
+    font.setStyleHint(QFont.StyleHint.Monospace)
+    font.setFixedPitch(True)
+    widget.setFont(font)

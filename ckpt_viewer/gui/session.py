@@ -1,0 +1,302 @@
+"""One file in one window: what is open, how it is mapped, what is selected. Knows no widget.
+
+Everything slow is a job; views hear of it through signals, or are attached whole (`attach`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from PySide6.QtCore import QObject, Signal
+
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.errors import Cancelled, NoSuchNode
+from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
+
+if TYPE_CHECKING:
+    from ckpt_viewer.analysis.loading import LoadProblem
+    from ckpt_viewer.analysis.overview import Overview
+    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.core.node import Node
+
+
+class Loaded(NamedTuple):
+    """An open checkpoint and the index that the tree shows it by."""
+
+    checkpoint: Checkpoint
+    index: Any
+
+
+Reader: TypeAlias = Callable[[str, "MapLocation", Context], Loaded]
+
+
+def read_file(path: str, map_location: MapLocation, context: Context) -> Loaded:
+    """Open a file, walk its tree and index it; raises CheckpointError or Cancelled."""
+    from ckpt_viewer.formats import open_checkpoint
+    from ckpt_viewer.gui.tree import build_index
+
+    checkpoint = open_checkpoint(path, map_location)
+    try:
+        checkpoint.load_outline(context)
+        return Loaded(checkpoint, build_index(checkpoint, context))
+    except BaseException:
+        checkpoint.close()
+        raise
+
+
+class View(Protocol):
+    """What shows a session. Passive: it is told, and asks the session for what it shows."""
+
+    def show_loading(self) -> None:
+        """A file is being opened: `session.path`, `session.opening`."""
+
+    def show_opened(self) -> None:
+        """`session.checkpoint` and `session.index` are there."""
+
+    def show_described(self) -> None:
+        """`session.overview` is there."""
+
+    def show_failed(self, error: BaseException) -> None:
+        """The file could not be opened."""
+
+    def show_remapped(self) -> None:
+        """Another map_location; nothing else changed."""
+
+    def show_problems(self) -> None:
+        """`session.problems` changed: what torch.load would say on this machine."""
+
+    def show_selected(self, node: object) -> None:
+        """Another node is selected."""
+
+
+class Session(QObject):
+    """One file in a window.
+
+    Attributes:
+        path: as given; ``""`` while there is none.
+        checkpoint: None until it was opened. index: the tree's; None until then.
+        overview: None until `described`.
+        problems: what torch.load would refuse here, empty until it is known.
+        map_location: as chosen; survives `reload`.
+        selected: a Node or what else the tree can select; None while nothing is open.
+        error: why the last opening failed. opening: the Job that opens, while it runs.
+        jobs: reads for this window's panels; cancelled when the file is closed.
+    """
+
+    loading = Signal()
+    opened = Signal()
+    described = Signal()
+    failed = Signal(object)
+    remapped = Signal()
+    problemsChanged = Signal()
+    selectionChanged = Signal(object)
+
+    def __init__(self, parent: QObject | None = None, reader: Reader = read_file) -> None:
+        super().__init__(parent)
+        self.path = ""
+        self.checkpoint: Checkpoint | None = None
+        self.index: Any = None
+        self.overview: Overview | None = None
+        self.problems: tuple[LoadProblem, ...] = ()
+        self.map_location: MapLocation = None
+        self.devices: tuple[str, ...] | None = None
+        self.selected: Any = None
+        self.error: BaseException | None = None
+        self.opening: Job | None = None
+        self.jobs = JobRunner(self)
+        self._reader = reader
+        self._wanted = ""
+        self._judge_again = False
+        self._borrowed: dict[int, int] = {}
+        self._retired: dict[int, Checkpoint] = {}
+        self._describing, self._judging = Latest(self.jobs, self), Latest(self.jobs, self)
+        self._describing.finished.connect(self._on_described)
+        self._describing.failed.connect(self._on_description_failed)
+        self._judging.finished.connect(self._on_judged)
+
+    def attach(self, view: View) -> None:
+        """Have a view told of everything."""
+        self.loading.connect(view.show_loading)
+        self.opened.connect(view.show_opened)
+        self.described.connect(view.show_described)
+        self.failed.connect(view.show_failed)
+        self.remapped.connect(view.show_remapped)
+        self.problemsChanged.connect(view.show_problems)
+        self.selectionChanged.connect(view.show_selected)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no file was ever opened here."""
+        return not self.path
+
+    def open(self, path: str, select: str = "") -> None:
+        """Open a file, map it as chosen, and select the node at pointer `select` (the root if there is none)."""
+        if self.opening is not None:
+            self.opening.cancel()
+        self.path, self._wanted, self.error = path, select, None
+        reader, map_location = self._reader, self.map_location
+
+        def work(context: Context) -> Loaded:
+            loaded = reader(path, map_location, context)
+            try:
+                context.step(0, 0)
+            except Cancelled:
+                loaded.checkpoint.close()
+                raise
+            return loaded
+
+        job = self.opening = self.jobs.start(work, title="Opening the file")
+        job.finished.connect(lambda loaded: self._on_loaded(job, loaded))
+        job.failed.connect(lambda error: self._on_failed(job, error))
+        job.cancelled.connect(lambda: self._on_cancelled(job))
+        self.loading.emit()
+
+    def reload(self) -> None:
+        """Read the file again; the selection stays where its pointer still leads."""
+        if self.path:
+            self.open(self.path, self.pointer)
+
+    @property
+    def pointer(self) -> str:
+        """The JSON Pointer of what is selected; ``""`` for the root, and for what has none."""
+        pointer = getattr(self.selected, "pointer", "")
+        return pointer if isinstance(pointer, str) else ""
+
+    def set_map_location(self, map_location: MapLocation) -> None:
+        """Map everything anew; nothing is read again.
+
+        Raises:
+            BadMapLocation: torch.load would refuse it; the old one stays.
+        """
+        from ckpt_viewer.core.location import Locator
+
+        Locator(map_location)
+        self.map_location = map_location
+        if self.checkpoint is not None:
+            self.checkpoint.map_onto(map_location)
+        self.remapped.emit()
+        self.judge()
+
+    def set_devices(self, devices: tuple[str, ...] | None) -> None:
+        """Learn which devices torch has on this machine; None if it could not be asked."""
+        self.devices = devices
+        self.judge()
+
+    def select(self, node: Any) -> None:
+        """Select a node (of this checkpoint's tree)."""
+        self.selected = node
+        self.selectionChanged.emit(node)
+
+    def find(self, pointer: str) -> Node | None:
+        """Return the node at a pointer; None if it leads nowhere or nothing is open."""
+        if self.checkpoint is None:
+            return None
+        try:
+            return self.checkpoint[pointer]
+        except NoSuchNode:
+            return None
+
+    def describe(self) -> None:
+        """Work out `overview` and `problems`; the window asks for it once the tree is painted."""
+        checkpoint, devices = self.checkpoint, self.devices
+        if checkpoint is None:
+            return
+
+        def work(context: Context) -> object:
+            from ckpt_viewer.analysis.loading import load_problems
+            from ckpt_viewer.analysis.overview import overview
+
+            context.step(0, 0)
+            return overview(checkpoint), load_problems(checkpoint, devices)
+
+        self._describing.start(work)
+
+    def judge(self) -> None:
+        """Work out `problems` anew: the devices or the mapping changed."""
+        checkpoint, devices = self.checkpoint, self.devices
+        self._judge_again = self._describing.job is not None
+        if checkpoint is None or self._judge_again:
+            return
+
+        def work(context: Context) -> object:
+            from ckpt_viewer.analysis.loading import load_problems
+
+            context.step(0, 0)
+            return load_problems(checkpoint, devices)
+
+        self._judging.start(work)
+
+    def borrow(self) -> Checkpoint:
+        """Return the open checkpoint and keep its file open until `give_back`, whatever this window does meanwhile."""
+        assert self.checkpoint is not None
+        self._borrowed[id(self.checkpoint)] = self._borrowed.get(id(self.checkpoint), 0) + 1
+        return self.checkpoint
+
+    def give_back(self, checkpoint: Checkpoint) -> None:
+        """Undo one `borrow`."""
+        left = self._borrowed.pop(id(checkpoint), 1) - 1
+        if left:
+            self._borrowed[id(checkpoint)] = left
+        elif self._retired.pop(id(checkpoint), None) is not None:
+            checkpoint.close()
+
+    def close(self) -> None:
+        """Cancel every read and give the file back."""
+        self.opening = None
+        self.jobs.cancel_all()
+        self.jobs.wait(5000)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._describing.cancel()
+        self._judging.cancel()
+        self.jobs.cancel_all()
+        checkpoint, self.checkpoint = self.checkpoint, None
+        self.index = self.overview = self.selected = None
+        self.problems = ()
+        if checkpoint is None:
+            return
+        if id(checkpoint) in self._borrowed:
+            self._retired[id(checkpoint)] = checkpoint
+        else:
+            checkpoint.close()
+
+    def _on_loaded(self, job: Job, loaded: Loaded) -> None:
+        if job is not self.opening:
+            loaded.checkpoint.close()
+            return
+        self.opening = None
+        self._let_go()
+        self.checkpoint, self.index = loaded
+        if self.checkpoint.locator.map_location is not self.map_location:  # chosen while the file was being opened
+            self.checkpoint.map_onto(self.map_location)
+        self.opened.emit()
+        self.select(self.find(self._wanted) or self.checkpoint.root)
+
+    def _on_failed(self, job: Job, error: BaseException) -> None:
+        if job is self.opening:
+            self.opening = None
+            self._let_go()
+            self.error = error
+            self.failed.emit(error)
+
+    def _on_cancelled(self, job: Job) -> None:
+        if job is self.opening:
+            self._on_failed(job, Cancelled("opening was stopped"))
+
+    def _on_described(self, result: Any) -> None:
+        self.overview, self.problems = result
+        self.described.emit()
+        self.problemsChanged.emit()
+        if self._judge_again:
+            self.judge()
+
+    def _on_description_failed(self, error: BaseException) -> None:
+        self.error = error
+        self.described.emit()
+
+    def _on_judged(self, problems: Any) -> None:
+        self.problems = problems
+        self.problemsChanged.emit()

@@ -1,0 +1,41 @@
+"""What tests of the window share: settings of their own, no thread and no window left behind, hand-made checkpoints."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hand_made import make_checkpoint
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication
+
+from ckpt_viewer.core.checkpoint import Checkpoint
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory, qapp):
+    """Settings live in a folder of the test's own, and the theme is light whatever the system says."""
+    from ckpt_viewer.gui.theme import themes
+
+    folder = tmp_path_factory.mktemp("settings")
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
+    themes().start("light")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(own_settings, qapp):
+    """Fail a test that leaves a visible top-level widget behind."""
+    yield
+    left = [widget for widget in QApplication.topLevelWidgets() if widget.isVisible()]
+    for widget in left:
+        widget.close()
+    assert not left, f"the test left windows open: {left}"
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    return make_checkpoint()
