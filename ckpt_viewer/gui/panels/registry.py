@@ -1,0 +1,20 @@
+"""Every panel there is. A new one is a file and a line here; the order is that of the tabs."""
+
+from __future__ import annotations
+
+from ckpt_viewer.gui.panels.base import Panel
+from ckpt_viewer.gui.panels.container import ContainerPanel
+from ckpt_viewer.gui.panels.histogram import HistogramPanel
+from ckpt_viewer.gui.panels.storage import StoragePanel
+from ckpt_viewer.gui.panels.value import ValuePanel
+from ckpt_viewer.gui.panels.values import ValuesPanel
+from ckpt_viewer.gui.root_panel import RootPanel
+
+PANELS: tuple[type[Panel], ...] = (
+    RootPanel,
+    HistogramPanel,
+    ValuesPanel,
+    ValuePanel,
+    ContainerPanel,
+    StoragePanel,
+)

@@ -1,0 +1,82 @@
+"""Which two dimensions of a tensor a table shows, and where the others stand. No Qt, no numpy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PAGE_ROWS = 10_000_000
+"""Rows that one table holds at a time: Qt counts the pixels of a table in 32 bits. Longer tensors have pages."""
+
+
+class Slicing(NamedTuple):
+    """A 2-D slice of a tensor of any rank.
+
+    Attributes:
+        shape: sizes of the tensor in elements.
+        rows, columns: the dimensions that run down and across; None where the tensor has too few.
+        fixed: an index for each dimension; those of `rows` and `columns` are not used.
+    """
+
+    shape: tuple[int, ...]
+    rows: int | None
+    columns: int | None
+    fixed: tuple[int, ...]
+
+    @property
+    def row_count(self) -> int:
+        """Rows of the slice, 1 for a 0-dim tensor."""
+        return 1 if self.rows is None else self.shape[self.rows]
+
+    @property
+    def column_count(self) -> int:
+        """Columns of the slice, 1 for a tensor of fewer than two dimensions."""
+        return 1 if self.columns is None else self.shape[self.columns]
+
+    @property
+    def others(self) -> list[int]:
+        """The dimensions that are neither rows nor columns, in order."""
+        return [dim for dim in range(len(self.shape)) if dim not in (self.rows, self.columns)]
+
+    @property
+    def transposed(self) -> bool:
+        """Whether a block that was read with `index` has to be turned: rows run along the later dimension."""
+        return self.rows is not None and self.columns is not None and self.rows > self.columns
+
+    def index(self, rows: slice, columns: slice) -> tuple[int | slice, ...]:
+        """Return what to index the tensor with for a block of rows and columns; dimensions keep the tensor's order."""
+        blocks = {self.rows: rows, self.columns: columns}
+        return tuple(blocks.get(dim, at) for dim, at in enumerate(self.fixed))
+
+    def with_rows(self, dim: int) -> Slicing:
+        """Run `dim` down; if it ran across, the two change places."""
+        columns = self.rows if dim == self.columns else self.columns
+        return self._replace(rows=dim, columns=columns)
+
+    def with_columns(self, dim: int) -> Slicing:
+        """Run `dim` across; if it ran down, the two change places."""
+        rows = self.columns if dim == self.rows else self.rows
+        return self._replace(rows=rows, columns=dim)
+
+    def with_fixed(self, dim: int, at: int) -> Slicing:
+        """Stand at index `at` of `dim`."""
+        return self._replace(fixed=(*self.fixed[:dim], at, *self.fixed[dim + 1 :]))
+
+    @property
+    def text(self) -> str:
+        """The slice as Python writes it: ``[0, :, 3, :]``."""
+        parts = [":" if dim in (self.rows, self.columns) else str(at) for dim, at in enumerate(self.fixed)]
+        return f"[{', '.join(parts)}]"
+
+
+def first_slicing(shape: tuple[int, ...]) -> Slicing:
+    """Return the slice that a table opens with: the last two dimensions that are longer than 1, the rest at 0."""
+    rank = len(shape)
+    fixed = (0,) * rank
+    if rank < 2:
+        return Slicing(shape, 0 if rank else None, None, fixed)
+    chosen = [dim for dim in range(rank) if shape[dim] != 1][-2:]
+    for dim in reversed(range(rank)):  # a tensor of ones: any two will do
+        if len(chosen) < 2 and dim not in chosen:
+            chosen.append(dim)
+    rows, columns = sorted(chosen)
+    return Slicing(shape, rows, columns, fixed)

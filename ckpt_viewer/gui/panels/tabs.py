@@ -1,0 +1,178 @@
+"""The details of what is selected: a header, and a tab for each panel that fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
+from ckpt_viewer.gui.panels.header import Header
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.session import Session
+
+
+class _Host(QWidget):
+    """The page of one panel, which is built when the page is first shown."""
+
+    def __init__(self, kind: type[Panel], session: Session) -> None:
+        super().__init__()
+        self.kind, self.panel = kind, None
+        self._session = session
+        self._subject: Any = None
+        self.setAccessibleName(kind.title)
+        QVBoxLayout(self).setContentsMargins(0, 0, 0, 0)
+
+    panel: Panel | None
+
+    def build(self) -> Panel:
+        if self.panel is None:
+            self.panel = self.kind(self._session, self)
+            layout = self.layout()
+            assert layout is not None
+            layout.addWidget(self.panel)
+        return self.panel
+
+    def tell(self, subject: Any) -> None:
+        """Have the panel show `subject`, unless it does already."""
+        panel = self.build()
+        if self._subject is not subject:
+            self._subject = subject
+            panel.show_subject(subject)
+
+    def leave(self, *, for_good: bool) -> None:
+        """The panel is not looked at any more; what it has worked out stays if the selection does."""
+        if self.panel is not None and self._subject is not None and (for_good or not self.panel.is_settled):
+            self._subject = None
+            self.panel.clear()
+
+
+class DetailTabs(QWidget):
+    """Header and tabs. `show_node` is all that it has to be told; it follows `session.remapped` by itself.
+
+    The QTabWidget inside has the object name ``detailTabs``.
+    """
+
+    settled = Signal()
+    """The panel that is shown has nothing left to read."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._subject: Any = None
+        self._hosts: dict[type[Panel], _Host] = {}
+        self._preferred: type[Panel] | None = None
+        self.header = Header(session)
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("detailTabs")
+        self.tabs.setAccessibleName("Details of the selection")
+        self.tabs.setDocumentMode(True)
+        self.tabs.setUsesScrollButtons(True)
+        self.tabs.currentChanged.connect(self._on_current)
+        self.tabs.tabBarClicked.connect(self._on_clicked)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
+        layout.addWidget(self.tabs, 1)
+        session.remapped.connect(self._on_remapped)
+
+    @property
+    def subject(self) -> Any:
+        """The Node or module group that is shown."""
+        return self._subject
+
+    @property
+    def panel(self) -> Panel | None:
+        """The panel that is looked at."""
+        host = self.tabs.currentWidget()
+        return host.panel if isinstance(host, _Host) else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is shown is final."""
+        return self.panel is None or self.panel.is_settled
+
+    def show_node(self, subject: Any) -> None:
+        """Show a Node or a module group; None empties the details and cancels what is being read."""
+        self._subject = subject
+        self.header.setVisible(subject is not None)
+        self.header.show_subject(subject)
+        for host in self._hosts.values():
+            if host is not self.tabs.currentWidget() or subject is None:
+                host.leave(for_good=True)
+        fitting = _fitting(subject)
+        self._set_pages(list(fitting))
+        if fitting:
+            best = max(fitting, key=lambda kind: fitting[kind])
+            chosen = self._preferred if self._preferred in fitting else best
+            self.tabs.setCurrentWidget(self._host(chosen))
+        self._tell()
+
+    def choose(self, number: int) -> None:
+        """Show the tab of that number, counted from 1, as a click on it would."""
+        if 1 <= number <= self.tabs.count():
+            self._on_clicked(number - 1)
+            self.tabs.setCurrentIndex(number - 1)
+
+    def _set_pages(self, kinds: list[type[Panel]]) -> None:
+        hosts = [self._host(kind) for kind in kinds]
+        if hosts == [self.tabs.widget(index) for index in range(self.tabs.count())]:
+            return
+        self.tabs.blockSignals(True)
+        current = self.tabs.currentWidget()
+        if isinstance(current, _Host) and current not in hosts:
+            current.leave(for_good=True)
+        self.tabs.clear()
+        for host in hosts:
+            self.tabs.addTab(host, host.kind.title)
+        self.tabs.blockSignals(False)
+
+    def _host(self, kind: type[Panel]) -> _Host:
+        host = self._hosts.get(kind)
+        if host is None:
+            host = self._hosts[kind] = _Host(kind, self._session)
+        return host
+
+    def _on_clicked(self, index: int) -> None:
+        host = self.tabs.widget(index)
+        if isinstance(host, _Host):
+            self._preferred = host.kind
+
+    def _on_current(self, _index: int) -> None:
+        for host in self._hosts.values():
+            if host is not self.tabs.currentWidget():
+                host.leave(for_good=False)
+        self._tell()
+
+    def _tell(self) -> None:
+        host = self.tabs.currentWidget()
+        if not isinstance(host, _Host) or self._subject is None:
+            return
+        is_new = host.panel is None
+        panel = host.build()
+        if is_new:
+            panel.settled.connect(lambda: self._on_settled(panel))
+        host.tell(self._subject)
+
+    def _on_settled(self, panel: Panel) -> None:
+        if panel is self.panel:
+            self.settled.emit()
+
+    def _on_remapped(self) -> None:
+        self.header.refresh()
+        for host in self._hosts.values():
+            if host.panel is not None:
+                host.panel.remap()
+
+
+def _fitting(subject: Any) -> dict[type[Panel], int]:
+    """Return the panels that can show `subject`, in the order of PANELS, with their rates."""
+    if subject is None:
+        return {}
+    from ckpt_viewer.gui.panels.registry import PANELS  # panels import this package
+
+    rates = {kind: kind.rate(subject) for kind in PANELS}
+    return {kind: rate for kind, rate in rates.items() if rate > UNSUPPORTED}
