@@ -14,6 +14,7 @@ from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CannotExport, NoSuchNode
 
@@ -29,6 +30,7 @@ class Contents(NamedTuple):
         protocol: highest pickle protocol used, -1 without a pickle.
         weights_only: why ``torch.load(weights_only=True)`` would refuse it; ``""`` if it would not.
         close: gives the file back.
+        source: the whole file, for writers that copy parts of it; None for a checkpoint that was made by hand.
     """
 
     format: str
@@ -38,6 +40,7 @@ class Contents(NamedTuple):
     protocol: int
     weights_only: str
     close: Callable[[], None]
+    source: Bytes | None = None
 
 
 class Checkpoint:

@@ -62,7 +62,7 @@ def open_checkpoint(
     try:
         found = detect(source)
         opened = found.open(source, context)
-        return Checkpoint(os.fspath(path), source.size, contents(found.name, opened, source.close), map_location)
+        return Checkpoint(os.fspath(path), source.size, contents(found.name, opened, source.close, source), map_location)
     except BaseException:
         source.close()
         raise

@@ -60,7 +60,7 @@ class Opened(NamedTuple):
 NestedOpener = Callable[[bytes, int, str], Value]
 
 
-def contents(name: str, opened: Opened, close: Callable[[], None]) -> Contents:
+def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes) -> Contents:
     """Return what a checkpoint is made of."""
     read = opened.unpickled
     return Contents(
@@ -71,4 +71,5 @@ def contents(name: str, opened: Opened, close: Callable[[], None]) -> Contents:
         protocol=read.protocol,
         weights_only=read.refused,
         close=close,
+        source=source,
     )
