@@ -62,7 +62,8 @@ def open_checkpoint(
     try:
         found = detect(source)
         opened = found.open(source, context)
-        return Checkpoint(os.fspath(path), source.size, contents(found.name, opened, source.close, source), map_location)
+        made_of = contents(found.name, opened, source.close, source)
+        return Checkpoint(os.fspath(path), source.size, made_of, map_location)
     except BaseException:
         source.close()
         raise
