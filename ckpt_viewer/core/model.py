@@ -16,6 +16,13 @@ from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
 EMA_WORDS = ("ema", "averaged", "shadow")
 SHARE_OF_TENSORS = 0.9
 """Of a state_dict's entries at least this share are tensors."""
+ENTRY_NAMES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
+"""Last parts of names that only parameters and buffers of modules have."""
+MODEL_KEYS = frozenset(
+    """model state_dict model_state_dict net network network_weights module params weights generator netg g discriminator
+    netd d encoder decoder unet vae teacher student backbone ema model_ema state_dict_ema ema_state_dict""".split()
+)
+"""Keys under which trainers keep a model (FORMATS 5.4), in lower case."""
 
 
 class Model(NamedTuple):
@@ -72,8 +79,12 @@ def wrapped_module(value: Value) -> Instance | None:
     return None
 
 
-def is_state_dict(value: Value) -> bool:
-    """Whether a dict is a state_dict: string keys, at least nine of ten entries tensors; `_metadata` is proof."""
+def is_state_dict(value: Value, key: str = "") -> bool:
+    """Whether a dict is a state_dict: string keys, at least nine of ten entries tensors; `_metadata` is proof.
+
+    Args:
+        key: under which it was found; decides where the names of its entries do not.
+    """
     if not isinstance(value, Mapping) or not value.pairs:
         return False
     pairs = value.pairs
@@ -82,16 +93,15 @@ def is_state_dict(value: Value) -> bool:
     if isinstance(value.state, Mapping) and value.state.get("_metadata") is not None:
         return True
     tensors = sum(type(child) is TensorSpec for child in pairs[1::2])
-    return tensors >= SHARE_OF_TENSORS * len(value) and _named_like_modules(value)
+    if tensors < SHARE_OF_TENSORS * len(value):
+        return False
+    return value.type == "collections.OrderedDict" or key.lower() in MODEL_KEYS or _named_like_modules(value)
 
 
 def _named_like_modules(value: Mapping) -> bool:
-    if value.type == "collections.OrderedDict":
-        return True
     names = [str(key) for key in value.pairs[::2]]
     dotted = sum("." in name for name in names)
-    plain = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "scale"}
-    return dotted * 2 >= len(names) or any(name.rpartition("_")[2] in plain or name in plain for name in names)
+    return dotted * 2 >= len(names) or any(name.rpartition(".")[2] in ENTRY_NAMES for name in names)
 
 
 def find_models(outline: Outline) -> tuple[Model, ...]:
@@ -104,7 +114,13 @@ def find_models(outline: Outline) -> tuple[Model, ...]:
         if is_optimizer_state(value):
             end = outline.ends[row]
             continue
-        kind = "module" if is_module(value) or wrapped_module(value) else "state_dict" if is_state_dict(value) else ""
+        kind = (
+            "module"
+            if is_module(value) or wrapped_module(value)
+            else "state_dict"
+            if is_state_dict(value, str(outline.steps[row]))
+            else ""
+        )
         if kind:
             path = outline.path(row)
             words = " ".join(str(step).lower() for step in path)

@@ -1,0 +1,1 @@
+"""What a checkpoint means: roles of its entries, an overview, where it loads. Pure functions over the core tree."""

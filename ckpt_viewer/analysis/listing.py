@@ -1,0 +1,180 @@
+"""`ls`: every entry of a checkpoint, as the JSON of INTERFACE or as a tree for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ckpt_viewer.analysis.overview import Overview, overview
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.expand import kind_of, length_of, type_of
+from ckpt_viewer.core.outline import Outline
+from ckpt_viewer.core.path import python_repr, step_json
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Literal, NdArray, Value
+
+VALUE_LIMIT = 4096
+"""Characters of a string or bytes value that are listed."""
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+
+
+def listing_json(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield the document of ``ls --json`` in pieces, so that a large one is never in memory as a whole."""
+    view = overview(checkpoint)
+    head = {
+        "schema": 1,
+        "file": checkpoint.path,
+        "bytes": checkpoint.size,
+        "format": checkpoint.format,
+        "kind": view.kind,
+        "map_location": checkpoint.locator.text,
+        "summary": _summary(view),
+        "roles": {name: [[step_json(step) for step in path] for path in paths] for name, paths in view.roles.items()},
+        "globals": [use._asdict() for use in checkpoint.contents.globals],
+        "findings": [
+            {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in checkpoint.findings
+        ],
+    }
+    yield _encode(head)[:-1] + ', "entries": [\n'
+    before = ""
+    for text in _entries(checkpoint):
+        yield before + text
+        before = ",\n"
+    yield "\n]}\n"
+
+
+def _summary(view: Overview) -> dict[str, int | None]:
+    return {
+        "tensors": view.tensors,
+        "parameters": view.parameters,
+        "tensor_bytes": view.tensor_bytes,
+        "storages": view.storages,
+        "storage_bytes": view.storage_bytes,
+    }
+
+
+def _entries(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield one JSON object for each row. The path of a parent is encoded once and shared by its children."""
+    outline, values, steps, parents = checkpoint.outline, *_columns(checkpoint.outline)
+    prefixes: dict[int, str] = {-1: ""}
+    tensor_text = _TensorText(checkpoint).text
+    for row, value in enumerate(values):
+        parent = parents[row]
+        inner = prefixes[parent] + ("" if row == 0 else (", " if parent > 0 else "") + _encode(step_json(steps[row])))
+        if outline.ends[row] > row + 1:
+            prefixes[row] = inner
+        if type(value) is TensorSpec:
+            yield f'{{"path": [{inner}], {tensor_text(value)}}}'
+        else:
+            yield f'{{"path": [{inner}], {_encode(_entry(outline, row, value))[1:]}'
+
+
+def _columns(outline: Outline) -> tuple[list[Value], list[Any], Any]:
+    return outline.values, outline.steps, outline.parents
+
+
+class _TensorText:
+    """Writes the fields of a tensor as JSON; what many tensors have in common is encoded once."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.locator = checkpoint.locator
+        self._shared: dict[tuple[Any, ...], str] = {}
+        self._places: dict[int, tuple[str, str]] = {}
+
+    def text(self, tensor: TensorSpec) -> str:
+        storage = tensor.storage
+        if storage is None or tensor.extra is not None:
+            return _encode(tensor_entry(tensor, self.locator.tensor(tensor)))[1:-1]
+        key = (tensor.shape, tensor.stride, tensor.dtype, tensor.type, tensor.offset, tensor.requires_grad,
+               storage.location, self.locator.storage(storage))  # fmt: skip
+        shared = self._shared.get(key)
+        if shared is None:
+            fields = tensor_entry(tensor, key[7])
+            del fields["storage"]
+            shared = self._shared[key] = _encode(fields)[1:-1]
+        return f'{shared}, "storage": {_encode(storage.unique_key)}'
+
+
+def tensor_entry(tensor: TensorSpec, device: str) -> dict[str, Any]:
+    """Return the fields of a tensor's entry, path excluded."""
+    fields: dict[str, Any] = {
+        "kind": "tensor",
+        "type": tensor.type,
+        "shape": tensor.shape,
+        "stride": tensor.stride,
+        "dtype": tensor.dtype or None,
+        "storage_offset": tensor.offset,
+        "numel": tensor.numel,
+        "nbytes": tensor.nbytes,
+        "storage": tensor.storage.unique_key if tensor.storage is not None else None,
+        "location": tensor.location,
+        "device": device,
+        "layout": tensor.layout,
+        "requires_grad": tensor.requires_grad,
+    }
+    extra = tensor.extra
+    if extra is not None:
+        fields.update({name: True for name in ("conj", "neg") if getattr(extra, name)})
+        if extra.quantization is not None:
+            fields["quantization"] = extra.quantization.scheme
+        if extra.parts:
+            fields["parts"] = {name: tensor_entry(part, device) for name, part in extra.parts.items()}
+    return fields
+
+
+def _entry(outline: Outline, row: int, value: Value) -> dict[str, Any]:
+    fields: dict[str, Any] = {"kind": kind_of(value), "type": type_of(value)}
+    first = outline.aliases.get(row)
+    if first is not None:
+        return {**fields, "same_as": [step_json(step) for step in outline.path(first)]}
+    if isinstance(value, StorageSpec):
+        return {**fields, **_storage_fields(value)}
+    if isinstance(value, NdArray):
+        return {**fields, "shape": value.shape, "dtype": value.dtype}
+    length = length_of(value)
+    if length is not None:
+        return {**fields, "length": length}
+    return {**fields, **scalar_fields(value)}
+
+
+def _storage_fields(storage: StorageSpec) -> dict[str, Any]:
+    return {
+        "storage": storage.unique_key,
+        "dtype": storage.dtype or None,
+        "numel": storage.numel,
+        "nbytes": storage.nbytes,
+        "location": storage.location,
+    }
+
+
+def scalar_fields(value: Value) -> dict[str, Any]:
+    """Return `value` (and `truncated`) of a scalar as JSON can hold it."""
+    if value is None or type(value) is bool:
+        return {"value": value}
+    if type(value) is int:
+        return {"value": value} if -(1 << 63) <= value < 1 << 63 else _cut(_big(value))
+    if type(value) is float:
+        return {"value": value if math.isfinite(value) else non_finite(value)}
+    if type(value) is str:
+        return _cut(value)
+    if isinstance(value, Literal):
+        return _cut(value.text)
+    if isinstance(value, bytes):
+        cut = len(value) > VALUE_LIMIT
+        return {"value": value[:VALUE_LIMIT].hex(), **({"truncated": True} if cut else {}), "length": len(value)}
+    return {"value": python_repr(value)}
+
+
+def non_finite(value: float) -> str:
+    """Return the string that stands for NaN or an infinity in our JSON."""
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _big(value: int) -> str:
+    return str(value) if value.bit_length() < 10_000 else hex(value)
+
+
+def _cut(text: str) -> dict[str, Any]:
+    return {"value": text[:VALUE_LIMIT], "truncated": True} if len(text) > VALUE_LIMIT else {"value": text}

@@ -1,0 +1,100 @@
+"""Where a checkpoint would load: torch.load's own answer for every device tag, and the line of code to write.
+
+Sources: torch/serialization.py (`_validate_device`, `_deserialize`, `default_restore_location`), FORMATS section 4.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.location import known_tag
+from ckpt_viewer.core.tensor import StorageSpec
+
+NO_CUDA = (
+    "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are running on a "
+    "CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your storages to the CPU."
+)
+
+
+class LoadProblem(NamedTuple):
+    """A device tag that torch.load cannot restore here.
+
+    Attributes:
+        tag: as saved, None where the file states none. target: what map_location makes of it.
+        message: what torch.load would raise.
+    """
+
+    tag: str | None
+    target: str
+    message: str
+
+
+def distinct_storages(checkpoint: Checkpoint) -> Iterable[StorageSpec]:
+    """Yield every storage of a checkpoint once, in order of first appearance in the tree."""
+    seen: set[int] = set()
+    for _, tensor in checkpoint.outline.tensors():
+        parts = tensor.extra.parts.values() if tensor.extra else ()
+        for storage in (tensor.storage, *(part.storage for part in parts)):
+            if storage is not None and id(storage) not in seen:
+                seen.add(id(storage))
+                yield storage
+
+
+def targets(checkpoint: Checkpoint) -> dict[tuple[str | None, str], int]:
+    """Return (tag, target) -> bytes under the checkpoint's map_location, in order of first appearance."""
+    result: dict[tuple[str | None, str], int] = {}
+    for storage in distinct_storages(checkpoint):
+        key = (storage.location, checkpoint.locator.storage(storage))
+        result[key] = result.get(key, 0) + storage.nbytes
+    return result
+
+
+def load_problems(checkpoint: Checkpoint, devices: Sequence[str] | None) -> tuple[LoadProblem, ...]:
+    """Return what torch.load would refuse under the checkpoint's map_location.
+
+    Args:
+        devices: device names of this machine (``"cpu"``, ``"cuda:0"``...); None while they are not known: then only tags that
+            no torch can restore are reported.
+    """
+    problems = []
+    for tag, target in targets(checkpoint):
+        message = load_error(target, devices)
+        if message:
+            problems.append(LoadProblem(tag, target, message))
+    return tuple(problems)
+
+
+def load_error(target: str, devices: Sequence[str] | None) -> str:
+    """Return what torch.load raises for a storage that has to go onto `target`; ``""`` if it does not."""
+    if not known_tag(target):
+        return f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with {target})"
+    if devices is None or target in ("cpu", "meta"):
+        return ""
+    kind = re.split(r"[:\d]", target, maxsplit=1)[0]
+    if kind == "mps":
+        return "" if "mps" in devices else "Attempting to deserialize object on a mps device but it is not available."
+    count = sum(device.startswith(f"{kind}:") for device in devices)
+    if count == 0:
+        if kind == "cuda":
+            return NO_CUDA
+        return NO_CUDA.replace("a CUDA device", f"a {kind.upper()} device").replace("torch.cuda", f"torch.{kind}")
+    digits = re.sub(r"\D", "", target)
+    index = int(digits[:9]) if digits else 0
+    if index >= count:
+        return (
+            f"Attempting to deserialize object on {kind.upper()} device {index} but torch.{kind}.device_count() is {count}. "
+            "Please use torch.load with map_location to map your storages to an existing device."
+        )
+    return ""
+
+
+def load_code(checkpoint: Checkpoint) -> str:
+    """Return the line that loads this file under its map_location. Names from outside go in as `ascii` literals."""
+    arguments = [ascii(os.path.basename(checkpoint.path))]
+    if checkpoint.locator.code:
+        arguments.append(checkpoint.locator.code)
+    return f"torch.load({', '.join(arguments)})"

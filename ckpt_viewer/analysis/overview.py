@@ -1,0 +1,136 @@
+"""The first answers about a file: what it is, how large, which devices, which parts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ckpt_viewer.analysis.roles import Role, find_roles, role_paths
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.model import is_module, is_optimizer_state, state_dict_entries
+from ckpt_viewer.core.outline import Outline
+from ckpt_viewer.core.path import Path
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Value
+
+
+class Progress(NamedTuple):
+    """One number that says how far a training went. `pointer` leads to it."""
+
+    pointer: str
+    name: str
+    value: int | float
+
+
+class Totals(NamedTuple):
+    """Counts over a whole file; bytes of tensors count views of shared storages once for each entry."""
+
+    tensors: int
+    tensor_bytes: int
+    storages: int
+    storage_bytes: int
+
+
+class Overview(NamedTuple):
+    """What the root panel and the summary strip say.
+
+    Attributes:
+        kind: ``training checkpoint``, ``state_dict``, ``whole model``, ``optimizer state``, ``tensor`` or ``other``.
+        parameters: elements of the first raw model's distinct tensors, buffers included; None without a model.
+        locations: (device tag, bytes of its storages), largest first; the tag is None where the file states none.
+        roles: role -> paths. role_details: pointer -> role and a few words about the entry.
+    """
+
+    kind: str
+    progress: tuple[Progress, ...]
+    parameters: int | None
+    tensors: int
+    tensor_bytes: int
+    storages: int
+    storage_bytes: int
+    locations: tuple[tuple[str | None, int], ...]
+    roles: dict[str, list[Path]]
+    role_details: dict[str, Role]
+
+
+def overview(checkpoint: Checkpoint) -> Overview:
+    """Return the overview of a checkpoint; walks its outline once, reads no tensor."""
+    outline = checkpoint.outline
+    roles = find_roles(outline)
+    totals, storages = _totals(outline)
+    pointers = {row: checkpoint.node(outline.path(row)).pointer for row in roles}
+    progress = tuple(
+        Progress(pointers[row], str(outline.steps[row]), value)
+        for row, role in roles.items()
+        if role.name == "progress" and isinstance(value := outline.values[row], int | float)
+    )
+    return Overview(
+        kind=kind_of_file(outline, roles),
+        progress=progress,
+        parameters=parameter_count(checkpoint),
+        tensors=totals.tensors,
+        tensor_bytes=totals.tensor_bytes,
+        storages=totals.storages,
+        storage_bytes=totals.storage_bytes,
+        locations=_locations(storages),
+        roles=role_paths(outline, roles),
+        role_details={pointers[row]: role for row, role in roles.items()},
+    )
+
+
+def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
+    """Return the `kind` of INTERFACE for a whole file."""
+    root: Value = outline.values[0]
+    names = {role.name for role in roles.values()}
+    if type(root) is TensorSpec:
+        return "tensor"
+    if is_optimizer_state(root) or (0 in roles and roles[0].name == "optimizer"):
+        return "optimizer state"
+    if 0 in roles and roles[0].name in ("model", "ema"):
+        return "whole model" if is_module(root) or roles[0].detail else "state_dict"
+    if names & {"model", "ema"} and names & {"optimizer", "lr_scheduler", "progress", "scaler"}:
+        return "training checkpoint"
+    if "model" in names:
+        rows = [row for row, role in roles.items() if role.name == "model"]
+        return "whole model" if any(is_module(outline.values[row]) for row in rows) else "training checkpoint"
+    return "optimizer state" if "optimizer" in names else "other"
+
+
+def parameter_count(checkpoint: Checkpoint) -> int | None:
+    """Return the elements of the distinct (storage, offset, shape, stride) of the first raw model."""
+    models = checkpoint.models
+    if not models:
+        return None
+    distinct = {}
+    for entry in state_dict_entries(checkpoint.outline.values[models[0].row]).entries:
+        tensor = entry.tensor
+        key = (id(tensor.storage or tensor), tensor.offset, tensor.shape, tensor.stride)
+        distinct[key] = tensor.numel
+    return sum(distinct.values())
+
+
+def _totals(outline: Outline) -> tuple[Totals, dict[int, StorageSpec]]:
+    tensors = size = 0
+    storages: dict[int, StorageSpec] = {}
+    for _, tensor in outline.tensors():
+        tensors += 1
+        size += tensor.nbytes
+        _collect(tensor, storages)
+    for value in outline.values:
+        if type(value) is StorageSpec:
+            storages[id(value)] = value
+    return Totals(tensors, size, len(storages), sum(each.nbytes for each in storages.values())), storages
+
+
+def _collect(tensor: TensorSpec, storages: dict[int, StorageSpec]) -> None:
+    if tensor.storage is not None:
+        storages[id(tensor.storage)] = tensor.storage
+    if tensor.extra is not None:
+        for part in tensor.extra.parts.values():
+            _collect(part, storages)
+
+
+def _locations(storages: dict[int, StorageSpec]) -> tuple[tuple[str | None, int], ...]:
+    sizes: dict[str | None, int] = {}
+    for storage in storages.values():
+        sizes[storage.location] = sizes.get(storage.location, 0) + storage.nbytes
+    return tuple(sorted(sizes.items(), key=lambda item: -item[1]))

@@ -1,0 +1,81 @@
+"""`ls` for people: the tree with its shapes, sizes and roles, every text from the file escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckpt_viewer.analysis.overview import Overview, overview
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.expand import kind_of, length_of, type_of
+from ckpt_viewer.core.path import python_repr, step_text
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.text import bytes_text, escape_text, parameters_text, shape_text, shorten
+from ckpt_viewer.core.value import Value
+
+NAME_LIMIT, VALUE_LIMIT = 100, 80
+RUN = 12
+"""Members of a list of plain numbers that are printed one by one."""
+
+
+def tree_lines(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield a heading and one line for each entry; long lists of scalars are cut short with a count."""
+    view = overview(checkpoint)
+    yield summary_line(checkpoint, view)
+    for finding in checkpoint.findings:
+        yield f"{finding.severity}: {escape_text(finding.message)}"
+    dangerous = [use.name for use in checkpoint.contents.globals if use.status == "dangerous"]
+    if dangerous:
+        yield f"warning: names {escape_text(shorten(', '.join(dangerous), 200))}, which could run code; nothing was run"
+    yield ""
+    yield from _rows(checkpoint, view)
+
+
+def summary_line(checkpoint: Checkpoint, view: Overview) -> str:
+    """Return kind, progress, parameters, size, format and devices in one line."""
+    words = [view.kind + "".join(f", {item.name} {item.value}" for item in view.progress[:2])]
+    if view.parameters is not None:
+        words.append(parameters_text(view.parameters))
+    words += [f"{view.tensors} tensors", bytes_text(checkpoint.size), checkpoint.format]
+    words += [str(tag) for tag, _ in view.locations if tag is not None][:4]
+    return escape_text(" | ".join(words))
+
+
+def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
+    outline = checkpoint.outline
+    marks = {outline.find(path): name for name, paths in view.roles.items() for path in paths}
+    depths = {0: 0}
+    row, plain, above = 0, 0, -1
+    while row < len(outline):
+        parent, value = outline.parents[row], outline.values[row]
+        plain = plain + 1 if parent == above and type(outline.steps[row]) is int and _is_number(value) else 0
+        above = parent
+        if plain > RUN:
+            rest = outline.ends[parent] - row
+            yield f"{'  ' * depths[parent]}  … {rest} more"
+            row = outline.ends[parent]
+            continue
+        depths[row] = depths[parent] + 1 if row else 0
+        name = shorten(escape_text(step_text(outline.steps[row])), NAME_LIMIT) if row else "(root)"
+        mark = f"  [{marks[row]}]" if row in marks else ""
+        first = outline.aliases.get(row)
+        same = f"  same as {checkpoint.node(outline.path(first)).pointer or '(root)'}" if first is not None else ""
+        yield f"{'  ' * depths[row]}{name}  {escape_text(describe(checkpoint, value))}{escape_text(same)}{mark}"
+        row += 1
+
+
+def _is_number(value: Value) -> bool:
+    return type(value) in (int, float, bool)
+
+
+def describe(checkpoint: Checkpoint, value: Value) -> str:
+    """Return what stands behind a name: shape, dtype and device of a tensor, a scalar's value, a container's length."""
+    if isinstance(value, TensorSpec):
+        device, saved = checkpoint.locator.tensor(value), value.location
+        place = device if saved in (None, device) else f"{saved} -> {device}"
+        return f"{shape_text(value.shape, 'x')} {value.dtype} {place} {bytes_text(value.nbytes)}"
+    length = length_of(value)
+    if length is not None:
+        return f"{type_of(value)} of {length}"
+    if kind_of(value) in ("ndarray", "storage"):
+        return type_of(value)
+    return shorten(python_repr(value), VALUE_LIMIT)

@@ -1,0 +1,227 @@
+"""The command line: arguments, exit codes, one-sentence errors. A window is imported only when one is wanted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from ckpt_viewer import __version__
+from ckpt_viewer.core.location import parse_map_location
+from ckpt_viewer.core.text import escape_text
+from ckpt_viewer.errors import Cancelled, CheckpointError
+
+if TYPE_CHECKING:
+    Command = Callable[[argparse.Namespace], int]
+
+PROGRAM = "ckpt-viewer"
+DONE, NOT_DONE, INTERRUPTED = 0, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence on standard error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and where help is, and exit with 2."""
+        fail("", f"{message}; see {self.prog} --help")
+        raise SystemExit(NOT_DONE)
+
+
+def fail(file: str, sentence: str) -> None:
+    """Print one error line: ``ckpt-viewer: FILE: sentence``, with everything from outside escaped."""
+    where = f"{escape_text(file)}: " if file else ""
+    print(f"{PROGRAM}: {where}{escape_text(sentence)}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0 done, 2 not done (130 after Ctrl-C)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    parser = _parser(arguments)
+    if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help", "--version")):
+        arguments = ["view", *arguments]
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options) or DONE
+    except CheckpointError as error:
+        _trace()
+        fail(getattr(options, "file", ""), str(error))
+    except (KeyboardInterrupt, Cancelled):
+        fail(getattr(options, "file", ""), "stopped before it was done; nothing was written")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has enough; Python would complain again while closing the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        _trace()
+        problem = f"an error of the program itself ({type(error).__name__}: {error}); please report it"
+        fail(getattr(options, "file", ""), problem)
+    return NOT_DONE
+
+
+def _trace() -> None:
+    if os.environ.get("CKPT_VIEWER_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+def add_map_location(parser: argparse.ArgumentParser) -> None:
+    """Add ``--map-location SPEC``."""
+    parser.add_argument(
+        "--map-location",
+        metavar="SPEC",
+        default="as-saved",
+        help="as-saved (default), cpu, cuda:0, mps ..., cuda:1=cuda:0,cuda:2=cpu, or storage",
+    )
+
+
+def _add_view(add: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add("view", help="open a window for each FILE (also without the word view)")
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    _add_window(parser)
+    parser.set_defaults(run=run_view)
+
+
+def _add_window(parser: argparse.ArgumentParser) -> None:
+    add_map_location(parser)
+    parser.add_argument("--select", metavar="POINTER", help="select this node, as in /model/conv1.weight")
+    parser.add_argument("--screenshot", metavar="PNG", help="paint the window into this file and exit")
+    parser.add_argument("--size", metavar="WxH", default="", help="size of the window, as in 1280x800")
+
+
+def run_view(options: argparse.Namespace) -> int:
+    """Open windows and wait until they are closed."""
+    from ckpt_viewer.gui.app import ViewOptions, run
+
+    files = options.files
+    if len(files) == 1:
+        options.file = files[0]
+    if options.screenshot and len(files) != 1:
+        raise CheckpointError("--screenshot paints one window; give exactly one FILE")
+    view = ViewOptions(
+        map_location=parse_map_location(options.map_location),
+        select=options.select,
+        screenshot=options.screenshot,
+        size=_size(options.size),
+    )
+    return run(files, view)
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    width, times, height = text.lower().partition("x")
+    if not times or not width.isdigit() or not height.isdigit() or not 100 <= min(int(width), int(height)) <= 20000:
+        raise CheckpointError(f"--size {text!r} is no size of a window; write it as 1280x800")
+    return int(width), int(height)
+
+
+def _add_demo(add: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add("demo", help="open the sample checkpoint that comes with the program")
+    _add_window(parser)
+    parser.set_defaults(run=run_demo)
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Open the sample checkpoint."""
+    from ckpt_viewer.resources import sample_checkpoint
+
+    options.files = [str(sample_checkpoint())]
+    return run_view(options)
+
+
+def _add_ls(add: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add("ls", help="print the tree of FILE")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="every entry, as one JSON document")
+    add_map_location(parser)
+    parser.set_defaults(run=run_ls)
+
+
+def run_ls(options: argparse.Namespace) -> int:
+    """Print the tree, for people or as JSON."""
+    from ckpt_viewer.formats import open_checkpoint
+
+    with open_checkpoint(options.file, parse_map_location(options.map_location)) as checkpoint:
+        if options.json:
+            from ckpt_viewer.analysis.listing import listing_json
+
+            sys.stdout.writelines(listing_json(checkpoint))
+        else:
+            from ckpt_viewer.analysis.tree_text import tree_lines
+
+            sys.stdout.writelines(line + "\n" for line in tree_lines(checkpoint))
+        sys.stdout.flush()
+    return DONE
+
+
+def _add_stats(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from ckpt_viewer import cli_stats
+
+    cli_stats.add_parsers(add)
+
+
+def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from ckpt_viewer import cli_export
+
+    cli_export.add_parsers(add)
+
+
+def _add_desktop(add: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add("desktop", help="open .pth files by double-click, for this user: install, uninstall, status")
+    parser.add_argument("action", choices=("install", "uninstall", "status"))
+    parser.set_defaults(run=run_desktop)
+
+
+def run_desktop(options: argparse.Namespace) -> int:
+    """Register the program for checkpoint files, take that back, or say what is so."""
+    from ckpt_viewer import desktop
+
+    backend = desktop.backend()
+    if options.action == "install":
+        report = backend.install(desktop.program_command())
+    else:
+        report = backend.uninstall() if options.action == "uninstall" else backend.status()
+    for line in report.lines:
+        print(escape_text(line))
+    return DONE if report.ok else NOT_DONE
+
+
+COMMANDS: dict[str, Callable[[Callable[..., argparse.ArgumentParser]], None]] = {
+    "view": _add_view,
+    "ls": _add_ls,
+    "stats": _add_stats,
+    "show": _add_stats,
+    "export": _add_export,
+    "remap": _add_export,
+    "desktop": _add_desktop,
+    "demo": _add_demo,
+}
+"""Word -> function that adds its parser. Only the wanted command's is called, so that the others cost no import."""
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    description = "See what is in a PyTorch checkpoint, choose where it loads, export its state_dict."
+    parser = _Parser(prog=PROGRAM, description=description, epilog="Nothing in a file is executed.")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    word = arguments[0] if arguments else "view"
+    wanted = [COMMANDS[word]] if word in COMMANDS else [_add_view]
+    if word in ("-h", "--help"):
+        wanted = list(dict.fromkeys(COMMANDS.values()))
+    for add in wanted:
+        add(commands.add_parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
