@@ -5,8 +5,9 @@ In a checkout they lie in resources/ beside the package; a wheel carries them in
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
+
+from ckpt_viewer.errors import Unreadable
 
 _PACKAGE = Path(__file__).resolve().parent
 APP_ICON = "ckpt-viewer"
@@ -24,11 +25,11 @@ def resource(*parts: str) -> Path:
     """The path of one resource, e.g. ``resource("mime", "ckpt-viewer.xml")``.
 
     Raises:
-        FileNotFoundError: the installation is incomplete.
+        Unreadable: the installation is incomplete.
     """
     path = folder().joinpath(*parts)
     if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "missing; install ckpt_viewer again", str(path))
+        raise Unreadable(f"the program's own file {path} is missing; install ckpt_viewer again")
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ckpt_viewer import resources
+from ckpt_viewer.errors import Unreadable
 
 
 def test_the_sample_is_small_and_a_zip() -> None:
@@ -23,7 +24,7 @@ def test_every_icon_size_is_there_with_that_size() -> None:
 
 
 def test_a_missing_resource_says_so() -> None:
-    with pytest.raises(FileNotFoundError, match="install ckpt_viewer again"):
+    with pytest.raises(Unreadable, match="install ckpt_viewer again"):
         resources.resource("icons", "no-such-icon.svg")
 
 
