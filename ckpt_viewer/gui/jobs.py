@@ -235,6 +235,7 @@ class Latest(QObject):
         ticket = job.ticket
         job.finished.connect(lambda result: self._answer(ticket, self.finished.emit, result))
         job.failed.connect(lambda error: self._answer(ticket, self.failed.emit, error))
+        job.cancelled.connect(lambda: self._forget(ticket))
         job.progressed.connect(lambda done, total: self._report(ticket, done, total))
         return job
 
@@ -248,6 +249,10 @@ class Latest(QObject):
         if self._job is not None and self._job.ticket == ticket:
             self._job = None
             emit(outcome)
+
+    def _forget(self, ticket: int) -> None:
+        if self._job is not None and self._job.ticket == ticket:  # the runner was told to cancel everything
+            self._job = None
 
     def _report(self, ticket: int, done: int, total: int) -> None:
         if self._job is not None and self._job.ticket == ticket:

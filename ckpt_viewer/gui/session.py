@@ -80,6 +80,7 @@ class Session(QObject):
         overview: None until `described`.
         problems: what torch.load would refuse here, empty until it is known.
         map_location: as chosen; survives `reload`.
+        devices: what torch has on this machine; None while that is not known, and `device_note` says why.
         selected: a Node or what else the tree can select; None while nothing is open.
         error: why the last opening failed. opening: the Job that opens, while it runs.
         jobs: reads for this window's panels; cancelled when the file is closed.
@@ -102,6 +103,7 @@ class Session(QObject):
         self.problems: tuple[LoadProblem, ...] = ()
         self.map_location: MapLocation = None
         self.devices: tuple[str, ...] | None = None
+        self.device_note = "looking for devices"
         self.selected: Any = None
         self.error: BaseException | None = None
         self.opening: Job | None = None
@@ -179,9 +181,9 @@ class Session(QObject):
         self.remapped.emit()
         self.judge()
 
-    def set_devices(self, devices: tuple[str, ...] | None) -> None:
-        """Learn which devices torch has on this machine; None if it could not be asked."""
-        self.devices = devices
+    def set_devices(self, devices: tuple[str, ...] | None, note: str) -> None:
+        """Learn which devices torch has on this machine; None if it could not be asked, and `note` says why."""
+        self.devices, self.device_note = devices, note
         self.judge()
 
     def select(self, node: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings
 
@@ -40,7 +40,7 @@ class Settings:
 
     def add_recent(self, path: str) -> None:
         """Put a file at the head of the recent ones."""
-        path = os.path.abspath(path)  # noqa: PTH100 - pathlib is not loaded on the way to a painted tree
+        path = str(Path(path).absolute())
         try:
             path.encode()
         except UnicodeEncodeError:  # a name that is no UTF-8 would come back as another one

@@ -180,3 +180,13 @@ def test_latest_passes_failures_on(qtbot, runner):
         latest.start(work)
     assert isinstance(got.args[0], Damaged)
     assert latest.job is None
+
+
+def test_latest_forgets_a_job_that_others_cancelled(qtbot, runner):
+    latest, gate = Latest(runner), threading.Event()
+    job = latest.start(lambda context: gate.wait(5))
+    runner.cancel_all()
+    gate.set()
+    with qtbot.waitSignal(job.ended):
+        pass
+    assert latest.job is None

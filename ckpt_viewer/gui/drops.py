@@ -1,0 +1,229 @@
+"""Files dragged over the window: two opaque halves, hit-tested by the window, each saying what it will do.
+
+Only the window accepts drops. A child that accepts them too loops enter and leave, and a line edit steals the drop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData, QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import QColor, QDragEnterEvent, QDragMoveEvent, QDropEvent, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
+
+from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.labels import NAME_LIMIT, label, larger, plain
+from ckpt_viewer.gui.theme import theme
+
+OPEN, REMAP = "open", "remap"
+SHARE = 0.62
+"""Of the window's width for the half that opens."""
+GAP = 12
+
+
+def dropped_files(mime: QMimeData) -> list[str]:
+    """Return the local files that are dragged; none if anything else is among them (text, a link, a folder)."""
+    if not mime.hasUrls():
+        return []
+    paths = [url.toLocalFile() if url.isLocalFile() else "" for url in mime.urls()]
+    return paths if all(path and Path(path).is_file() for path in paths) else []
+
+
+def remap_sentence(paths: Sequence[str]) -> str:
+    """Return what dropping on the second half writes: ``writes model_3.cpu.pth, 134 MB, beside it``."""
+    from ckpt_viewer.export.plan import remap_target
+
+    size = bytes_text(sum(_size(path) for path in paths))
+    names = [plain(Path(remap_target(path)).name, NAME_LIMIT) for path in paths]
+    writable = all(os.access(Path(path).absolute().parent, os.W_OK) for path in paths)
+    if len(paths) == 1:
+        where = "beside it" if writable else "and asks where: its folder is read-only"
+        return f"writes {names[0]}, {size}, {where}"
+    where = "beside them" if writable else "and asks where a folder is read-only"
+    return f"writes {len(paths)} copies, {names[0]} first, {size} in all, {where}"
+
+
+def open_sentence(paths: Sequence[str]) -> str:
+    """Return what dropping on the large half does."""
+    if len(paths) == 1:
+        return f"shows {plain(Path(paths[0]).name, NAME_LIMIT)}; nothing in it is executed"
+    return f"shows {len(paths)} files, a window each; nothing in them is executed"
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+class DropHalf(QFrame):
+    """One of the two targets; accepts nothing itself."""
+
+    clicked = Signal()
+
+    def __init__(self, name: str, picture: str, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self._picture_name, self._title = picture, title
+        self.highlighted = False
+        self._picture = QLabel()
+        self._heading = label(title)
+        self._text = label(wrap=True, muted=True)
+        larger(self._heading, 1.3, bold=True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(18, 18, 18, 18)
+        column.addStretch()
+        for widget in (self._picture, self._heading, self._text):
+            widget.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            column.addWidget(widget)
+        column.addStretch()
+        self.say("")
+
+    @property
+    def text(self) -> str:
+        """What it says that it will do."""
+        return self._text.text()
+
+    def say(self, text: str) -> None:
+        """Say what a drop here does."""
+        self._text.setText(text)
+        self.setAccessibleName(f"{self._title}: {text}" if text else self._title)
+        drawn = icons.pixmap(self._picture_name, 64, theme().link)
+        drawn.setDevicePixelRatio(2)
+        self._picture.setPixmap(drawn)
+
+    def highlight(self, on: bool) -> None:
+        """Show whether the pointer is here."""
+        if on != self.highlighted:
+            self.highlighted = on
+            self.update()
+
+    def mouseReleaseEvent(self, event: object) -> None:
+        """A click on a resting target is an answer too."""
+        del event
+        self.clicked.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """An opaque card with a dashed border, a solid one while the pointer is here."""
+        super().paintEvent(event)
+        shown, painter = theme(), QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(QColor(shown.raised if self.highlighted else shown.base))
+        style = Qt.PenStyle.SolidLine if self.highlighted else Qt.PenStyle.DashLine
+        colour = shown.link if self.highlighted else shown.muted
+        painter.setPen(QPen(QColor(colour), 3 if self.highlighted else 1.5, style))
+        painter.drawRoundedRect(self.rect().adjusted(2, 2, -2, -2), 10, 10)
+        painter.end()
+
+
+def two_halves(parent: QWidget | None = None, *, resting: bool = False) -> tuple[DropHalf, DropHalf]:
+    """Return both targets; at rest, in an empty window, under other names."""
+    suffix = "Rest" if resting else ""
+    return (
+        DropHalf(f"dropOpen{suffix}", "open", "Open", parent),
+        DropHalf(f"dropRemapCpu{suffix}", "cpu", "Remap to CPU", parent),
+    )
+
+
+class DropOverlay(QWidget):
+    """Covers the window while files are over it."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self._window = window
+        self.setObjectName("dropOverlay")
+        self.setAccessibleName("Drop targets")
+        self.setAutoFillBackground(True)
+        self.setBackgroundRole(QPalette.ColorRole.Window)
+        self.open_half, self.remap_half = two_halves(self)
+        self.hide()
+
+    def appear(self, paths: Sequence[str]) -> None:
+        """Cover the window and say what each half would do with these files."""
+        self.open_half.say(open_sentence(paths))
+        self.remap_half.say(remap_sentence(paths))
+        self.setGeometry(self._window.rect())
+        self._arrange()
+        self.raise_()
+        self.show()
+
+    def half_at(self, point: QPoint) -> str:
+        """Return which half is at a point of the window: `OPEN` or `REMAP`; the large one where it is neither."""
+        return REMAP if self.remap_half.geometry().contains(point) else OPEN
+
+    def highlight(self, half: str) -> None:
+        """Mark the half that a drop would go to."""
+        self.open_half.highlight(half == OPEN)
+        self.remap_half.highlight(half == REMAP)
+
+    def _arrange(self) -> None:
+        inside = self.rect().adjusted(GAP, GAP, -GAP, -GAP)
+        first = int((inside.width() - GAP) * SHARE)
+        self.open_half.setGeometry(QRect(inside.left(), inside.top(), first, inside.height()))
+        left = inside.left() + first + GAP
+        self.remap_half.setGeometry(QRect(left, inside.top(), inside.right() - left + 1, inside.height()))
+
+
+class WindowDrops(QObject):
+    """Handles a window's drag events; the window hands them over."""
+
+    dropped = Signal(str, object)
+    """`OPEN` or `REMAP`, and the paths."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self.overlay = DropOverlay(window)
+        self._paths: list[str] = []
+
+    def enter(self, event: QDragEnterEvent) -> None:
+        """Take files, refuse everything else."""
+        self._paths = dropped_files(event.mimeData())
+        if self._paths and self._accept(event):
+            self.overlay.appear(self._paths)
+            self.overlay.highlight(self.overlay.half_at(event.position().toPoint()))
+        else:
+            event.ignore()
+
+    def move(self, event: QDragMoveEvent) -> None:
+        """Mark the half under the pointer."""
+        if self._paths and self._accept(event):
+            self.overlay.highlight(self.overlay.half_at(event.position().toPoint()))
+        else:
+            event.ignore()
+
+    def leave(self) -> None:
+        """The pointer left, or the drag was given up."""
+        self._paths = []
+        self.overlay.hide()
+
+    def drop(self, event: QDropEvent) -> None:
+        """Say where which files were dropped."""
+        paths = dropped_files(event.mimeData())
+        half = self.overlay.half_at(event.position().toPoint())
+        taken = bool(paths) and self._accept(event)
+        self.leave()
+        if taken:
+            self.dropped.emit(half, paths)
+        else:
+            event.ignore()
+
+    @staticmethod
+    def _accept(event: QDropEvent) -> bool:
+        """Accept as a copy. Never as a move: the source would delete the file."""
+        for action in (Qt.DropAction.CopyAction, Qt.DropAction.LinkAction):
+            if event.possibleActions() & action:
+                event.setDropAction(action)
+                event.accept()
+                return True
+        return False
+
+
+def leave_drops_to_window(window: QWidget) -> None:
+    """Have no child of a window accept drops."""
+    for child in window.findChildren(QWidget):
+        if child.acceptDrops():
+            child.setAcceptDrops(False)

@@ -1,0 +1,111 @@
+"""The box "Load onto": a map_location, chosen among what this file and this machine have, explained by its code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QStandardItemModel
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from ckpt_viewer.core.location import Locator, MapLocation, parse_map_location
+from ckpt_viewer.gui.choices import CPU, RULES, choices
+from ckpt_viewer.gui.code_line import CodeLine
+from ckpt_viewer.gui.elided import ElidedLabel
+from ckpt_viewer.gui.labels import label, tooltip
+
+SPEC = Qt.ItemDataRole.UserRole
+UNCHANGED = "Only how it is shown and exported changes; the file is not altered."
+
+
+class MapLocationBox(QComboBox):
+    """Offers map_locations. `chosen` when the user picked one; filling it anew says nothing."""
+
+    chosen = Signal(object)
+    """The map_location: None, a device or the idiom for storages."""
+    rulesWanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("mapLocationBox")
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(24)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setMaxVisibleItems(20)
+        self._current = "as-saved"
+        self._table: MapLocation = None
+        self.activated.connect(self._on_activated)
+        self.offer((), None, "looking for devices", None)
+
+    def offer(self, tags: Sequence[str | None], devices: Sequence[str] | None, note: str, current: MapLocation) -> None:
+        """Fill the box for a file with these tags and a machine with these devices."""
+        self._table, self._current = current, Locator(current).text
+        self.clear()
+        for choice in choices(tags, devices, note, current):
+            if choice.separated:
+                self.insertSeparator(self.count())
+            self.addItem(choice.text, choice.spec)
+            row = self.count() - 1
+            self.setItemData(row, tooltip(choice.hint), Qt.ItemDataRole.ToolTipRole)
+            model = self.model()
+            if not choice.spec and isinstance(model, QStandardItemModel):
+                model.item(row).setEnabled(False)
+        self._show_current()
+
+    @property
+    def specs(self) -> list[str]:
+        """The choices as the command line spells them, in order."""
+        return [spec for row in range(self.count()) if isinstance(spec := self.itemData(row), str)]
+
+    def choose(self, spec: str) -> None:
+        """Pick an entry as the user would; one that is not offered is ignored."""
+        row = self.findData(spec)
+        if row >= 0:
+            self._on_activated(row)
+
+    def _show_current(self) -> None:
+        self.setCurrentIndex(max(0, self.findData(self._current)))
+        # a combo box's accessible name is its value unless set: a reader would not hear what the value is for
+        self.setAccessibleName(f"Load onto (map_location): {self.currentText()}")
+        self.setToolTip(tooltip(f"Where torch.load would put the tensors (map_location). {UNCHANGED}"))
+
+    def _on_activated(self, row: int) -> None:
+        spec = self.itemData(row)
+        if spec == RULES:
+            self._show_current()
+            self.rulesWanted.emit()
+        elif spec and spec != self._current:
+            self._show_current()
+            self.chosen.emit(parse_map_location(spec))
+        else:
+            self._show_current()
+
+
+class LoadOnto(QWidget):
+    """The box with its label, the torch.load line under it, and the word that no file is altered."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.box = MapLocationBox()
+        self.code = CodeLine(muted=True)
+        self.code.setObjectName("loadCode")
+        caption = label("&Load onto")
+        caption.setBuddy(self.box)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(caption)
+        row.addWidget(self.box)
+        row.addWidget(ElidedLabel("The file is not altered.", muted=True), 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self.code)
+
+    def focus_box(self) -> None:
+        """Give the box the keyboard and open its list."""
+        self.box.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.box.showPopup()
+
+
+__all__ = ["CPU", "LoadOnto", "MapLocationBox"]

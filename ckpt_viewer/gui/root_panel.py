@@ -1,0 +1,191 @@
+"""The panel of the root: what is this file, how far, how large, does it load here, what is in it, how to load it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.text import grouped
+from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.code_line import CodeLine
+from ckpt_viewer.gui.elided import ElidedLabel
+from ckpt_viewer.gui.labels import label, larger
+from ckpt_viewer.gui.links import LinkButton
+from ckpt_viewer.gui.messages import WORDS
+from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
+from ckpt_viewer.gui.session import Session
+from ckpt_viewer.gui.summary import Fact, Link, contents_links, file_name, kind_text, load_fact, root_facts
+from ckpt_viewer.gui.theme import theme, themes
+
+BESIDE = 40
+"""How well an overview shows a file that is one tensor: its histogram and values come first."""
+
+
+class RootPanel(Panel):
+    """Shows the overview of the session's checkpoint; follows its map_location and this machine's devices."""
+
+    title = "Overview"
+    linkActivated = Signal(str)
+    """The pointer of an entry that was asked for."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self._heading = label(wrap=True)
+        self._heading.setObjectName("rootHeading")
+        larger(self._heading, 1.5, bold=True)
+        self._file = ElidedLabel(mode=Qt.TextElideMode.ElideMiddle, muted=True)
+        self._facts = QGridLayout()
+        self._contents = QGridLayout()
+        self._code = CodeLine()
+        self._code.setObjectName("rootCode")
+        self._shown: tuple[object, ...] = ()
+        self._arrange()
+        self.linkActivated.connect(self._follow)
+        session.described.connect(self.refresh)
+        session.problemsChanged.connect(self.refresh)
+        themes().changed.connect(self._repaint)
+
+    def _arrange(self) -> None:
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(18, 14, 18, 14)
+        column.setSpacing(6)
+        column.addWidget(self._heading)
+        column.addWidget(self._file)
+        column.addSpacing(8)
+        for grid in (self._facts, self._contents):
+            grid.setHorizontalSpacing(14)
+            grid.setVerticalSpacing(5)
+            grid.setColumnStretch(1, 1)
+        column.addLayout(self._facts)
+        column.addSpacing(10)
+        column.addWidget(_section("In this file"))
+        column.addLayout(self._contents)
+        column.addSpacing(10)
+        column.addWidget(_section("Load it in Python"))
+        column.addWidget(self._code)
+        column.addWidget(label("Nothing in the file was run to show this.", muted=True))
+        column.addStretch()
+        area = QScrollArea()
+        area.setWidget(inside)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setAccessibleName("Overview of the file")
+        layout = QVBoxLayout(self.body)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+
+    @classmethod
+    def rate(cls, subject: Any) -> int:
+        """Best for the root that holds more than one tensor; beside its histogram for a file that is one tensor."""
+        if isinstance(subject, Node) and subject.parent is None:
+            return BESIDE if isinstance(subject.value, TensorSpec) else BEST
+        return UNSUPPORTED
+
+    def show_subject(self, subject: Any) -> None:
+        """Show the file that the root belongs to."""
+        del subject
+        self.refresh()
+
+    def remap(self) -> None:
+        """The devices and the line of code changed."""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the session knows now."""
+        session = self.session
+        checkpoint, overview = session.checkpoint, session.overview
+        if checkpoint is None:
+            return
+        if overview is None:
+            if session.error is not None:
+                self.show_error(session.error)
+            else:
+                self.begin("Looking through the file …")
+            return
+        load = load_fact(overview, checkpoint.locator, session.problems, session.devices, session.device_note)
+        facts = root_facts(checkpoint, overview, load)
+        links, more = contents_links(checkpoint, overview)
+        from ckpt_viewer.analysis.loading import load_code
+
+        self._show(kind_text(overview), file_name(checkpoint.path), facts, links, more, load_code(checkpoint))
+        self.show_body()
+        self.settle()
+
+    def _show(self, heading: str, name: str, facts: list[Fact], links: list[Link], more: int, code: str) -> None:
+        wanted = (heading, name, tuple(facts), tuple(links), more, theme().name)
+        self._code.show_code(code)
+        if wanted == self._shown:
+            return
+        self._shown = wanted
+        self._heading.setText(heading)
+        self._file.setText(name)
+        _clear(self._facts)
+        for row, fact in enumerate(facts):
+            self._facts.addWidget(_name(fact.name), row, 0, Qt.AlignmentFlag.AlignTop)
+            self._facts.addWidget(_fact(fact), row, 1)
+        _clear(self._contents)
+        for row, link in enumerate(links):
+            self._contents.addWidget(self._link(link), row, 0, Qt.AlignmentFlag.AlignLeft)
+            self._contents.addWidget(ElidedLabel(link.text), row, 1)
+        if more:
+            self._contents.addWidget(label(f"and {grouped(more)} more in the tree", muted=True), len(links), 0, 1, 2)
+        if not links:
+            self._contents.addWidget(label("nothing: it is empty, or a single value", muted=True), 0, 0, 1, 2)
+
+    def _link(self, link: Link) -> LinkButton:
+        button = LinkButton(link.name or '""', limit=32)
+        button.setAccessibleName(f"Go to {link.name}")
+        button.clicked.connect(lambda: self.linkActivated.emit(link.pointer))
+        return button
+
+    def _follow(self, pointer: str) -> None:
+        node = self.session.find(pointer)
+        if node is not None:
+            self.session.select(node)
+
+    def _repaint(self) -> None:
+        if self._shown:
+            self.refresh()
+
+
+def _section(text: str) -> QLabel:
+    made = label(text)
+    larger(made, 1.1, bold=True)
+    return made
+
+
+def _name(text: str) -> QLabel:
+    made = label(text, muted=True)
+    made.setMinimumWidth(made.fontMetrics().horizontalAdvance("Loads here") + 8)
+    return made
+
+
+def _fact(fact: Fact) -> QWidget:
+    text = label(fact.text, wrap=True, selectable=True, name=f"{fact.name}: {fact.text}")
+    text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    if not fact.severity:
+        return text
+    holder, picture = QWidget(), QLabel()
+    drawn = icons.pixmap(fact.severity, 32, icons.colour_of(fact.severity, theme()))
+    drawn.setDevicePixelRatio(2)
+    picture.setPixmap(drawn)
+    picture.setAccessibleName(WORDS[fact.severity])
+    row = QHBoxLayout(holder)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(picture, 0, Qt.AlignmentFlag.AlignTop)
+    row.addWidget(text, 1)
+    return holder
+
+
+def _clear(grid: QGridLayout) -> None:
+    while (item := grid.takeAt(0)) is not None:
+        widget = item.widget()
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()

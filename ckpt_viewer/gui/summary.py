@@ -1,0 +1,196 @@
+"""What the summary strip and the root panel say about a file, as plain text. No widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from ckpt_viewer.analysis.loading import LoadProblem
+from ckpt_viewer.analysis.overview import Overview
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.location import Locator
+from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.tensor import StorageSpec
+from ckpt_viewer.core.text import bytes_text, grouped, parameters_text
+from ckpt_viewer.errors import BadMapLocation
+from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+
+FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle"}
+KINDS = {"state_dict": "state_dict", "other": "Other contents"}
+CONTENTS_LIMIT = 14
+"""Entries of the root that are listed as links."""
+TAGS_LIMIT = 4
+"""Device tags that a line names before it counts them."""
+
+
+class Fact(NamedTuple):
+    """One row of the root panel. `severity` is ``""`` where there is nothing to heed."""
+
+    name: str
+    text: str
+    severity: str = ""
+
+
+class Link(NamedTuple):
+    """One entry of the file: its name, what it is, and the pointer that leads to it."""
+
+    name: str
+    text: str
+    pointer: str
+
+
+def device_of(locator: Locator, tag: str | None) -> str:
+    """Return where storages of a tag go; ``?`` where a callable would have to see each of them."""
+    try:
+        return locator.storage(StorageSpec("", tag, "", 0, None, 0))
+    except BadMapLocation:
+        return "?"
+
+
+def kind_text(overview: Overview) -> str:
+    """Return ``Training checkpoint, epoch 3``."""
+    kind = KINDS.get(overview.kind) or overview.kind[:1].upper() + overview.kind[1:]
+    if not overview.progress:
+        return kind
+    best = next((each for each in overview.progress if "epoch" in each.name), overview.progress[0])
+    return f"{kind}, {plain(best.name, NAME_LIMIT)} {_number(best.value)}"
+
+
+def devices_text(overview: Overview, locator: Locator) -> str:
+    """Return ``cuda:1 → cpu``; ``cpu`` where nothing moves."""
+    parts: list[str] = []
+    for tag, _ in overview.locations:
+        target = device_of(locator, tag)
+        saved = "no device" if tag is None else plain(tag, 30)
+        part = saved if target == (tag or "cpu") else f"{saved} → {plain(target, 30)}"
+        if part not in parts:
+            parts.append(part)
+    if len(parts) > TAGS_LIMIT:
+        parts = [*parts[:TAGS_LIMIT], f"{len(parts) - TAGS_LIMIT} more"]
+    return ", ".join(parts)
+
+
+def resume_fact(overview: Overview) -> Fact:
+    """Say whether a training can go on from this file: it needs a model and an optimizer."""
+    roles = overview.roles
+    if overview.kind in ("tensor", "other"):
+        return Fact("Resume", "cannot be resumed: there is no model in it")
+    missing = [word for role, word in (("model", "model"), ("optimizer", "optimizer state")) if role not in roles]
+    if missing:
+        return Fact("Resume", f"cannot be resumed: no {' and no '.join(missing)}")
+    extras = [
+        word for role, word in (("lr_scheduler", "lr_scheduler"), ("progress", "epoch or step")) if role not in roles
+    ]
+    note = f" (but no {' and no '.join(extras)})" if extras else ""
+    return Fact("Resume", f"can be resumed{note}")
+
+
+def strip_parts(checkpoint: Checkpoint, overview: Overview) -> list[str]:
+    """Return what the summary strip says, most important first."""
+    parts = [kind_text(overview)]
+    if overview.parameters is not None:
+        parts.append(parameters_text(overview.parameters))
+    parts += [bytes_text(checkpoint.size), FORMATS.get(checkpoint.format, checkpoint.format)]
+    devices = devices_text(overview, checkpoint.locator)
+    if devices:
+        parts.append(devices)
+    parts.append(resume_fact(overview).text)
+    return parts
+
+
+def load_fact(
+    overview: Overview, locator: Locator, problems: tuple[LoadProblem, ...], devices: tuple[str, ...] | None, note: str
+) -> Fact:
+    """Say whether torch.load would work on this machine; `note` says why the devices are not known."""
+    if problems:
+        targets = list(dict.fromkeys(plain(problem.target, 30) for problem in problems))
+        shown = ", ".join(targets[:TAGS_LIMIT]) + (" ..." if len(targets) > TAGS_LIMIT else "")
+        return Fact("Loads here", f"no: {shown} {'is' if len(targets) == 1 else 'are'} not on this computer", "warning")
+    wanted = {device_of(locator, tag) for tag, _ in overview.locations}
+    if wanted <= {"cpu", "meta"}:
+        return Fact("Loads here", "yes, on the CPU")
+    if devices is None:
+        return Fact("Loads here", note)
+    return Fact("Loads here", f"yes, onto {', '.join(sorted(plain(each, 30) for each in wanted)[:TAGS_LIMIT])}")
+
+
+def size_text(checkpoint: Checkpoint, overview: Overview) -> str:
+    """Return how large everything is, in words."""
+    parts = []
+    if overview.parameters is not None:
+        parts.append(parameters_text(overview.parameters))
+    plural = "" if overview.tensors == 1 else "s"
+    parts.append(f"{grouped(overview.tensors)} tensor{plural}, {bytes_text(overview.tensor_bytes)}")
+    if overview.storage_bytes != overview.tensor_bytes:
+        parts.append(f"{bytes_text(overview.storage_bytes)} stored")
+    parts.append(f"file {bytes_text(checkpoint.size)}")
+    return "; ".join(parts)
+
+
+def weights_only_fact(checkpoint: Checkpoint) -> Fact:
+    """Say whether torch.load's safe mode takes the file."""
+    reason = checkpoint.contents.weights_only
+    if not reason:
+        return Fact("Safe mode", "torch.load(weights_only=True) reads it")
+    return Fact("Safe mode", f"torch.load needs weights_only=False: {plain(reason, 300)}", "info")
+
+
+def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[Fact]:
+    """Return the rows of the root panel."""
+    protocol = checkpoint.contents.protocol
+    form = FORMATS.get(checkpoint.format, checkpoint.format)
+    facts = [
+        Fact("Size", size_text(checkpoint, overview)),
+        Fact("Devices", devices_text(overview, checkpoint.locator) or "none: it holds no tensors"),
+        load,
+        resume_fact(overview),
+        Fact("Format", f"{form}, pickle protocol {protocol}" if protocol >= 0 else form),
+        weights_only_fact(checkpoint),
+    ]
+    dangerous = [use.name for use in checkpoint.contents.globals if use.status == "dangerous"]
+    if dangerous:
+        named = ", ".join(plain(name, 60) for name in dangerous[:TAGS_LIMIT])
+        more = f" and {len(dangerous) - TAGS_LIMIT} more" if len(dangerous) > TAGS_LIMIT else ""
+        facts.append(Fact("Danger", f"loading it in Python would run {named}{more}; nothing was run here", "error"))
+    facts += [Fact("Note", plain(note.message, 400), note.severity) for note in checkpoint.contents.notes[:6]]
+    return facts
+
+
+def contents_links(checkpoint: Checkpoint, overview: Overview) -> tuple[list[Link], int]:
+    """Return links to what is in the file, and how many entries are not listed."""
+    root, outline = checkpoint.root, checkpoint.outline
+    rows = islice(outline.children(0), CONTENTS_LIMIT)
+    links = []
+    for index, row in enumerate(rows):
+        node = Node(checkpoint, outline.values[row], root, outline.steps[row], index)
+        links.append(Link(plain(node.name, NAME_LIMIT), _entry_text(node, overview), node.pointer))
+    return links, max(0, (root.length or 0) - len(links))
+
+
+def _entry_text(node: Node, overview: Overview) -> str:
+    role = overview.role_details.get(node.pointer)
+    if role is not None and role.name != "progress":
+        name = {"ema": "averaged model (EMA)", "config": "settings"}.get(role.name, role.name)
+        return ", ".join(word for word in (name, plain(role.detail, 80), *_length(node, role.name)) if word)
+    value = node.value
+    if isinstance(value, str | int | float | bool) or value is None:
+        return plain(repr(value) if isinstance(value, str) else _number(value), 80)
+    return " ".join((plain(node.type, 60), *_length(node, "")))
+
+
+def _number(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _length(node: Node, role: str) -> Iterator[str]:
+    if node.length is not None and role in ("", "model", "ema"):
+        yield f"{grouped(node.length)} {'entry' if node.length == 1 else 'entries'}"
+
+
+def file_name(path: str) -> str:
+    """Return a file's own name, for the screen."""
+    return plain(Path(path).name or path, NAME_LIMIT)
