@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ckpt_viewer.core.path import Arg, Item, Step, key_step
+from ckpt_viewer.core.path import TENSOR_KEY, Arg, Item, Step, key_step
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 
@@ -73,7 +73,7 @@ def children(value: Value) -> list[tuple[Step, Value]]:
     result: list[tuple[Step, Value]] = []
     for index, (step, child) in enumerate(raw):
         # 1 == True, but their steps differ in type: Repr("True") against 1
-        if step in steps:
+        if step in steps and step != (TENSOR_KEY,):
             step = Item(index)
         steps.add(step)
         result.append((step, child))

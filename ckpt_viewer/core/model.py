@@ -19,8 +19,8 @@ SHARE_OF_TENSORS = 0.9
 ENTRY_NAMES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
 """Last parts of names that only parameters and buffers of modules have."""
 MODEL_KEYS = frozenset(
-    """model state_dict model_state_dict net network network_weights module params weights generator netg g discriminator
-    netd d encoder decoder unet vae teacher student backbone ema model_ema state_dict_ema ema_state_dict""".split()
+    """model state_dict model_state_dict net network network_weights module params weights generator netg
+    g discriminator netd d encoder decoder unet vae teacher student backbone ema model_ema state_dict_ema ema_state_dict""".split()
 )
 """Keys under which trainers keep a model (FORMATS 5.4), in lower case."""
 
@@ -55,12 +55,14 @@ class Entries(NamedTuple):
         others: names of entries that are no tensors (extra state), with their values.
         notes: what could not be derived, a sentence each.
         metadata: the ``_metadata`` mapping if the file has one.
+        names: of `entries` and `others` together, in order.
     """
 
     entries: list[Entry]
     others: dict[str, Value]
     notes: list[str]
     metadata: Value
+    names: list[str]
 
 
 def is_module(value: Value) -> bool:
@@ -144,10 +146,13 @@ def state_dict_entries(value: Value) -> Entries:
 
     For a dict its string-keyed entries, for a whole module what its structure says, for anything else nothing.
     """
-    result = Entries([], {}, [], None)
+    result = Entries([], {}, [], None, [])
     if isinstance(value, Mapping):
         for name, child in value.string_items().items():
             _add(result, name, child, None)
+        odd = sum(type(key) is not str for key in value.pairs[::2])
+        if odd:
+            result.notes.append(f"{odd} entries whose keys are no strings are left out")
         metadata = value.state.get("_metadata") if isinstance(value.state, Mapping) else None
         return result._replace(metadata=metadata)
     inner = wrapped_module(value)
@@ -159,6 +164,7 @@ def state_dict_entries(value: Value) -> Entries:
 
 
 def _add(result: Entries, name: str, value: Value, buffer: bool | None) -> None:
+    result.names.append(name)
     if isinstance(value, TensorSpec):
         result.entries.append(Entry(name, value, buffer))
     else:

@@ -1,8 +1,8 @@
 """The whole tree as one flat table in pre-order.
 
-Row 0 is the root; the rows below row r are r + 1 ... ends[r] - 1. Everything that walks a checkpoint (the listing, roles,
-the window's tree and its filter) walks this table, so a container that is reached twice is described once, and cycles
-end.
+Row 0 is the root; the rows below row r are r + 1 ... ends[r] - 1. Everything that walks a checkpoint (the listing,
+roles, the window's tree and its filter) walks this table, so a container that is reached twice is described once, and
+cycles end.
 """
 
 from __future__ import annotations

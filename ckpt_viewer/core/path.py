@@ -17,6 +17,10 @@ REPR_LIMIT = 200
 """Characters of a key's repr that are kept."""
 
 
+TENSOR_KEY = "<tensor>"
+"""Repr of a dict key that is a tensor. Several such keys in one dict keep the same step."""
+
+
 class Repr(NamedTuple):
     """A dict key that is neither a string nor an int, by its Python repr."""
 
@@ -60,7 +64,7 @@ def _repr(value: Value, depth: int) -> str:
     if type(value) is int:
         return repr(value) if value.bit_length() <= 4096 else f"<int of {value.bit_length()} bits>"
     if isinstance(value, TensorSpec):
-        return "<tensor>"
+        return TENSOR_KEY
     if isinstance(value, Literal):
         return value.text
     if isinstance(value, Global):

@@ -14,7 +14,7 @@ _HIDDEN = re.compile(
 
 
 def escape_text(text: str) -> str:
-    r"""Return `text` with control, bidirectional, zero-width and surrogate characters as ``\n``, ``\x1b`` or ``\u202e``."""
+    r"""Return `text` with control, bidirectional, zero-width and surrogate characters as ``\n``, ``\u202e``."""
     return _HIDDEN.sub(_escape, text)
 
 
@@ -48,12 +48,11 @@ def count_text(count: int) -> str:
 
 
 def _three_digits(count: int, units: tuple[str, ...], space: str) -> str:
-    scaled = float(count)
-    unit = ""
-    for unit in units:
-        scaled /= 1000
+    scaled, unit = count / 1000, units[0]
+    for larger in units[1:]:
         if scaled < 999.5:
             break
+        scaled, unit = scaled / 1000, larger
     digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
     text = f"{scaled:.{digits}f}"
     if "." in text:

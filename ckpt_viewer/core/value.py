@@ -125,12 +125,14 @@ class Literal:
     Attributes:
         kind: ``"dtype"``, ``"device"`` or ``"object"`` (complex, range, slice, path, date, layout).
         type: class as in the file. text: what Python would print.
+        inner: what it was described by, where that is more than its text (packed weights); not part of the tree.
     """
 
-    __slots__ = ("kind", "text", "type")
+    __slots__ = ("inner", "kind", "text", "type")
 
     def __init__(self, kind: str, type: str, text: str) -> None:
         self.kind, self.type, self.text = kind, type, text
+        self.inner: Value = None
 
 
 class NdArray:

@@ -149,7 +149,7 @@ class ZipDirectory:
         name = self.source.read_at(record.header + _LOCAL.size, min(names, 4096)) if fields[0] == b"PK\x03\x04" else b""
         if _name(name) != record.name[:4096]:
             raise Damaged(f"record {record.name!r} is not where the directory says; the archive is damaged")
-        offset = record.header + _LOCAL.size + names + extras
+        offset: int = record.header + _LOCAL.size + names + extras
         if offset + record.stored > self.source.size:
             found = max(0, self.source.size - offset)
             raise Truncated(f"record {record.name!r}", wanted=record.stored, found=found, offset=offset)

@@ -1,8 +1,9 @@
 """The fixed pattern in which torch.save writes a tensor, recognised at one glance.
 
 After the first tensor of a file, every further one is the same 30 opcodes with other numbers (`_rebuild_tensor_v2`, its
-storage's persistent id, offset, size, stride, an empty OrderedDict of hooks). One regular expression reads all of them and does
-to stack and memo exactly what the opcodes would do; anything that differs in the least is left to the opcode loop.
+storage's persistent id, offset, size, stride, an empty OrderedDict of hooks). One regular expression reads all of them
+and does to stack and memo exactly what the opcodes would do; anything that differs in the least is left to the opcode
+loop.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ _shapes: dict[bytes, tuple[int, ...]] = {}
 def fast_tensor(m: Machine, at: int) -> int:
     """Read a whole tensor whose first MARK was at ``at - 1``; return the position behind it, or 0 if it is not one.
 
-    The rebuild function lies on top of the stack. Size, stride, persistent id, hooks and arguments occupy memo slots like in
-    the opcode loop.
+    The rebuild function lies on top of the stack. Size, stride, persistent id, hooks and arguments occupy memo slots
+    like in the opcode loop.
     """
     function = m.stack[-1] if m.stack else None
     if type(function) is not Global or function.name != "_rebuild_tensor_v2" or id(function) not in m.recipe_of:

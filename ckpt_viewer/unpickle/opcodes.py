@@ -1,7 +1,7 @@
 """The opcode table: one small function for each opcode of pickle protocols 0 to 5.
 
-A handler gets the machine and the position behind its opcode byte and returns the position of the next one. `TABLE` maps each
-byte to its handler; a second table made with `traced` lets other readers look over its shoulder.
+A handler gets the machine and the position behind its opcode byte and returns the position of the next one. Which byte
+is which handler is in `table`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def op_long1(m: Machine, at: int) -> int:
 
 
 def op_long4(m: Machine, at: int) -> int:
-    end = at + 4 + _I32(m.data, at)[0]
+    end: int = at + 4 + _I32(m.data, at)[0]
     if end < at + 4:
         raise Damaged("the pickle is damaged: an integer of negative length")
     m.need(end)
@@ -162,12 +162,12 @@ def op_string(m: Machine, at: int) -> int:
         raise Damaged("the pickle is damaged: a string without its quotes")
     import codecs
 
-    _push_python2(m, codecs.escape_decode(line[1:-1])[0])  # type: ignore[attr-defined]
+    _push_python2(m, codecs.escape_decode(line[1:-1])[0])
     return at
 
 
 def op_binstring(m: Machine, at: int) -> int:
-    end = at + 4 + _U32(m.data, at)[0]
+    end: int = at + 4 + _U32(m.data, at)[0]
     m.need(end)
     _push_python2(m, m.data[at + 4 : end])
     return end

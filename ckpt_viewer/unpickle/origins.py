@@ -61,10 +61,12 @@ class Origins:
     Attributes:
         data: the pickle. reads: every push that is not a literal, in file order.
         taken: the persistent ids of storages, one for each reference. frames: position and length of each FRAME.
+        end: position behind STOP.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.end = 0
         self.reads: list[Push] = []
         self.taken: list[Pid] = []
         self.frames: list[tuple[int, int]] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ckpt_viewer.unpickle.origins import STRINGS, Pid, Push, Stop
 
@@ -199,7 +199,8 @@ def _frame(o: Origins, at: int) -> int:
     return at + FRAME_HEAD
 
 
-def _stop(o: Origins, at: int) -> int:
+def _stop(o: Origins, at: int) -> NoReturn:
+    o.end = at + 1
     raise Stop
 
 

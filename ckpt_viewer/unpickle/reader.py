@@ -1,7 +1,8 @@
-"""From one pickle of a container to its root value: the machine, the recipes and the storages of that container together."""
+"""From one pickle of a container to its root value: the machine, the recipes and the storages of that container."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Extent, StorageHome, StorageSpec
 from ckpt_viewer.core.value import Global, Instance, Value
 from ckpt_viewer.errors import Damaged, OverBudget
+from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.budget import budget_for
 from ckpt_viewer.unpickle.machine import Machine
 from ckpt_viewer.unpickle.names import WEIGHTS_ONLY, status_of
@@ -61,6 +63,7 @@ class PickleReader:
         self.home, self.legacy, self.nested = home, legacy, nested
         self.storages: dict[str, StorageSpec] = {}
         self.views: dict[tuple[str, str], StorageSpec] = {}
+        self.inline: list[StorageSpec] = []
         budget = budget_for(len(data))
         if depth > budget.nesting:
             raise OverBudget(f"checkpoints are nested more than {budget.nesting} deep in each other")
@@ -75,6 +78,7 @@ class PickleReader:
             depth=depth,
         )
         self.machine.nested = self._nested
+        self.machine.new_storage = self._storage_in_pickle
         self._dtypes: dict[int, str] = {}
 
     def read(self, position: int) -> Unpickled:
@@ -100,9 +104,19 @@ class PickleReader:
         prefix = f"{self.home.prefix}{len(self.machine.notes) + len(self.storages)}!"
         return self.nested(data, self.machine.depth + 1, prefix)
 
+    def _storage_in_pickle(self, device: str, dtype: str, numel: int, data: bytes | None) -> StorageSpec:
+        """Return a storage for a tensor that has none in the container: its bytes lie in the pickle, or nowhere."""
+        key = f"pickle!{len(self.inline)}"
+        home = None if data is None else _MemoryHome(self.home.prefix, data)
+        storage = StorageSpec(key, device, dtype, numel, home, len(self.storages) + len(self.inline))
+        self.inline.append(storage)
+        return storage
+
     # --- persistent ids: storages, and (legacy) classes with their source -----------------------------------------
 
     def _persistent(self, machine: Machine, pid: Value) -> Value:
+        if type(pid) is str:
+            pid = _pid_from_text(machine, pid)
         if type(pid) is tuple and pid and pid[0] == "storage" and len(pid) == 5 + self.legacy:
             return self._storage(pid)
         if self.legacy and type(pid) is tuple and len(pid) == 4 and pid[0] == "module":
@@ -166,6 +180,17 @@ class PickleReader:
         return found
 
 
+class _MemoryHome:
+    """Holds the bytes of one storage that lie in the pickle itself."""
+
+    def __init__(self, prefix: str, data: bytes) -> None:
+        self.prefix, self.data = prefix, data
+
+    def extent(self, key: str) -> Extent:
+        """Return the bytes in memory."""
+        return Extent(MemorySource(self.data, key), 0, len(self.data))
+
+
 class _ViewHome:
     """Finds the bytes of a storage view inside its root storage."""
 
@@ -182,3 +207,16 @@ class _ViewHome:
 
 def _storage_dtype(module: str, name: str) -> str | None:
     return STORAGE_CLASSES.get(name) if module in STORAGE_MODULES else None
+
+
+_PID_TEXT = re.compile(r"\('storage', <class '([\w.]+)'>, '(\d+)', '([^'\\\n]*)', (\d+)(, None)?\)")
+"""A storage's persistent id as protocol 0 writes it: the repr of the tuple."""
+
+
+def _pid_from_text(machine: Machine, pid: Value) -> Value:
+    found = _PID_TEXT.fullmatch(pid) if type(pid) is str else None
+    if found is None:
+        return pid
+    module, _, name = found[1].rpartition(".")
+    plain = ("storage", machine.find_global(module, name), found[2], found[3], int(found[4]))
+    return plain if found[5] is None else (*plain, None)

@@ -1,14 +1,15 @@
 """The table of calls that we can describe, and of objects whose state we can read.
 
-``RECIPES[(module, name)]`` is a function of ours that returns a record for a call of that name. Nothing is imported or called
-under the name itself. Recipes of tensors are in `recipes_torch`, of Python's and numpy's values in `recipes_plain`.
+``RECIPES[(module, name)]`` is a function of ours that returns a record for a call of that name. Nothing is imported or
+called under the name itself. Tensors are in `recipes_torch`, Python's and numpy's values in `recipes_plain`, the rest
+in `recipes_objects`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ckpt_viewer.unpickle import recipes_plain, recipes_torch
+from ckpt_viewer.unpickle import recipes_objects, recipes_plain, recipes_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.value import Value
     from ckpt_viewer.unpickle.machine import Machine, Recipe
 
-RECIPES: dict[tuple[str, str], Recipe] = {**recipes_plain.RECIPES, **recipes_torch.RECIPES}
+RECIPES: dict[tuple[str, str], Recipe] = {
+    **recipes_plain.RECIPES,
+    **recipes_torch.RECIPES,
+    **recipes_objects.RECIPES,
+}
 """(module, name) -> recipe."""
 
 CONSTANTS = recipes_torch.CONSTANTS
 
 BUILDERS: dict[str, Callable[[Machine, Value, Value], bool]] = {
+    "Instance": recipes_objects.build_optimizer,
     "TensorSpec": recipes_torch.build_tensor,
     "NdArray": recipes_plain.build_ndarray,
-    "Literal": recipes_plain.build_literal,
+    "Literal": recipes_objects.build_literal,
 }
 """Class name of a record -> function that takes its pickled state; False if the state is of no known form."""

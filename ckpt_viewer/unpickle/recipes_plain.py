@@ -161,7 +161,7 @@ def np_dtype(m: Machine, args: Arguments) -> Answer:
     return Literal("dtype", "numpy.dtype", str(args[0])) if args else NOT_KNOWN
 
 
-def build_literal(m: Machine, target: Value, state: Value) -> bool:
+def build_dtype(m: Machine, target: Value, state: Value) -> bool:
     """numpy.dtype.__setstate__((version, byte order, subdtype, names, ...))."""
     if not isinstance(target, Literal) or target.type != "numpy.dtype" or type(state) is not tuple or len(state) < 2:
         return False

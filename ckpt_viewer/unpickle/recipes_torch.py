@@ -164,12 +164,14 @@ def sparse(m: Machine, args: Arguments) -> Answer:
     layout = args[0].text.removeprefix("torch.") if args and isinstance(args[0], Literal) else ""
     data = args[1] if len(args) > 1 and type(args[1]) is tuple else ()
     if layout == "sparse_coo" and len(data) >= 3:
-        names, parts, size = ("indices", "values"), data[:2], data[2]
+        names: tuple[str, ...] = ("indices", "values")
+        parts, size = data[:2], data[2]
         coalesced = data[3] if len(data) > 3 and type(data[3]) is bool else None
     elif layout in _COMPRESSED and len(data) == 4:
         compressed = _COMPRESSED[layout]
         plain = "col" if compressed == "crow" else "row"
-        names, parts, size = (f"{compressed}_indices", f"{plain}_indices", "values"), data[:3], data[3]
+        names = (f"{compressed}_indices", f"{plain}_indices", "values")
+        parts, size = data[:3], data[3]
         coalesced = None
     else:
         return _unknown(m, "a sparse tensor of unknown layout")
@@ -224,8 +226,9 @@ def _shell(m: Machine, args: Arguments, first: int, device: str, *, rebuilt: boo
     stride = sizes(args[first + 2]) if dtype else None
     if shape is None or stride is None:
         return NOT_KNOWN
+    storage = m.new_storage(device, dtype, 0, None)
     extra = TensorExtra(device=device, rebuilt=rebuilt)
-    return TensorSpec(None, dtype, shape, stride, 0, args[first + 3] is True, extra=extra)
+    return TensorSpec(storage, dtype, shape, stride, 0, args[first + 3] is True, extra=extra)
 
 
 def from_numpy(m: Machine, args: Arguments) -> Answer:
@@ -242,8 +245,9 @@ def from_numpy(m: Machine, args: Arguments) -> Answer:
     if len(array.data) < step * DTYPES[dtype].itemsize:
         return _unknown(m, "fewer bytes than elements")
     device = args[2] if type(args[2]) is str else "cpu"
-    extra = TensorExtra(device=device, rebuilt=True, data=array.data)
-    return TensorSpec(None, dtype, shape, tuple(reversed(stride)), 0, args[3] is True, extra=extra)
+    storage = m.new_storage(device, dtype, step, array.data)
+    extra = TensorExtra(device=device, rebuilt=True)
+    return TensorSpec(storage, dtype, shape, tuple(reversed(stride)), 0, args[3] is True, extra=extra)
 
 
 def from_cpu_tensor(m: Machine, args: Arguments) -> Answer:
@@ -264,6 +268,8 @@ def from_type_v2(m: Machine, args: Arguments) -> Answer:
         return NOT_KNOWN
     if isinstance(args[1], Global):
         tensor = tensor.with_(type=args[1].qualified)
+    if tensor.layout == "jagged":
+        return tensor  # its state says again what its arguments said
     return _with_state(tensor, args[3]) if len(args) > 3 else tensor
 
 

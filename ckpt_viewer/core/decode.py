@@ -1,0 +1,312 @@
+"""Tensor bytes -> numpy: whole tensors, slices, blocks for statistics, raw bytes for writers. Imported on first use.
+
+Values are what torch shows: conjugation and negation applied, quantised numbers dequantised (float32), complex32 as
+complex64, booleans true where a byte is not zero. A float4_e2m1fn_x2 tensor counts bytes in its shape but holds two
+numbers in each, low bits first: its array is float32 and its last dimension twice as long. Opaque bits stay integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ckpt_viewer.core.filemap import mapped
+from ckpt_viewer.core.numbers import Decoder, decoder_of, stored_dtype
+from ckpt_viewer.core.strided import Array, Pick, Pieces, View, gather
+from ckpt_viewer.core.tensor import Extent, TensorSpec
+from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
+
+if TYPE_CHECKING:
+    from types import EllipsisType
+
+    from ckpt_viewer.core.tensor import Bytes
+
+BasicIndex: TypeAlias = "tuple[int | slice | EllipsisType, ...]"
+
+BLOCK_BYTES = 1 << 20
+MATERIALISED = 1 << 30
+"""Bytes that an array may take whatever the file holds; beyond it at most `AMPLIFIED` times the bytes it is made of."""
+AMPLIFIED = 16
+MAX_DIMS = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
+
+
+class Stored(NamedTuple):
+    """A tensor with dense values, ready to be read.
+
+    Attributes:
+        view: its stored elements. decoder: makes values of them. shape: of the values.
+    """
+
+    view: View
+    decoder: Decoder
+    shape: tuple[int, ...]
+
+
+def missing_values(tensor: TensorSpec) -> str:
+    """Return in a sentence why a tensor has no dense values of its own; ``""`` if it has."""
+    extra = tensor.extra
+    if extra and extra.parts:
+        parts = " and ".join(extra.parts)
+        kind = "nested" if extra.layout in ("strided", "jagged") else extra.layout
+        return f"a {kind} tensor has no dense values; look at its {parts}"
+    if tensor.location == "meta":
+        return "a meta tensor has no values, neither here nor in torch; look at its shape and dtype"
+    if tensor.shape is None:
+        return "this tensor was not initialised when it was saved and has no values; look at its type"
+    if extra and extra.data is not None:
+        return ""
+    if tensor.storage is None:
+        return f"{tensor.type} keeps its values in its attributes; look at the tensors below it"
+    return "" if tensor.storage.home is not None else "the storage of this tensor has no bytes in this file; look at ls"
+
+
+def open_values(tensor: TensorSpec) -> Stored:
+    """Find the bytes of a tensor and what makes numbers of them.
+
+    Raises:
+        CheckpointError: it has no dense values, or they are not where the file says.
+    """
+    problem = missing_values(tensor)
+    if problem:
+        raise CheckpointError(problem)
+    decoder, extent, stride = decoder_of(tensor), _extent(tensor), tensor.stride
+    shape = tensor.shape or ()
+    if stride is None or len(stride) != len(shape):
+        raise Unsupported(f"this {tensor.layout} tensor has no strides; look at its shape and dtype")
+    if len(shape) > MAX_DIMS:
+        raise Unsupported(f"numpy has no arrays of {len(shape)} dimensions; load it with torch")
+    item, start = decoder.row.itemsize, tensor.offset
+    if decoder.per_stored > 1:
+        stride = _packed_stride(tensor, decoder)
+        shape = decoder.stored_shape(shape)
+    swap = decoder.row.component if extent.big_endian and decoder.row.component > 1 else 0
+    view = View(extent.source, extent.offset + start * item, shape, stride, item, swap)
+    if view.numel and (start + view.span) * item > extent.nbytes:
+        raise Damaged(f"the tensor needs {(start + view.span) * item} bytes of a storage of {extent.nbytes}")
+    return Stored(view, decoder, decoder.shape(shape))
+
+
+def _packed_stride(tensor: TensorSpec, decoder: Decoder) -> tuple[int, ...]:
+    shape, stride = tensor.shape or (), tensor.stride or ()
+    stored = decoder.stored_shape(shape)
+    if decoder.row.per_byte == 1:  # torch's shape counts the bytes already
+        return stride if shape else (1,)
+    if tensor.offset or not View(_InPickle(b""), 0, shape, stride, 1).contiguous:
+        raise Unsupported("only contiguous tensors of packed numbers can be read; load it with torch")
+    return tuple(prod(stored[d + 1 :]) for d in range(len(stored)))
+
+
+def _extent(tensor: TensorSpec) -> Extent:
+    if tensor.extra is not None and tensor.extra.data is not None:
+        return Extent(_InPickle(tensor.extra.data), 0, len(tensor.extra.data))
+    if not tensor.numel:
+        return Extent(_InPickle(b""), 0, 0)
+    assert tensor.storage is not None
+    return tensor.storage.extent()
+
+
+class _InPickle:
+    """Bytes that lie in the pickle itself."""
+
+    name = "the pickle"
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size = data, len(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        data = self.data[offset : offset + size]
+        if len(data) < size:
+            raise Truncated(self.name, wanted=size, found=len(data), offset=offset)
+        return data
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        buffer[:] = self.read_at(offset, len(buffer))
+
+
+if TYPE_CHECKING:
+    _: type[Bytes] = _InPickle
+
+
+def to_numpy(tensor: TensorSpec, copy: bool = False) -> Array:
+    """Return the values as an array of the tensor's shape (see this module for float4).
+
+    Without `copy` it is a read-only map of the file where layout and dtype allow; such an array dies with the file.
+
+    Raises:
+        CheckpointError: no dense values, too large to be made of so few bytes, or the bytes cannot be had.
+    """
+    stored = open_values(tensor)
+    if not copy and stored.decoder.plain and not stored.view.swap and stored.view.numel:
+        array = mapped(stored.view, stored_dtype(stored.decoder.row))
+        if array is not None:
+            return array
+    values = _read(stored, tuple(Pick(0, n) for n in stored.view.shape), (slice(None),) * len(stored.view.shape))
+    values.flags.writeable = copy
+    return values
+
+
+def _read(stored: Stored, picks: tuple[Pick, ...], last: tuple[slice, ...]) -> Array:
+    """Read some indices of the stored elements; `last` is applied to what decoding makes of them."""
+    view, decoder = stored.view.take(picks), stored.decoder.take(picks)
+    whole = decoder.shape(view.shape)
+    _within_budget(prod(whole) * decoder.result.itemsize, view)
+    if decoder.plain:
+        return gather(view, decoder.result, BLOCK_BYTES)[last]
+    result = np.empty(whole, decoder.result)
+    for index, array in Pieces(view, BLOCK_BYTES, stored_dtype(decoder.row)):
+        result[decoder.place(index)] = decoder.values(array, index)
+    return result[last]
+
+
+def _within_budget(nbytes: int, view: View) -> None:
+    if nbytes > max(MATERIALISED, AMPLIFIED * view.span * view.item):
+        raise OverBudget(
+            f"the values would take {nbytes} bytes, made of {view.span * view.item} in the file; choose a slice"
+        )
+
+
+def read_slice(tensor: TensorSpec, index: BasicIndex | int | slice | EllipsisType) -> Array:
+    """Return ``to_numpy(tensor)[index]`` for a basic index, reading only the rows that it needs.
+
+    Raises:
+        CheckpointError: as `to_numpy`, or the index does not fit the shape.
+    """
+    stored = open_values(tensor)
+    parts = _full_index(index if isinstance(index, tuple) else (index,), stored.shape)
+    picks, after, shape = [], [], []
+    for part, size in zip(parts, stored.shape, strict=True):
+        pick, flip = _pick(part, size)
+        picks.append(pick)
+        after.append(slice(None, None, -1) if flip else slice(None))
+        shape += [pick.size] if isinstance(part, slice) else []
+    per = stored.decoder.per_stored
+    if per > 1:  # a row of packed numbers is read whole and cut afterwards
+        start, count, step = picks[-1]
+        cut = slice(start, start + count * step, step) if count else slice(0, 0)
+        picks[-1] = Pick(0, stored.view.shape[-1])
+        values = _read(stored, tuple(picks), (..., cut))[tuple(after)]  # type: ignore[arg-type]
+    else:
+        values = _read(stored, tuple(picks), tuple(after))
+    return values.reshape(shape)
+
+
+def _full_index(index: BasicIndex, shape: tuple[int, ...]) -> list[int | slice]:
+    parts: list[int | slice] = []
+    given = sum(part is not ... for part in index)
+    if given > len(shape):
+        raise CheckpointError(f"the slice has {given} parts and the tensor {len(shape)} dimensions; leave some out")
+    for part in index if ... in index else (*index, ...):
+        if isinstance(part, int | slice):
+            parts.append(part)
+        else:
+            parts += [slice(None)] * (len(shape) - given)
+    return parts
+
+
+def _pick(part: int | slice, size: int) -> tuple[Pick, bool]:
+    if isinstance(part, slice):
+        start, stop, step = part.indices(size)
+        count = len(range(start, stop, step))
+        if step > 0:
+            return Pick(start, count, step), False
+        return Pick(start + (count - 1) * step if count else 0, count, -step), True
+    if not -size <= part < size:
+        raise CheckpointError(f"index {part} is outside a dimension of {size}; choose from 0 to {size - 1}")
+    return Pick(part % size, 1), False
+
+
+class Blocks(NamedTuple):
+    """A tensor's values in one-dimensional arrays.
+
+    Attributes:
+        repeats: how often each value stands for itself (expanded dimensions are read once).
+        pieces: reads to make. arrays: the values; each array is valid until the next is asked for.
+    """
+
+    repeats: int
+    pieces: Pieces
+    arrays: Iterator[Array]
+
+
+def blocks(tensor: TensorSpec, block_bytes: int = BLOCK_BYTES, *, stored: bool = False) -> Blocks:
+    """Return the values in no particular order, each once but for `Blocks.repeats`, in bounded memory.
+
+    Args:
+        block_bytes: bytes of the file to one array, about.
+        stored: give the stored numbers as they are, without decoding them.
+
+    Raises:
+        CheckpointError: no dense values; while iterating: the bytes cannot be had.
+    """
+    found = open_values(tensor)
+    decoder = found.decoder
+    view, repeats = found.view.once(None if stored else decoder.axis)
+    if view.dense and (stored or not decoder.positional):
+        view = view.flat()
+    _within_budget(view.numel * view.item, view)
+    pieces = Pieces(view, block_bytes, stored_dtype(decoder.row))
+    return Blocks(repeats, pieces, _arrays(pieces, None if stored else decoder, block_bytes // view.item))
+
+
+def _arrays(pieces: Pieces, decoder: Decoder | None, elements: int) -> Iterator[Array]:
+    waiting: list[Array] = []
+    count = 0
+    for index, array in pieces:
+        values = (decoder.values(array, index) if decoder else array).ravel(order="K")
+        if not waiting and values.size * 2 >= elements:
+            yield values
+            continue
+        waiting.append(values.copy())
+        count += values.size
+        if count >= elements:
+            yield np.concatenate(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def element_bytes(
+    tensor: TensorSpec, block_bytes: int = 4 * BLOCK_BYTES, *, resolve: bool = False
+) -> Iterator[memoryview]:
+    """Yield the stored elements in logical row-major order as little-endian bytes, in bounded memory.
+
+    Args:
+        block_bytes: bytes of each part, about; a part is valid until the next is asked for.
+        resolve: apply conjugation and negation, for containers that cannot state them.
+
+    Raises:
+        CheckpointError: as `to_numpy`.
+    """
+    found = open_values(tensor)
+    view, dtype = found.view, stored_dtype(found.decoder.row)
+    _within_budget(view.numel * view.item, view)
+    if view.contiguous:
+        view = view.flat()
+    for picks in _row_major(view, max(1, block_bytes // view.item)):
+        array = gather(view.take(picks), dtype, block_bytes)
+        yield (found.decoder.resolved(array) if resolve else array).reshape(-1).view(np.uint8).data
+
+
+def _row_major(view: View, elements: int) -> Iterator[tuple[Pick, ...]]:
+    """Cut a view into parts of at most `elements` that follow one another in row-major order."""
+    if not view.numel:
+        return
+    inner = len(view.shape)
+    while inner and prod(view.shape[inner - 1 :]) <= elements:
+        inner -= 1
+    whole = tuple(Pick(0, n) for n in view.shape[inner:])
+    if not inner:
+        yield whole
+        return
+    group = max(1, elements // prod(view.shape[inner:]))
+    size, outer = view.shape[inner - 1], view.shape[: inner - 1]
+    for number in range(prod(outer)):
+        first: list[Pick] = []
+        for n in reversed(outer):
+            number, at = divmod(number, n)
+            first.insert(0, Pick(at, 1))
+        for start in range(0, size, group):
+            yield (*first, Pick(start, min(group, size - start)), *whole)

@@ -1,0 +1,79 @@
+"""Objects that are shown otherwise than as a call with arguments: optimizers, packed weights, bound methods."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, TypeAlias
+
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Instance, Literal, Mapping, Value
+from ckpt_viewer.unpickle.machine import NOT_KNOWN, NotKnown
+from ckpt_viewer.unpickle.recipes_plain import build_dtype
+
+if TYPE_CHECKING:
+    from ckpt_viewer.unpickle.machine import Machine, Recipe
+
+Arguments = tuple[Value, ...]
+Answer: TypeAlias = "Value | NotKnown"
+
+OPTIMIZERS_WITH_STEP = frozenset(
+    f"torch.optim.{name.lower()}.{name}"
+    for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD", "Rprop")
+)
+
+
+def build_optimizer(m: Machine, target: Value, state: Value) -> bool:
+    """Optimizer.__setstate__ of torch 1.12 and later: step counts that are numbers become tensors."""
+    if not isinstance(target, Instance) or target.type not in OPTIMIZERS_WITH_STEP:
+        return False
+    states = state.get("state") if isinstance(state, Mapping) else None
+    for entry in states.pairs[1::2] if isinstance(states, Mapping) else ():
+        if isinstance(entry, Mapping):
+            _steps_to_tensors(m, entry)
+    target.state = state
+    return True
+
+
+def _steps_to_tensors(m: Machine, entry: Mapping) -> None:
+    for index in range(0, len(entry.pairs) - 1, 2):
+        step = entry.pairs[index + 1]
+        if entry.pairs[index] == "step" and isinstance(step, int | float):
+            storage = m.new_storage("cpu", "float32", 1, struct.pack("<f", step))
+            entry.pairs[index + 1] = TensorSpec(storage, "float32", (), ())
+            message = f"step is saved as the number {step}; torch makes a tensor of it while loading the optimizer"
+            m.notes.append(Note("info", "step-number", entry.pairs[index + 1], message))
+
+
+def script_object(m: Machine, args: Arguments) -> Answer:
+    """torch.ScriptObject: packed weights of quantised modules; its BUILD names the class."""
+    return Literal("object", "torch.ScriptObject", "ScriptObject")
+
+
+def build_literal(m: Machine, target: Value, state: Value) -> bool:
+    """ScriptObject's (state, class name), or the byte order of a numpy.dtype."""
+    if not isinstance(target, Literal) or target.type != "torch.ScriptObject":
+        return build_dtype(m, target, state)
+    name = state[1] if type(state) is tuple and len(state) == 2 else None
+    if type(name) is not str:
+        return False
+    target.text, target.inner = name, state
+    m.notes.append(Note("info", "packed", target, f"{name} keeps packed values, which only TorchScript can unpack"))
+    return True
+
+
+def bound_method(m: Machine, args: Arguments) -> Answer:
+    """builtins.getattr(object, name): how pickle writes a bound method (hooks, OneCycleLR's anneal function)."""
+    if len(args) != 2 or type(args[1]) is not str or not isinstance(args[0], Instance):
+        return NOT_KNOWN
+    method = Literal("object", "method", f"{args[0].type}.{args[1]}")
+    method.inner = args
+    message = f"a bound method {args[1]} of an object; what is inside of that object is not listed here again"
+    m.notes.append(Note("info", "bound-method", method, message))
+    return method
+
+
+RECIPES: dict[tuple[str, str], Recipe] = {
+    ("torch", "ScriptObject"): script_object,
+    ("builtins", "getattr"): bound_method,
+}
