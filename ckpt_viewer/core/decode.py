@@ -13,121 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.filemap import mapped
-from ckpt_viewer.core.numbers import Decoder, decoder_of, stored_dtype
+from ckpt_viewer.core.numbers import Decoder, stored_dtype
+from ckpt_viewer.core.stored import Stored, open_values, within_budget
 from ckpt_viewer.core.strided import Array, Pick, Pieces, View, gather
-from ckpt_viewer.core.tensor import Extent, TensorSpec
-from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.errors import CheckpointError
 
 if TYPE_CHECKING:
     from types import EllipsisType
 
-    from ckpt_viewer.core.tensor import Bytes
-
 BasicIndex: TypeAlias = "tuple[int | slice | EllipsisType, ...]"
 
 BLOCK_BYTES = 1 << 20
-MATERIALISED = 1 << 30
-"""Bytes that an array may take whatever the file holds; beyond it at most `AMPLIFIED` times the bytes it is made of."""
-AMPLIFIED = 16
-MAX_DIMS = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
-
-
-class Stored(NamedTuple):
-    """A tensor with dense values, ready to be read.
-
-    Attributes:
-        view: its stored elements. decoder: makes values of them. shape: of the values.
-    """
-
-    view: View
-    decoder: Decoder
-    shape: tuple[int, ...]
-
-
-def missing_values(tensor: TensorSpec) -> str:
-    """Return in a sentence why a tensor has no dense values of its own; ``""`` if it has."""
-    extra = tensor.extra
-    if extra and extra.parts:
-        parts = " and ".join(extra.parts)
-        kind = "nested" if extra.layout in ("strided", "jagged") else extra.layout
-        return f"a {kind} tensor has no dense values; look at its {parts}"
-    if tensor.location == "meta":
-        return "a meta tensor has no values, neither here nor in torch; look at its shape and dtype"
-    if tensor.shape is None:
-        return "this tensor was not initialised when it was saved and has no values; look at its type"
-    if extra and extra.data is not None:
-        return ""
-    if tensor.storage is None:
-        return f"{tensor.type} keeps its values in its attributes; look at the tensors below it"
-    return "" if tensor.storage.home is not None else "the storage of this tensor has no bytes in this file; look at ls"
-
-
-def open_values(tensor: TensorSpec) -> Stored:
-    """Find the bytes of a tensor and what makes numbers of them.
-
-    Raises:
-        CheckpointError: it has no dense values, or they are not where the file says.
-    """
-    problem = missing_values(tensor)
-    if problem:
-        raise CheckpointError(problem)
-    decoder, extent, stride = decoder_of(tensor), _extent(tensor), tensor.stride
-    shape = tensor.shape or ()
-    if stride is None or len(stride) != len(shape):
-        raise Unsupported(f"this {tensor.layout} tensor has no strides; look at its shape and dtype")
-    if len(shape) > MAX_DIMS:
-        raise Unsupported(f"numpy has no arrays of {len(shape)} dimensions; load it with torch")
-    item, start = decoder.row.itemsize, tensor.offset
-    if decoder.per_stored > 1:
-        stride = _packed_stride(tensor, decoder)
-        shape = decoder.stored_shape(shape)
-    swap = decoder.row.component if extent.big_endian and decoder.row.component > 1 else 0
-    view = View(extent.source, extent.offset + start * item, shape, stride, item, swap)
-    if view.numel and (start + view.span) * item > extent.nbytes:
-        raise Damaged(f"the tensor needs {(start + view.span) * item} bytes of a storage of {extent.nbytes}")
-    return Stored(view, decoder, decoder.shape(shape))
-
-
-def _packed_stride(tensor: TensorSpec, decoder: Decoder) -> tuple[int, ...]:
-    shape, stride = tensor.shape or (), tensor.stride or ()
-    stored = decoder.stored_shape(shape)
-    if decoder.row.per_byte == 1:  # torch's shape counts the bytes already
-        return stride if shape else (1,)
-    if tensor.offset or not View(_InPickle(b""), 0, shape, stride, 1).contiguous:
-        raise Unsupported("only contiguous tensors of packed numbers can be read; load it with torch")
-    return tuple(prod(stored[d + 1 :]) for d in range(len(stored)))
-
-
-def _extent(tensor: TensorSpec) -> Extent:
-    if tensor.extra is not None and tensor.extra.data is not None:
-        return Extent(_InPickle(tensor.extra.data), 0, len(tensor.extra.data))
-    if not tensor.numel:
-        return Extent(_InPickle(b""), 0, 0)
-    assert tensor.storage is not None
-    return tensor.storage.extent()
-
-
-class _InPickle:
-    """Bytes that lie in the pickle itself."""
-
-    name = "the pickle"
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = data, len(data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        data = self.data[offset : offset + size]
-        if len(data) < size:
-            raise Truncated(self.name, wanted=size, found=len(data), offset=offset)
-        return data
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        buffer[:] = self.read_at(offset, len(buffer))
-
-
-if TYPE_CHECKING:
-    _: type[Bytes] = _InPickle
 
 
 def to_numpy(tensor: TensorSpec, copy: bool = False) -> Array:
@@ -143,29 +42,22 @@ def to_numpy(tensor: TensorSpec, copy: bool = False) -> Array:
         array = mapped(stored.view, stored_dtype(stored.decoder.row))
         if array is not None:
             return array
-    values = _read(stored, tuple(Pick(0, n) for n in stored.view.shape), (slice(None),) * len(stored.view.shape))
+    values = _read(stored, tuple(Pick(0, n) for n in stored.view.shape))
     values.flags.writeable = copy
     return values
 
 
-def _read(stored: Stored, picks: tuple[Pick, ...], last: tuple[slice, ...]) -> Array:
-    """Read some indices of the stored elements; `last` is applied to what decoding makes of them."""
+def _read(stored: Stored, picks: tuple[Pick, ...]) -> Array:
+    """Read the values of some indices of the stored elements."""
     view, decoder = stored.view.take(picks), stored.decoder.take(picks)
     whole = decoder.shape(view.shape)
-    _within_budget(prod(whole) * decoder.result.itemsize, view)
+    within_budget(prod(whole) * decoder.result.itemsize, view)
     if decoder.plain:
-        return gather(view, decoder.result, BLOCK_BYTES)[last]
+        return gather(view, decoder.result, BLOCK_BYTES)
     result = np.empty(whole, decoder.result)
     for index, array in Pieces(view, BLOCK_BYTES, stored_dtype(decoder.row)):
         result[decoder.place(index)] = decoder.values(array, index)
-    return result[last]
-
-
-def _within_budget(nbytes: int, view: View) -> None:
-    if nbytes > max(MATERIALISED, AMPLIFIED * view.span * view.item):
-        raise OverBudget(
-            f"the values would take {nbytes} bytes, made of {view.span * view.item} in the file; choose a slice"
-        )
+    return result
 
 
 def read_slice(tensor: TensorSpec, index: BasicIndex | int | slice | EllipsisType) -> Array:
@@ -182,15 +74,15 @@ def read_slice(tensor: TensorSpec, index: BasicIndex | int | slice | EllipsisTyp
         picks.append(pick)
         after.append(slice(None, None, -1) if flip else slice(None))
         shape += [pick.size] if isinstance(part, slice) else []
-    per = stored.decoder.per_stored
-    if per > 1:  # a row of packed numbers is read whole and cut afterwards
+    cut: tuple[slice, ...] = ()
+    if stored.decoder.per_stored > 1:  # a row of packed numbers is read whole and cut afterwards
         start, count, step = picks[-1]
-        cut = slice(start, start + count * step, step) if count else slice(0, 0)
+        cut = (slice(start, start + count * step, step) if count else slice(0, 0),)
         picks[-1] = Pick(0, stored.view.shape[-1])
-        values = _read(stored, tuple(picks), (..., cut))[tuple(after)]  # type: ignore[arg-type]
-    else:
-        values = _read(stored, tuple(picks), tuple(after))
-    return values.reshape(shape)
+    values = _read(stored, tuple(picks))
+    if cut:
+        values = values[(slice(None),) * (values.ndim - 1) + cut]
+    return values[tuple(after)].reshape(shape)
 
 
 def _full_index(index: BasicIndex, shape: tuple[int, ...]) -> list[int | slice]:
@@ -244,9 +136,9 @@ def blocks(tensor: TensorSpec, block_bytes: int = BLOCK_BYTES, *, stored: bool =
     found = open_values(tensor)
     decoder = found.decoder
     view, repeats = found.view.once(None if stored else decoder.axis)
-    if view.dense and (stored or not decoder.positional):
+    if view.dense and (stored or decoder.axis is None):
         view = view.flat()
-    _within_budget(view.numel * view.item, view)
+    within_budget(view.numel * view.item, view)
     pieces = Pieces(view, block_bytes, stored_dtype(decoder.row))
     return Blocks(repeats, pieces, _arrays(pieces, None if stored else decoder, block_bytes // view.item))
 
@@ -280,9 +172,12 @@ def element_bytes(
     Raises:
         CheckpointError: as `to_numpy`.
     """
+    row = DTYPES.get(tensor.dtype)
+    if row is not None and row.per_byte > 1 and tensor.shape is not None:  # bytes of packed numbers as they are
+        tensor = tensor.with_(dtype="uint8", shape=(tensor.nbytes,), stride=(1,))
     found = open_values(tensor)
     view, dtype = found.view, stored_dtype(found.decoder.row)
-    _within_budget(view.numel * view.item, view)
+    within_budget(view.numel * view.item, view)
     if view.contiguous:
         view = view.flat()
     for picks in _row_major(view, max(1, block_bytes // view.item)):

@@ -68,14 +68,12 @@ class Decoder(NamedTuple):
 
     Attributes:
         row: the tensor's dtype. conj, neg: whether to conjugate, negate. affine: None if not quantised.
-        last: length of a row of packed numbers, None where rows are not cut.
     """
 
     row: DType
     conj: bool = False
     neg: bool = False
     affine: Affine | None = None
-    last: int | None = None
 
     @property
     def per_stored(self) -> int:
@@ -86,11 +84,6 @@ class Decoder(NamedTuple):
     def axis(self) -> int | None:
         """The dimension along which values depend on their index, None if on none."""
         return self.affine.axis if self.affine else None
-
-    @property
-    def positional(self) -> bool:
-        """Whether values depend on where an element lies."""
-        return self.axis is not None or self.last is not None
 
     @property
     def plain(self) -> bool:
@@ -108,25 +101,14 @@ class Decoder(NamedTuple):
             return np.dtype(np.bool_)
         return np.dtype(np.complex64) if self.row.name == "complex32" else stored_dtype(self.row)
 
-    def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the stored elements, a row of packed numbers where there is no dimension."""
-        if self.row.per_byte > 1:
-            return (*shape[:-1], -(-(shape[-1] if shape else 1) // self.row.per_byte))
-        return shape or (1,) if self.per_stored > 1 else shape
-
     def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the values of stored elements whose last dimension is whole."""
-        if self.per_stored == 1:
-            return stored
-        last = stored[-1] * self.per_stored
-        return (*stored[:-1], last if self.last is None else min(last, self.last))
+        return stored if self.per_stored == 1 else (*stored[:-1], stored[-1] * self.per_stored)
 
     def place(self, index: Index) -> Index:
         """Return where the values of the stored elements at `index` belong."""
-        if self.per_stored == 1:
-            return index
-        start, stop = index[-1].start * self.per_stored, index[-1].stop * self.per_stored
-        return (*index[:-1], slice(start, stop if self.last is None else min(stop, self.last)))
+        per = self.per_stored
+        return index if per == 1 else (*index[:-1], slice(index[-1].start * per, index[-1].stop * per))
 
     def take(self, picks: tuple[Pick, ...]) -> Decoder:
         """Return the decoder of some indices of the stored elements; rows of packed numbers must be whole."""
@@ -144,7 +126,7 @@ class Decoder(NamedTuple):
         if self.row.name == "complex32":
             stored = stored[..., None].view(np.float16).astype(np.float32).view(np.complex64)[..., 0]
         if self.per_stored > 1:
-            stored, index = self._unpack(stored, index), self.place(index)
+            stored, index = self.unpack(stored), self.place(index)
         if self.row.name == "float4_e2m1fn_x2":
             stored = FLOAT4[stored]
         if self.affine:
@@ -153,13 +135,16 @@ class Decoder(NamedTuple):
             stored = np.conjugate(stored)
         return np.negative(stored) if self.neg else stored
 
-    def _unpack(self, stored: Array, index: Index) -> Array:
+    def unpack(self, stored: Array) -> Array:
+        """Return the numbers in each byte along the last dimension, low bits first."""
         bits = 8 // self.per_stored
         shifts = np.arange(0, 8, bits, dtype=np.uint8)
         numbers: Array = (stored[..., None] >> shifts) & np.uint8((1 << bits) - 1)
-        numbers = numbers.reshape(*stored.shape[:-1], -1)
-        place = self.place(index)[-1]
-        return numbers[..., : place.stop - place.start]
+        return numbers.reshape(*stored.shape[:-1], -1)
+
+    def unpacked(self) -> Decoder:
+        """Return the decoder of the same numbers with one in each byte."""
+        return self._replace(row=self.row._replace(per_byte=1, numpy="uint8"))
 
     def resolved(self, stored: Array) -> Array:
         """Return stored elements with conjugation and negation applied, in the same type."""
@@ -183,14 +168,11 @@ def decoder_of(tensor: TensorSpec) -> Decoder:
         raise Unsupported(f"values of dtype {tensor.dtype!a} are not known; load it with torch")
     extra = tensor.extra
     shape = tensor.shape or ()
-    last = shape[-1] if row.per_byte > 1 and shape and shape[-1] % row.per_byte else None
-    if row.per_byte > 1 and not shape:
-        last = 1
     if extra is None:
-        return Decoder(row, last=last)
+        return Decoder(row)
     affine = _affine(extra.quantization, shape) if extra.quantization else None
     number = row.kind in ("float", "complex", "int") or affine is not None
-    return Decoder(row, extra.conj and row.kind == "complex", extra.neg and number, affine, last)
+    return Decoder(row, extra.conj and row.kind == "complex", extra.neg and number, affine)
 
 
 def _affine(quantization: Quantization, shape: tuple[int, ...]) -> Affine:

@@ -91,7 +91,7 @@ class View(NamedTuple):
         Args:
             keep: a dimension that is left as it is.
         """
-        expanded = [s == 0 and i != keep for i, s in enumerate(self.stride)]
+        expanded = [s == 0 and i != keep and self.numel > 0 for i, s in enumerate(self.stride)]
         repeats = prod(n for n, cut in zip(self.shape, expanded, strict=True) if cut)
         shape = tuple(1 if cut else n for n, cut in zip(self.shape, expanded, strict=True))
         return self._replace(shape=shape), repeats
