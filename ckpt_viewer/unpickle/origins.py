@@ -1,7 +1,7 @@
 """Where the strings of a pickle come from: a walk over its opcodes that follows nothing but strings and persistent ids.
 
-Everything else on the stack is None, so the walk is quick, nothing recurses, and memory grows with the number of strings.
-What each opcode does is in `origins_table`.
+Everything else on the stack is None, so the walk is quick, nothing recurses, and memory grows with the number of
+strings. What each opcode does is in `origins_table`.
 """
 
 from __future__ import annotations

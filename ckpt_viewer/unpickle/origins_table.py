@@ -20,7 +20,8 @@ _U64 = struct.Struct("<Q").unpack_from
 FRAME_HEAD = 9
 """Bytes of a FRAME opcode with its length."""
 
-# Opcodes by what they do to a stack on which only strings matter: (bytes of argument, how many items go, how many come).
+# Opcodes by what they do to a stack on which only strings matter: (bytes of argument, how many items go, how many
+# come).
 _FIXED: dict[bytes, tuple[int, int, int]] = {
     b"N": (0, 0, 1), b"\x88": (0, 0, 1), b"\x89": (0, 0, 1), b"]": (0, 0, 1), b"}": (0, 0, 1), b")": (0, 0, 1),
     b"\x8f": (0, 0, 1), b"K": (1, 0, 1), b"M": (2, 0, 1), b"J": (4, 0, 1), b"G": (8, 0, 1), b"R": (0, 2, 1),
@@ -111,8 +112,8 @@ def _inst(o: Origins, at: int) -> int:
     return _after_lines(o.data, at + 1, 2)
 
 
-# How torch.save writes every tensor but the first of a file, from the persistent id's MARK to behind the REDUCE: the same
-# thirty opcodes with other numbers. Following only strings, all that they do is fill memo slots.
+# How torch.save writes every tensor but the first of a file, from the persistent id's MARK to behind the REDUCE: the
+# same thirty opcodes with other numbers. Following only strings, all that they do is fill memo slots.
 _GET, _PUT, _INT = rb"(?:h.|j.{4})", rb"(q.|r.{4})", rb"(?:K.|M..|J.{4})"
 _INTS = rb"(?:\)|" + _INT + rb"{1,3}[\x85-\x87]" + _PUT + rb"|\(" + _INT + rb"{4,8}t" + _PUT + rb")"
 _TENSOR = re.compile(

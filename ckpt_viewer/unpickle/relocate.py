@@ -1,10 +1,10 @@
 """Rewrite the device tags of a pickle, and nothing else in it.
 
-A tag is the fourth item of a storage's persistent id. Replacing its bytes would be wrong: torch.save writes a string once and
-refers to it by memo slot afterwards, so a dictionary key ``"cuda:1"`` may be the very string that a storage is tagged with.
-`origins` tells which opcode pushed each string and which of those pushes ended up as a tag. A literal that is a tag gets
-the new text and keeps its memo slot; whoever reads that slot and means the old text gets a literal of its own, and the
-other way round. FORMATS 4.1, way A.
+A tag is the fourth item of a storage's persistent id. Replacing its bytes would be wrong: torch.save writes a string
+once and refers to it by memo slot afterwards, so a dictionary key ``"cuda:1"`` may be the very string that a storage
+is tagged with. `origins` tells which opcode pushed each string and which of those pushes ended up as a tag. A literal
+that is a tag gets the new text and keeps its memo slot; whoever reads that slot and means the old text gets a literal
+of its own, and the other way round. FORMATS 4.1, way A.
 """
 
 from __future__ import annotations

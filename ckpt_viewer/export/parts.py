@@ -1,0 +1,55 @@
+"""A file as a list of parts, each either bytes or a range of the source.
+
+So the length of a copy is known before a byte of it is written, and copying is the same for every container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.export.blocks import Reader
+
+
+class Range(NamedTuple):
+    """`nbytes` of the source from `offset`."""
+
+    offset: int
+    nbytes: int
+
+
+class Parts:
+    """A file in the making.
+
+    Attributes:
+        source: what ranges are taken from. parts: in order. nbytes: their length together.
+    """
+
+    def __init__(self, source: Bytes) -> None:
+        self.source = source
+        self.parts: list[bytearray | Range] = []
+        self.nbytes = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes."""
+        last = self.parts[-1] if self.parts else None
+        if not isinstance(last, bytearray):
+            last = bytearray()
+            self.parts.append(last)
+        last += data
+        self.nbytes += len(data)
+
+    def copy(self, offset: int, nbytes: int) -> None:
+        """Append a range of the source."""
+        self.parts.append(Range(offset, nbytes))
+        self.nbytes += nbytes
+
+    def blocks(self) -> Iterator[bytearray | memoryview]:
+        """Yield the file's bytes; a block is good until the next one. Raises as the source does."""
+        reader = Reader()
+        for part in self.parts:
+            if isinstance(part, Range):
+                yield from reader.blocks(self.source, part.offset, part.nbytes)
+            else:
+                yield part

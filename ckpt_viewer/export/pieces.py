@@ -1,0 +1,154 @@
+"""Which bytes of which storages an export writes: what shared memory still does, and nothing needless is copied.
+
+All arithmetic is in bytes. A tensor reaches from its first to its last element. Reaches that overlap or touch stay
+together as one piece; a storage that is used from end to end is one piece, so it stays whole.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
+from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
+from ckpt_viewer.errors import CannotExport, Damaged
+from ckpt_viewer.sources import MemorySource
+
+CLASS_OF = {dtype: name for name, dtype in STORAGE_CLASSES.items() if dtype}
+"""dtype -> its storage class in module torch; the dtypes that torch got later have none."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """One storage of the new file.
+
+    Attributes:
+        storage: where its bytes come from; None if `data` holds them.
+        start, nbytes: the part of `storage` that is used.
+        dtypes: of the tensors that view it. key: name of its record, once it has one.
+    """
+
+    storage: StorageSpec | None
+    start: int
+    nbytes: int
+    dtypes: set[str] = field(default_factory=set)
+    data: bytes = b""
+    key: str = ""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its storage class; ``""`` if it has to be untyped."""
+        dtype = next(iter(self.dtypes)) if len(self.dtypes) == 1 else ""
+        return dtype if dtype in CLASS_OF else ""
+
+    @property
+    def numel(self) -> int:
+        """Elements as its persistent id counts them: bytes if untyped."""
+        return self.nbytes // (DTYPES[self.dtype].itemsize if self.dtype else 1)
+
+    def place(self) -> tuple[Bytes, int, int]:
+        """Return the source, the offset in it, and how many bytes are to be swapped together (1 for none).
+
+        Raises:
+            Damaged, Truncated: the container has fewer bytes than the pickle claims.
+            CannotExport: numbers of several widths share big-endian bytes.
+        """
+        if self.storage is None:
+            return MemorySource(self.data), 0, 1
+        extent = self.storage.extent()
+        if self.start + self.nbytes > extent.nbytes:
+            raise Damaged(
+                f"storage {self.storage.key!r} has {extent.nbytes} bytes where {self.start + self.nbytes} are needed; "
+                "copy or download the file again"
+            )
+        widths = {DTYPES[dtype].component for dtype in self.dtypes} if extent.big_endian else {1}
+        if len(widths) > 1:
+            raise CannotExport(
+                f"storage {self.storage.key!r} holds big-endian numbers of several widths; load it with torch"
+            )
+        return extent.source, extent.offset + self.start, widths.pop() if widths else 1
+
+
+class Pieces:
+    """The pieces of all tensors of an export.
+
+    Attributes:
+        used: pieces that have a key, in the order of their keys.
+        unused: bytes of their storages that no tensor of the export reaches.
+    """
+
+    def __init__(self, tensors: Iterable[TensorSpec]) -> None:
+        self.used: list[Piece] = []
+        self.unused = 0
+        self._of_root: dict[int, list[Piece]] = {}
+        self._own: dict[int, Piece] = {}
+        roots: dict[int, StorageSpec] = {}
+        reaches: dict[int, list[tuple[int, int, str]]] = {}
+        for tensor in tensors:
+            if tensor.storage is not None:
+                root, _ = root_of(tensor.storage)
+                roots[id(root)] = root
+                reaches.setdefault(id(root), []).append((*_reach(tensor), tensor.dtype))
+        for key, root in roots.items():
+            self._of_root[key] = pieces = _divide(root, reaches[key])
+            self.unused += root.nbytes - sum(piece.nbytes for piece in pieces)
+
+    def of(self, tensor: TensorSpec) -> tuple[Piece, int]:
+        """Return the piece that holds a tensor and the tensor's offset in it, in elements; gives the piece its key."""
+        offset = 0
+        if tensor.storage is None:
+            piece = self._own.setdefault(id(tensor), _own_piece(tensor))
+        else:
+            root, shift = root_of(tensor.storage)
+            pieces = self._of_root[id(root)]
+            at = _reach(tensor)[0]
+            piece = pieces[bisect_right(pieces, at, key=lambda one: one.start) - 1]
+            if tensor.numel:
+                row = DTYPES[tensor.dtype]
+                offset = (shift + tensor.offset * row.itemsize - piece.start) // row.itemsize
+        if not piece.key:
+            piece.key = str(len(self.used))
+            self.used.append(piece)
+        return piece, offset
+
+
+def root_of(storage: StorageSpec) -> tuple[StorageSpec, int]:
+    """Return the storage that has a record of its own, and where `storage` starts in it, in bytes.
+
+    They differ only for the storage views of writers before torch 0.4.
+    """
+    root = getattr(storage.home, "root", None)
+    return (root, storage.home.offset) if isinstance(root, StorageSpec) else (storage, 0)  # type: ignore[union-attr]
+
+
+def _reach(tensor: TensorSpec) -> tuple[int, int]:
+    """First byte and end of what a tensor views, from the start of its root storage."""
+    assert tensor.storage is not None
+    root, shift = root_of(tensor.storage)
+    row = DTYPES[tensor.dtype]
+    if not tensor.numel or tensor.shape is None or tensor.stride is None:
+        return 0, 0
+    if row.per_byte > 1:  # packed: offsets and strides count values, rows start at bytes
+        return 0, root.nbytes
+    last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
+    return shift + tensor.offset * row.itemsize, shift + (last + 1) * row.itemsize
+
+
+def _divide(root: StorageSpec, reaches: list[tuple[int, int, str]]) -> list[Piece]:
+    pieces: list[Piece] = []
+    for start, end, dtype in sorted(reaches):
+        last = pieces[-1] if pieces else None
+        if last is not None and start <= last.start + last.nbytes:
+            last.nbytes = max(last.nbytes, end - last.start)
+            last.dtypes.add(dtype)
+        else:
+            pieces.append(Piece(root, start, end - start, {dtype}))
+    if any(len(piece.dtypes) > 1 for piece in pieces):  # a part might start where the wider dtype cannot
+        return [Piece(root, 0, root.nbytes, {dtype for _, _, dtype in reaches})]
+    return pieces
+
+
+def _own_piece(tensor: TensorSpec) -> Piece:
+    data = tensor.extra.data if tensor.extra is not None and tensor.extra.data is not None else b""
+    return Piece(None, 0, tensor.nbytes, {tensor.dtype}, data[: tensor.nbytes])

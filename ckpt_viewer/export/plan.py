@@ -1,0 +1,235 @@
+"""First say what would be written, then write it, check it, and put it in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.location import Locator, MapLocation, leave_on_cpu
+from ckpt_viewer.core.model import Model, state_dict_entries
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.blocks import Meter, StepBytes
+from ckpt_viewer.export.remap import plan_tags
+from ckpt_viewer.export.retag import Retagger, out_of_reach
+from ckpt_viewer.export.state_dict import plan_state_dict
+from ckpt_viewer.formats import open_checkpoint
+
+OUR_READER = "ckpt-viewer"
+"""What `Written.verified` says when this program's reader compared the copy with the source."""
+
+
+class Recipe(Protocol):
+    """How one kind of file is written and checked.
+
+    Attributes:
+        nbytes: length of the file. checked_bytes: how many bytes `verify` reports.
+    """
+
+    @property
+    def nbytes(self) -> int: ...
+
+    @property
+    def checked_bytes(self) -> int: ...
+
+    def write(self, file: AtomicFile, step: StepBytes) -> None:
+        """Append everything to `file`; raises SourceError, WriteFailed, Cancelled."""
+
+    def verify(self, copy: Checkpoint, step: StepBytes) -> None:
+        """Compare the copy with the source; raises WriteFailed if they differ, and what reading raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a writer would do.
+
+    Attributes:
+        what: ``"state_dict"`` or ``"remap"``. source: path of the file that is read.
+        target: where it is written if nobody says otherwise.
+        recipe: writes and checks it. tensors: how many it will hold.
+        dropped: names that are left out. warnings: what whoever loads the result should know, a sentence each.
+        idle: why there is nothing to write, as a sentence; ``""`` if there is something.
+    """
+
+    what: str
+    source: str
+    target: Path
+    recipe: Recipe
+    tensors: int
+    dropped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    idle: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the file that would be written, in bytes."""
+        return self.recipe.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: INTERFACE's `export` and `remap --json`.
+
+    Attributes:
+        path: the file; None if there was nothing to do. bytes: its length. tensors: how many it holds.
+        renamed: old name -> new. dropped: names left out. cast: name -> new dtype.
+        verified: who compared it with the source; None if nobody did.
+    """
+
+    path: Path | None
+    bytes: int
+    tensors: int
+    renamed: dict[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    cast: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    verified: str | None = None
+
+
+def plan_export(checkpoint: Checkpoint, model: Model | str | None = None) -> Plan:
+    """Plan the params-only state_dict of a model.
+
+    Args:
+        model: one of ``checkpoint.models``, or a JSON Pointer to a state_dict or a whole module; the only one without.
+
+    Raises:
+        CannotExport: there is no model, there are several and none was chosen, or a tensor cannot be written
+            faithfully.
+        NoSuchNode: the pointer leads nowhere.
+    """
+    node = checkpoint[model] if isinstance(model, str) else checkpoint.node(_choose(checkpoint, model).path)
+    planned = plan_state_dict(state_dict_entries(node.value))
+    tensors = sum(isinstance(value, TensorSpec) for value in planned.items.values())
+    target = beside(checkpoint.path, "state_dict")
+    return Plan(
+        "state_dict", checkpoint.path, target, planned, tensors, dropped=planned.dropped, warnings=planned.warnings
+    )
+
+
+def _choose(checkpoint: Checkpoint, model: Model | None) -> Model:
+    models = checkpoint.models
+    if model is not None:
+        return model
+    if not models:
+        raise CannotExport("no model was recognised in this file; choose a state_dict or a module with --from")
+    if len(models) > 1:
+        names = ", ".join(checkpoint.node(each.path).pointer or "the root" for each in models)
+        raise CannotExport(f"there are {len(models)} models in this file ({names}); choose one with --from")
+    return models[0]
+
+
+def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Context = SILENT) -> Plan:
+    """Plan the whole checkpoint with the device tags that `map_location` makes of the present ones.
+
+    Raises:
+        BadMapLocation: torch.load would refuse it. CannotExport: this format has no tags, or they cannot be rewritten.
+        SourceError, Damaged: the file cannot be read any more. Cancelled: by `context`.
+    """
+    recipe = plan_tags(checkpoint, map_location, context)
+    tensors = sum(1 for _ in checkpoint.outline.tensors())
+    idle = "" if recipe.references else _idle(recipe.retagger)
+    warnings = [] if idle else _warnings(checkpoint, recipe.retagger)
+    return Plan(
+        "remap",
+        checkpoint.path,
+        remap_target(checkpoint.path, map_location),
+        recipe,
+        tensors,
+        warnings=tuple(warnings),
+        idle=idle,
+    )
+
+
+def _idle(retagger: Retagger) -> str:
+    tags = sorted(set(retagger.tags.values()))
+    if not tags:
+        return "there is no storage in this file, so there is nothing to remap"
+    return f"every tensor is on {', '.join(tags)} already, so there is nothing to remap"
+
+
+def _warnings(checkpoint: Checkpoint, retagger: Retagger) -> list[str]:
+    warnings = out_of_reach(checkpoint, retagger.locator)
+    if checkpoint.contents.weights_only:
+        warnings.append(
+            "torch.load takes the copy, like the source, only with weights_only=False: "
+            f"{checkpoint.contents.weights_only}"
+        )
+    if "meta" in retagger.tags.values():
+        warnings.append("tensors tagged meta load without their values")
+    return warnings
+
+
+def remap_target(path: str, map_location: MapLocation = "cpu") -> Path:
+    """Return the default name of a remapped copy: ``last.cpu.ckpt``, ``x.cpu.pth.tar``, ``x.cuda0.pth``."""
+    word = "cpu" if map_location is leave_on_cpu else Locator(map_location).text
+    plain = word.replace(":", "")
+    return beside(path, plain if plain.isalnum() else "remapped")
+
+
+def beside(path: str, word: str) -> Path:
+    """Return `path` with a word before its suffix; ``.pth.tar`` counts as one."""
+    given = Path(path)
+    suffix = ".pth.tar" if given.name.lower().endswith(".pth.tar") else given.suffix
+    kept = given.name[len(given.name) - len(suffix) :]
+    return given.with_name(f"{given.name[: len(given.name) - len(suffix)]}.{word}{kept}")
+
+
+def write(
+    plan: Plan,
+    target: Path | str | None = None,
+    *,
+    force: bool = False,
+    verify: bool = True,
+    context: Context = SILENT,
+) -> Written:
+    """Carry out a plan. The target appears whole or not at all.
+
+    Args:
+        target: the plan's own without. force: replace an existing file; never the source.
+        verify: compare what was written with the source before it gets its name.
+        context: told about bytes, first written, then compared; may cancel.
+
+    Raises:
+        ExportError: refused or failed; nothing was harmed.
+        SourceError, Damaged: the source cannot be read any more.
+        Cancelled: by `context`.
+    """
+    path = Path(target) if target is not None else plan.target
+    if plan.idle:
+        return Written(None, 0, plan.tensors, warnings=(plan.idle, *plan.warnings))
+    recipe = plan.recipe
+    meter = Meter(context, recipe.nbytes + (recipe.checked_bytes if verify else 0))
+    with AtomicFile(path, force=force, source=plan.source, nbytes=recipe.nbytes) as file:
+        recipe.write(file, meter)
+        file.flush()
+        if verify:
+            _verify(recipe, file.temporary, meter)
+    return Written(
+        path,
+        file.position,
+        plan.tensors,
+        dropped=plan.dropped,
+        warnings=plan.warnings,
+        verified=OUR_READER if verify else None,
+    )
+
+
+def _verify(recipe: Recipe, path: Path, meter: Meter) -> None:
+    with open_checkpoint(path, context=_Cancelling(meter)) as copy:
+        recipe.verify(copy, meter)
+
+
+class _Cancelling:
+    """Passes on that somebody wants to stop, but no progress: opening counts other things than bytes."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+
+    def step(self, done: int, total: int) -> None:
+        """Raises Cancelled."""
+        del done, total
+        self.meter(0)

@@ -1,0 +1,85 @@
+"""The whole checkpoint with other device tags: they are rewritten in the pickle, all else is copied. FORMATS 4.1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.location import MapLocation
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import StorageSpec
+from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.blocks import StepBytes
+from ckpt_viewer.export.parts import Parts
+from ckpt_viewer.export.remap_legacy import remap_legacy
+from ckpt_viewer.export.remap_zip import remap_zip
+from ckpt_viewer.export.retag import Retagger, is_nested, storages
+from ckpt_viewer.export.verify import Pairing, compare_storages, compare_trees, differs
+
+
+@dataclass(frozen=True, slots=True)
+class Remap:
+    """A checkpoint with other tags that can be written.
+
+    Attributes:
+        checkpoint: the source. retagger: holds the new tags. parts: of the new file.
+        references: persistent ids whose tag changes; 0 if the copy would equal the source.
+    """
+
+    checkpoint: Checkpoint
+    retagger: Retagger
+    parts: Parts
+    references: int
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the new file in bytes."""
+        return self.parts.nbytes
+
+    @property
+    def checked_bytes(self) -> int:
+        """Bytes that `verify` compares."""
+        return sum({id(storage): storage.nbytes for storage in storages(self.checkpoint)}.values())
+
+    def write(self, file: AtomicFile, step: StepBytes) -> None:
+        """Append everything to `file`.
+
+        Raises:
+            SourceError: the source cannot be read, or has changed. WriteFailed. Cancelled: by `step`.
+        """
+        for block in self.parts.blocks():
+            file.write(block)
+            step(len(block))
+
+    def verify(self, copy: Checkpoint, step: StepBytes) -> None:
+        """Compare the copy with the source; raises WriteFailed if they differ, and what reading raises."""
+        if copy.format != self.checkpoint.format:
+            raise differs("its format")
+        pairing = Pairing(self._tag_of)
+        compare_trees(self.checkpoint.outline, copy.outline, pairing, step)
+        compare_storages(pairing.pairs.values(), step)
+
+    def _tag_of(self, storage: StorageSpec) -> str | None:
+        return storage.location if is_nested(storage) else self.retagger.tags.get(storage.key)
+
+
+def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Context = SILENT) -> Remap:
+    """Rewrite the tags, in memory.
+
+    Raises:
+        BadMapLocation: torch.load would refuse `map_location`. CannotExport: there are no tags, or none to get at.
+        SourceError, Damaged: the file cannot be read any more. Cancelled: by `context`.
+    """
+    retagger = Retagger(checkpoint, map_location)
+    source = checkpoint.contents.source
+    if source is None or checkpoint.format not in ("torch-zip", "torch-legacy"):
+        raise CannotExport(
+            f"a file of format {checkpoint.format} has no device tags; open a file written by torch.save"
+        )
+    if checkpoint.format == "torch-zip":
+        parts, references = remap_zip(source, retagger, context)
+    else:
+        starts = [one.extent().offset for one in storages(checkpoint) if not is_nested(one)]
+        parts, references = remap_legacy(source, min(starts, default=source.size), retagger, context)
+    return Remap(checkpoint, retagger, parts, references)

@@ -1,0 +1,156 @@
+"""New tags in a torch zip. The records behind ``data.pkl`` are moved as one block wherever that keeps the file true.
+
+Moving by a multiple of the alignment leaves every record aligned as it was, and the layout as predictable as torch's
+`calculate_storage_offsets` wants it. Only one local header, that of the record behind ``data.pkl``, gets another
+padding.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.errors import Damaged
+from ckpt_viewer.export.parts import Parts
+from ckpt_viewer.export.zip_writer import ALIGNMENT, ZIP64_LIMIT, CentralEntry, ZipWriter
+from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
+from ckpt_viewer.unpickle.relocate import Retag, relocate
+
+_LOCAL = 30
+"""Bytes of a local header without name and extra fields."""
+
+_SAFE_ALIGNMENT = 32768
+"""Padding is an extra field, whose length has 16 bits."""
+
+_LAYOUT_PROMISES = (".format_version", ".storage_alignment")
+"""Records that promise torch a predictable layout."""
+
+
+def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT) -> tuple[Parts, int]:
+    """Return the new zip, and how many references to storages have a new tag.
+
+    Raises:
+        CheckpointError: the source is damaged, or its tags cannot be rewritten.
+        Cancelled: by `context`.
+    """
+    directory = ZipDirectory(source)
+    pickle = directory.get("data.pkl")
+    if pickle is None:
+        raise Damaged("the archive has no data.pkl any more; open it again")
+    new = relocate(directory.read(pickle), retag, context)
+    copier = _Copier(directory, pickle, new.data)
+    parts = copier.as_block() or copier.one_by_one()
+    return parts, new.references
+
+
+class _Copier:
+    def __init__(self, directory: ZipDirectory, pickle: Record, data: bytes) -> None:
+        self.directory, self.pickle, self.data = directory, pickle, data
+        self.source = directory.source
+        self.records = sorted(directory.records.values(), key=lambda record: record.header)
+        self._start_again()
+
+    def as_block(self) -> Parts | None:
+        """Move all records behind ``data.pkl`` together; None where that would not do."""
+        if self.records[0] is not self.pickle or len(self.records) < 2:
+            return None
+        second = self.records[1]
+        start, alignment = self.directory.data_offset(second), self._alignment()
+        self._write_pickle(alignment)
+        header = self._padded_header(second, start, alignment)
+        shift = self.writer.position + len(header) - start
+        if header == b"" or any(_crosses(record.header, shift) for record in self.records[1:]):
+            self._start_again()
+            return None
+        self.writer.append(header)
+        self._copy(start, self.directory.start - start)
+        self.writer.entries[1:] = [self._moved(record, shift) for record in self.records[1:]]
+        # the second record's header may have moved by another distance than its data
+        self.writer.entries[1] = self.writer.entries[1]._replace(offset=start + shift - len(header))
+        self.writer.finish()
+        return self.parts
+
+    def one_by_one(self) -> Parts:
+        """Write every record anew, each with a header of its own; the promise of a predictable layout is dropped."""
+        promises = [self.directory.get(name) for name in _LAYOUT_PROMISES]
+        for record in self.records:
+            if record is self.pickle:
+                self._write_pickle(ALIGNMENT)
+            elif record not in promises:
+                packed = (record.stored, record.method)
+                self.writer.begin(self._raw_name(record), record.size, packed=packed)
+                self._copy(self.directory.data_offset(record), record.stored)
+                self.writer.end(record.crc)
+        self.writer.finish()
+        return self.parts
+
+    def _start_again(self) -> None:
+        self.parts = Parts(self.source)
+        self.writer = ZipWriter(self.parts.write)
+
+    def _copy(self, offset: int, nbytes: int) -> None:
+        self.parts.copy(offset, nbytes)
+        self.writer.skip(nbytes)
+
+    def _write_pickle(self, alignment: int) -> None:
+        self.writer.begin(self._raw_name(self.pickle), len(self.data), alignment)
+        self.writer.append(self.data)
+        # where no record states a checksum, a single one would make the others look wrong
+        self.writer.end(zlib.crc32(self.data) if self.directory.crcs else 0)
+
+    def _alignment(self) -> int:
+        record = self.directory.get(".storage_alignment")
+        text = self.directory.read(record) if record is not None and record.size < 20 else b""
+        number = int(text) if text.isdigit() else ALIGNMENT
+        return number if 0 < number <= _SAFE_ALIGNMENT else ALIGNMENT
+
+    def _padded_header(self, record: Record, start: int, alignment: int) -> bytes:
+        """A record's local header, padded so that its data keeps its alignment; ``b""`` if that cannot be."""
+        raw = self.source.read_at(record.header, start - record.header)
+        name_length = struct.unpack_from("<H", raw, 26)[0]
+        extra = _without_padding(raw[_LOCAL + name_length :])
+        if extra is None:
+            return b""
+        padding = (start - self.writer.position - _LOCAL - name_length - len(extra) - 4) % alignment
+        extra += struct.pack("<2sH", b"FB", padding) + b"Z" * padding
+        if len(extra) > 0xFFFF:
+            return b""
+        return b"".join((raw[:28], struct.pack("<H", len(extra)), raw[_LOCAL : _LOCAL + name_length], extra))
+
+    def _moved(self, record: Record, shift: int) -> CentralEntry:
+        return CentralEntry(
+            self._raw_name(record),
+            record.crc,
+            record.stored,
+            record.size,
+            record.header + shift,
+            record.flags,
+            record.method,
+        )
+
+    def _raw_name(self, record: Record) -> bytes:
+        if record.name.isascii():
+            return record.name.encode("ascii")
+        length = struct.unpack("<H", self.source.read_at(record.header + 26, 2))[0]
+        return self.source.read_at(record.header + _LOCAL, length)
+
+
+def _without_padding(extra: bytes) -> bytes | None:
+    """Return extra fields other than torch's padding; None if they are malformed."""
+    kept, at = b"", 0
+    while at < len(extra):
+        if at + 4 > len(extra):
+            return None
+        end = at + 4 + struct.unpack_from("<H", extra, at + 2)[0]
+        if end > len(extra):
+            return None
+        kept += extra[at:end] if extra[at : at + 2] != b"FB" else b""
+        at = end
+    return kept
+
+
+def _crosses(offset: int, shift: int) -> bool:
+    """Whether moving a header changes the width of the fields that torch writes for it."""
+    return (offset >= ZIP64_LIMIT) != (offset + shift >= ZIP64_LIMIT)

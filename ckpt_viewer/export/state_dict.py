@@ -1,0 +1,141 @@
+"""The params-only state_dict of a model, as a plan and as a file.
+
+What is kept: names and their order, dtype, shape, stride, shared memory, conjugate and negative bits, quantisation,
+sparse layouts, `_metadata`, and entries that are plain values. What is not: Parameter and other classes,
+requires_grad, devices, hooks. What cannot be written faithfully is refused by name if it is a tensor, and left out
+with a warning if not.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.model import Entries
+from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.core.value import Mapping, Value
+from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.blocks import Reader, StepBytes
+from ckpt_viewer.export.check_state_dict import check_state_dict
+from ckpt_viewer.export.emit import PLAIN_TENSORS, Emitter, is_plain, obstacle, tensors_in
+from ckpt_viewer.export.pieces import Pieces
+from ckpt_viewer.export.zip_writer import ZipWriter, zip_size
+
+ROOT = b"archive/"
+"""The folder inside the zip; torch gives it no meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDict:
+    """A state_dict that can be written.
+
+    Attributes:
+        items: tensors and plain values by name, in order. metadata: ``_metadata`` or None.
+        pickle: the new ``data.pkl``. pieces: its storages.
+        dropped: names of entries that are left out. warnings: a sentence each.
+        nbytes: length of the file in bytes.
+    """
+
+    items: dict[str, Value]
+    metadata: Value
+    pickle: bytes
+    pieces: Pieces
+    dropped: tuple[str, ...]
+    warnings: tuple[str, ...]
+    nbytes: int
+
+    @property
+    def checked_bytes(self) -> int:
+        """Bytes that a comparison with the source reads."""
+        return sum(piece.nbytes for piece in self.pieces.used)
+
+    def write(self, file: AtomicFile, step: StepBytes) -> None:
+        """Append the whole zip to `file`.
+
+        Raises:
+            SourceError, Damaged: the source cannot be read. WriteFailed. Cancelled: by `step`.
+        """
+        writer, reader = ZipWriter(file.write), Reader()
+        for name, data in ((b"data.pkl", self.pickle), (b"byteorder", b"little")):
+            _write_record(writer, name, data)
+        for piece in self.pieces.used:
+            source, offset, swap = piece.place()
+            crc = 0
+            writer.begin(ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes)
+            for block in reader.blocks(source, offset, piece.nbytes, swap):
+                crc = zlib.crc32(block, crc)
+                writer.append(block)
+                step(len(block))
+            writer.end(crc)
+        _write_record(writer, b"version", b"3\n")
+        writer.finish()
+
+    def verify(self, copy: Checkpoint, step: StepBytes) -> None:
+        """Compare the file with the source; raises WriteFailed if they differ, and what reading raises."""
+        check_state_dict(self.items, self.metadata, self.pieces, copy, step)
+
+
+def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
+    writer.begin(ROOT + name, len(data))
+    writer.append(data)
+    writer.end(zlib.crc32(data))
+
+
+def plan_state_dict(entries: Entries) -> StateDict:
+    """Decide what to write for a model's entries.
+
+    Raises:
+        CannotExport: there is no tensor, or one cannot be written faithfully (named in the message).
+    """
+    items, dropped, warnings = _sort_out(entries)
+    pieces = Pieces(tensor for value in items.values() for tensor in tensors_in(value))
+    emitter = Emitter(pieces)
+    emitter.pickler.ordered_dict()
+    emitter.pairs([part for item in items.items() for part in item])
+    metadata = entries.metadata if isinstance(entries.metadata, Mapping) and is_plain(entries.metadata) else None
+    if metadata is not None:
+        emitter.pickler.op(b"}")
+        emitter.pairs(["_metadata", metadata])
+        emitter.pickler.op(b"b")
+    elif entries.metadata is not None:
+        warnings.append("_metadata (versions of the modules) holds more than plain values and is left out")
+    emitter.pickler.op(b".")
+    pickle = bytes(emitter.pickler.data)
+    if pieces.unused:
+        warnings.append(
+            f"the storages hold {bytes_text(pieces.unused)} that no tensor of the model uses; they are left out"
+        )
+    records = [(b"data.pkl", len(pickle)), (b"byteorder", 6)]
+    records += [(b"data/" + piece.key.encode("ascii"), piece.nbytes) for piece in pieces.used]
+    nbytes = zip_size((ROOT + name, size) for name, size in (*records, (b"version", 2)))
+    return StateDict(items, metadata, pickle, pieces, tuple(dropped), tuple(warnings), nbytes)
+
+
+def _sort_out(entries: Entries) -> tuple[dict[str, Value], list[str], list[str]]:
+    """Return what is written, in order; the names left out; and warnings."""
+    warnings = list(entries.notes)
+    retyped: dict[str, int] = {}
+    for name, tensor, _ in entries.entries:
+        reason = obstacle(tensor)
+        if reason:
+            raise CannotExport(f"{name!r} {reason}, so it cannot be written into a plain state_dict")
+        if tensor.type not in PLAIN_TENSORS:
+            retyped[tensor.type] = retyped.get(tensor.type, 0) + 1
+    if not entries.entries:
+        raise CannotExport("there is no tensor in what was chosen; choose a model or a state_dict")
+    kept = {name: value for name, value in entries.others.items() if is_plain(value)}
+    dropped = [name for name in entries.others if name not in kept]
+    warnings += [f"{count} tensors of class {name} become plain tensors" for name, count in retyped.items()]
+    if kept:
+        warnings.append(f"kept although no tensors: {_names(list(kept))}")
+    if dropped:
+        warnings.append(f"left out, being neither tensors nor plain values: {_names(dropped)}")
+    written: dict[str, Value] = {**{entry.name: entry.tensor for entry in entries.entries}, **kept}
+    return {name: written[name] for name in entries.names if name in written}, dropped, warnings
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more
