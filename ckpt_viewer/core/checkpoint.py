@@ -109,10 +109,14 @@ class Checkpoint:
             for row, value in enumerate(self.outline.values):
                 if id(value) in wanted:
                     rows.setdefault(id(value), row)
-        return tuple(
+        found = [
             Finding(note.severity, note.code, self.outline.path(rows.get(id(note.value), 0)), note.message)
             for note in self.contents.notes
-        )
+        ]
+        if self.outline.too_deep:
+            message = f"{len(self.outline.too_deep)} containers are nested too deep and are not listed"
+            found.append(Finding("warning", "too-deep", self.outline.path(self.outline.too_deep[0]), message))
+        return tuple(found)
 
     @cached_property
     def models(self) -> tuple[Model, ...]:

@@ -20,7 +20,8 @@ ENTRY_NAMES = frozenset({"weight", "bias", "running_mean", "running_var", "num_b
 """Last parts of names that only parameters and buffers of modules have."""
 MODEL_KEYS = frozenset(
     """model state_dict model_state_dict net network network_weights module params weights generator netg
-    g discriminator netd d encoder decoder unet vae teacher student backbone ema model_ema state_dict_ema ema_state_dict""".split()
+    g discriminator netd d encoder decoder unet vae teacher student backbone ema model_ema
+    state_dict_ema ema_state_dict""".split()
 )
 """Keys under which trainers keep a model (FORMATS 5.4), in lower case."""
 

@@ -20,6 +20,10 @@ REPEATS = 1_000_000
 """Rows that may be spent on describing tuples of scalars again; past it they are aliases like any container."""
 
 
+MAX_DEPTH = 1000
+"""Containers are entered to this depth: a path is as long as it is deep, so lists in lists are quadratic to list."""
+
+
 class Outline:
     """A checkpoint's entries in pre-order.
 
@@ -27,9 +31,10 @@ class Outline:
         values: the value of each row. steps: its step from its parent (``""`` for the root).
         parents: row of the parent, -1 for the root. ends: one past the last row of its subtree.
         aliases: rows of containers that were described before -> the row that describes them.
+        too_deep: rows of containers that were not entered.
     """
 
-    __slots__ = ("aliases", "ends", "parents", "steps", "values")
+    __slots__ = ("aliases", "ends", "parents", "steps", "too_deep", "values")
 
     def __init__(self) -> None:
         self.values: list[Value] = []
@@ -37,6 +42,7 @@ class Outline:
         self.parents = array("q")
         self.ends = array("q")
         self.aliases: dict[int, int] = {}
+        self.too_deep: list[int] = []
 
     def __len__(self) -> int:
         return len(self.values)
@@ -94,6 +100,8 @@ class _Builder:
             if deeper is None:
                 outline.ends[row] = len(outline.values)
                 stack.pop()
+            elif len(stack) > MAX_DEPTH:
+                outline.too_deep.append(deeper[0])
             else:
                 stack.append(deeper)
             self.context.step(len(outline.values), 0)

@@ -32,7 +32,7 @@ class TorchLegacy:
         self.nested = nested
 
     def matches(self, head: Head) -> bool:
-        """The magic number as the first pickle, in any protocol, and as a literal: nothing that would have to be computed."""
+        """The magic number as the first pickle, in any protocol, and as a literal: nothing is computed."""
         if head.data.startswith(PREFIX):
             return True
         if not head.data or head.data[:1] not in b"\x80LI":

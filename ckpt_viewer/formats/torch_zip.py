@@ -5,10 +5,10 @@ FORMATS sections 1.2 and 2.
 
 from __future__ import annotations
 
-from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent
-from ckpt_viewer.errors import Damaged, NotACheckpoint, OverBudget, Unsupported
+from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Unsupported
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
@@ -44,7 +44,8 @@ class TorchZip:
             notes.append(
                 Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle in data.pkl")
             )
-        return Opened(read, tuple(notes))
+        hidden, more = _hidden_pickles(directory, pickle, context)
+        return Opened(read._replace(globals=(*read.globals, *more)), (*notes, *hidden))
 
 
 class _Records:
@@ -99,6 +100,27 @@ def _other_archive(directory: ZipDirectory) -> NotACheckpoint | Unsupported:
     if names and all(name.endswith(".npy") for name in names):
         return NotACheckpoint("this is a numpy .npz archive, no checkpoint; open it with numpy.load")
     return NotACheckpoint("this is an ordinary zip archive without a data.pkl; unpack it and open what is inside")
+
+
+def _hidden_pickles(
+    directory: ZipDirectory, main: Record, context: Context
+) -> tuple[list[Note], tuple[GlobalUse, ...]]:
+    """Look into every other pickle of the archive: torch ignores them, other programs may not."""
+    notes: list[Note] = []
+    uses: dict[GlobalUse, None] = {}
+    for record in directory.records.values():
+        if record is main or not record.name.endswith(".pkl"):
+            continue
+        notes.append(
+            Note("warning", "extra-pickle", None, f"the archive has a pickle beside data.pkl: {record.name!r}")
+        )
+        try:
+            read = PickleReader(directory.read(record), _Records(directory, ""), context=context).read(0)
+        except CheckpointError as error:
+            notes.append(Note("info", "extra-pickle", None, f"{record.name!r} cannot be read: {error}"))
+        else:
+            uses.update(dict.fromkeys(read.globals))
+    return notes, tuple(uses)
 
 
 def _check_storages(home: _Records, read: Unpickled) -> list[Note]:

@@ -26,7 +26,8 @@ _LOCAL = struct.Struct("<4s5H3I2H")
 _TAIL = 65_535 + _END_RECORD.size
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
 INFLATE_LIMIT = 1 << 30
-"""Bytes that one compressed record may have in memory."""
+"""Bytes that one compressed record may have in memory; for a small file `INFLATE_BASE` and 15 times its size."""
+INFLATE_BASE = 64_000_000
 
 
 class Record(NamedTuple):
@@ -162,7 +163,7 @@ class ZipDirectory:
             raise Unsupported(
                 f"record {record.name!r} is packed by method {record.method}; only stored and deflated are read"
             )
-        if record.size > min(INFLATE_LIMIT, 1032 * record.stored + 64):
+        if record.size > min(INFLATE_LIMIT, INFLATE_BASE + 15 * self.source.size):
             raise OverBudget(f"record {record.name!r} would inflate to {record.size} bytes; it is damaged or hostile")
         unpacker = zlib.decompressobj(-15)
         try:

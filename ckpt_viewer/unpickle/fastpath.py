@@ -2,122 +2,148 @@
 
 After the first tensor of a file, every further one is the same 30 opcodes with other numbers (`_rebuild_tensor_v2`, its
 storage's persistent id, offset, size, stride, an empty OrderedDict of hooks). One regular expression reads all of them
-and does to stack and memo exactly what the opcodes would do; anything that differs in the least is left to the opcode
-loop.
+and does to stack and memo what the opcodes would do; anything that differs in the least is left to the opcode loop.
+
+Three memo slots of each tensor (persistent id, hooks, arguments) are marked as skipped: no real file reads them again.
+One that does is read once more from its beginning without this shortcut.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
-from ckpt_viewer.core.value import Global, Mapping, Value
+from ckpt_viewer.core.value import Global, Literal, Value
+from ckpt_viewer.unpickle.geometry import problem
 
 if TYPE_CHECKING:
     from ckpt_viewer.unpickle.machine import Machine
 
-_GET = rb"(h.|j.{4})"
-_PUT = rb"(q.|r.{4})"
-_INT = rb"K.|M..|J.{4}"
-_INTS = rb"(\)|(?:" + _INT + rb"){1,3}[\x85-\x87](?:q.|r.{4})|\((?:" + _INT + rb"){4,8}t(?:q.|r.{4}))"
-_PATTERN = re.compile(
-    rb"\(" + _GET + _GET + rb"X(.{4})([0-9]{1,20})" + _PUT + _GET + rb"(" + _INT + rb")t" + _PUT + rb"Q"
-    rb"(" + _INT + rb")" + _INTS + _INTS + rb"([\x88\x89])" + _GET + rb"\)R" + _PUT + rb"t" + _PUT + rb"R" + _PUT,
-    re.DOTALL,
-)  # fmt: skip
 _COST = 600
-_U32 = struct.Struct("<I").unpack_from
-_shapes: dict[bytes, tuple[int, ...]] = {}
-"""Size and stride tuples by their opcodes; few distinct ones occur, so this saves parsing and memory alike."""
+_INT = rb"(?:K.|M..|J.{4})"
+_GET = rb"(h.|j.{4})"
+_INTS = rb"(\)|" + _INT + rb"{1,3}[\x85-\x87]|\(" + _INT + rb"{4,8}t)"
+
+
+def _pattern(put: bytes) -> re.Pattern[bytes]:
+    return re.compile(
+        rb"\(" + _GET + _GET + rb"X(.\0\0\0)([0-9]{1,20})" + put + _GET + rb"(" + _INT + rb")t" + put + rb"Q"
+        rb"(" + _INT + rb")" + _INTS + rb"(?:" + put + rb")?" + _INTS + rb"(?:" + put + rb")?"
+        rb"([\x88\x89])" + _GET + rb"\)R" + put + rb"t" + put + rb"R" + put,
+        re.DOTALL,
+    )  # fmt: skip
+
+
+_SHORT, _LONG = _pattern(rb"q(.)").match, _pattern(rb"r(.{4})").match
+_PACK = {count: struct.Struct(f"<{count}I").pack for count in (5, 6, 7)}
+SKIPPED = Literal("object", "skipped", "")
+"""Stands in memo slots whose values were not made."""
+
+
+class SkippedSlot(Exception):
+    """A memo slot was read whose value the shortcut did not make."""
+
+
+class Pattern(NamedTuple):
+    """What the numbers of a tensor say; shared by all tensors of the same size, stride and place.
+
+    Attributes:
+        numel: elements of its storage. offset, size, stride: as in `TensorSpec`.
+    """
+
+    numel: int
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
 
 
 def fast_tensor(m: Machine, at: int) -> int:
-    """Read a whole tensor whose first MARK was at ``at - 1``; return the position behind it, or 0 if it is not one.
-
-    The rebuild function lies on top of the stack. Size, stride, persistent id, hooks and arguments occupy memo slots
-    like in the opcode loop.
-    """
-    function = m.stack[-1] if m.stack else None
-    if type(function) is not Global or function.name != "_rebuild_tensor_v2" or id(function) not in m.recipe_of:
+    """Read a whole tensor whose first MARK was at ``at - 1``; return the position behind it, or 0 if it is not one."""
+    if not m.stack or m.stack[-1] is not m.rebuild or m.far_memo:
         return 0
-    found = _PATTERN.match(m.data, at)
-    if found is None:
-        return 0
-    (word, kind, key_size, key_text, put_key, place, count, put_pid, offset_code, size_code, stride_code, grad, hooks,
-     put_hooks, put_arguments, put_tensor) = found.groups()  # fmt: skip
     memo = m.memo
     slot = len(memo)
-    if (
-        len(key_text) != int.from_bytes(key_size, "little")
-        or m.far_memo
-        or _get(memo, word) != "storage"
-        or type(cls := _get(memo, kind)) is not Global
-        or type(location := _get(memo, place)) is not str
-        or type(ordered := _get(memo, hooks)) is not Global
-        or ordered.name != "OrderedDict"
-        or id(ordered) not in m.recipe_of
-    ):
+    found = (_LONG if slot >= 256 else _SHORT)(m.data, at)
+    if found is None:
         return 0
-    size, size_slots = _ints(size_code, slot + 2)
-    stride, stride_slots = _ints(stride_code, slot + 2 + size_slots)
-    if size is None or stride is None:
-        return 0
-    last = slot + 2 + size_slots + stride_slots
-    if (put_key, put_pid, put_hooks, put_arguments, put_tensor) != (
-        _put(slot), _put(slot + 1), _put(last), _put(last + 1), _put(last + 2)
-    ):  # fmt: skip
+    (word, kind, key_size, key_text, put_key, place, count, put_pid, offset, size, put_size, stride, put_stride, grad,
+     hooks, put_hooks, put_arguments, put_tensor) = found.groups(b"")  # fmt: skip
+    names = m.seen_names.get((word, kind, place, hooks)) or _names(m, word, kind, place, hooks)
+    numbers = m.seen_numbers.get((count, offset, size, stride, kind)) or _numbers(m, count, offset, size, stride, kind)
+    puts = put_key + put_pid + put_size + put_stride + put_hooks + put_arguments + put_tensor
+    if names is None or numbers is None or puts != _expected(slot, numbers) or len(key_text) != key_size[0]:
         return 0
     key = key_text.decode("ascii")
-    pid = ("storage", cls, key, location, _int(count))
-    storage = m.persistent(m, pid)
-    offset = _int(offset_code)
-    arguments = (storage, offset, size, stride, grad == b"\x88", Mapping(ordered.qualified))
-    tensor = m.recipe_of[id(function)](m, arguments)
-    if type(tensor) is not TensorSpec or type(storage) is not StorageSpec:
-        tensor = m.call(function, arguments)
-    memo += (key, pid) + (size,) * size_slots + (stride,) * stride_slots + (arguments[5], arguments, tensor)
+    storage = m.fast_storage(key, names[1], names[0], numbers.numel)
+    if storage is None:
+        return 0
+    tensor = TensorSpec(storage, storage.dtype, numbers.size, numbers.stride, numbers.offset, grad == b"\x88")
+    memo.append(key)
+    memo.append(SKIPPED)
+    if numbers.size:
+        memo.append(numbers.size)
+    if numbers.stride:
+        memo.append(numbers.stride)
+    memo.append(SKIPPED)
+    memo.append(SKIPPED)
+    memo.append(tensor)
     m.stack[-1] = tensor
     m.charged += _COST
     return found.end()
 
 
+def _expected(slot: int, numbers: Pattern) -> bytes:
+    """Return the memo slots that the opcodes have to fill, as they are written."""
+    count = 5 + bool(numbers.size) + bool(numbers.stride)
+    if slot >= 256:
+        return _PACK[count](*range(slot, slot + count))
+    return bytes(range(slot, slot + count)) if slot + count <= 256 else b""
+
+
+def _names(m: Machine, word: bytes, kind: bytes, place: bytes, hooks: bytes) -> tuple[Global, str] | None:
+    """Return storage class and location that the memo reads stand for; None unless all four are what they must be."""
+    text, cls, location, ordered = (_get(m.memo, code) for code in (word, kind, place, hooks))
+    if text != "storage" or type(cls) is not Global or type(location) is not str or type(ordered) is not Global:
+        return None
+    if ordered.qualified != "collections.OrderedDict" or m.storage_dtype(cls) is None:
+        return None
+    m.seen_names[word, kind, place, hooks] = found = (cls, location)
+    return found
+
+
+def _numbers(m: Machine, count: bytes, offset: bytes, size: bytes, stride: bytes, kind: bytes) -> Pattern | None:
+    """Return what the numbers say; None if they are no sane view of their storage."""
+    cls = _get(m.memo, kind)
+    dtype = m.storage_dtype(cls) if type(cls) is Global else None
+    found = Pattern(_int(count), _int(offset), _ints(size), _ints(stride))
+    if not dtype or found.numel < 0 or found.offset < 0 or min((*found.size, *found.stride), default=0) < 0:
+        return None
+    storage = StorageSpec("", None, dtype, found.numel, None, 0)
+    if problem(storage, dtype, found.offset, found.size, found.stride):
+        return None
+    if len(m.seen_numbers) < 20_000:
+        m.seen_numbers[count, offset, size, stride, kind] = found
+    return found
+
+
 def _get(memo: list[Value], code: bytes) -> Value:
-    index = code[1] if len(code) == 2 else _U32(code, 1)[0]
+    index = int.from_bytes(code[1:], "little")
     return memo[index] if index < len(memo) else None
-
-
-def _put(slot: int) -> bytes:
-    return b"q%c" % slot if slot < 256 else b"r" + slot.to_bytes(4, "little")
 
 
 def _int(code: bytes) -> int:
     return int.from_bytes(code[1:], "little", signed=len(code) == 5)
 
 
-def _ints(code: bytes, slot: int) -> tuple[tuple[int, ...] | None, int]:
-    """Return the tuple that some opcodes make and how many memo slots they fill; None if the slot is not `slot`."""
-    if code == b")":
-        return (), 0
-    put = _put(slot)
-    if not code.endswith(put):
-        return None, 0
-    body = code[: -len(put)]
-    values = _shapes.get(body)
-    if values is None:
-        values = _parse(body)
-        if len(_shapes) < 10_000 and values is not None:
-            _shapes[body] = values
-    return values, 1
-
-
-def _parse(body: bytes) -> tuple[int, ...] | None:
+def _ints(body: bytes) -> tuple[int, ...]:
+    """Return the tuple that some integer opcodes make, the opcode that closes it included."""
     numbers: list[int] = []
-    at = 1 if body[:1] == b"(" else 0
-    while at < len(body) - 1:
+    at, end = (1 if body[:1] == b"(" else 0), len(body) - 1
+    while at < end:
         width = {0x4B: 2, 0x4D: 3, 0x4A: 5}[body[at]]
         numbers.append(_int(body[at : at + width]))
         at += width
-    expected = {0x85: 1, 0x86: 2, 0x87: 3}.get(body[-1], len(numbers))
-    return tuple(numbers) if expected == len(numbers) else None
+    taken = {0x85: 1, 0x86: 2, 0x87: 3}.get(body[end], len(numbers))
+    return tuple(numbers) if taken == len(numbers) else (-1,)

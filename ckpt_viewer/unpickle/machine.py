@@ -20,6 +20,7 @@ from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated
 from ckpt_viewer.unpickle.budget import Budget
+from ckpt_viewer.unpickle.fastpath import SKIPPED, Pattern, SkippedSlot
 from ckpt_viewer.unpickle.names import translate_python2
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Machine:
         protocol: the highest protocol stated. refused: names of opcodes that weights_only does not know.
         raw: bytes behind Python 2 strings that are not ASCII, by id of the string.
         nested: reads a checkpoint that lies inside the pickle as bytes; None if it is none.
+        fast_storage, storage_dtype: as `persistent`, for the shortcut; None where that would raise or note something.
         new_storage: makes a storage for (device, dtype, numel, bytes or None) that the container does not have.
     """
 
@@ -73,6 +75,8 @@ class Machine:
     ) -> None:
         self.data, self.budget, self.context, self.depth = data, budget, context, depth
         self.recipes, self.constants, self.persistent, self.builders = recipes, constants, persistent, builders
+        self.shortcut = True
+        self.rebuild: Value = SKIPPED
         self.position = self.opcodes = self.charged = self.protocol = 0
         self.globals: dict[tuple[str, str], Value] = {}
         self.recipe_of: dict[int, Recipe] = {}
@@ -81,6 +85,8 @@ class Machine:
         self.raw: dict[int, tuple[str, bytes]] = {}
         self.nested: Callable[[bytes], Value]
         self.new_storage: Callable[[str, str, int, bytes | None], StorageSpec]
+        self.fast_storage: Callable[[str, str, Global, int], StorageSpec | None]
+        self.storage_dtype: Callable[[Global], str | None]
         self.reset()
 
     def reset(self) -> None:
@@ -89,6 +95,8 @@ class Machine:
         self.metastack: list[list[Value]] = []
         self.memo: list[Value] = []
         self.far_memo: dict[int, Value] = {}
+        self.seen_names: dict[tuple[bytes, ...], tuple[Global, str]] = {}
+        self.seen_numbers: dict[tuple[bytes, ...], Pattern] = {}
 
     def run(self, position: int, table: list[Handler]) -> Value:
         """Execute from `position` to STOP and return what is on top of the stack then; `self.position` is behind STOP.
@@ -96,6 +104,14 @@ class Machine:
         Raises:
             Truncated: the bytes end first. Damaged: an opcode makes no sense. OverBudget: too much work or memory.
         """
+        try:
+            return self._run(position, table)
+        except SkippedSlot:
+            self.shortcut = False
+            self.notes.clear()
+            return self._run(position, table)
+
+    def _run(self, position: int, table: list[Handler]) -> Value:
         self.reset()
         data, at = self.data, position
         collecting = gc.isenabled()
@@ -147,6 +163,8 @@ class Machine:
             memo.append(value)
         elif index < len(memo):
             memo[index] = value
+            self.seen_names.clear()
+            self.seen_numbers.clear()
         else:
             self.charged += COST["set"]
             self.far_memo[index] = value
@@ -154,7 +172,10 @@ class Machine:
     def get(self, index: int) -> Value:
         """Read a memo slot; raises Damaged if it was never filled."""
         if index < len(self.memo):
-            return self.memo[index]
+            value = self.memo[index]
+            if value is SKIPPED:
+                raise SkippedSlot
+            return value
         if index in self.far_memo:
             return self.far_memo[index]
         raise Damaged(f"the pickle is damaged: it reads memo slot {index}, which was never written")
@@ -176,6 +197,8 @@ class Machine:
             recipe = self.recipes.get(key)
             if recipe is not None:
                 self.recipe_of[id(found)] = recipe
+                if self.shortcut and key == ("torch._utils", "_rebuild_tensor_v2"):
+                    self.rebuild = found
             elif key in self.constants:
                 found = self.constants[key]
             self.charged += COST["instance"]

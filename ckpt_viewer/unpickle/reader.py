@@ -79,6 +79,8 @@ class PickleReader:
         )
         self.machine.nested = self._nested
         self.machine.new_storage = self._storage_in_pickle
+        self.machine.fast_storage = self._fast_storage
+        self.machine.storage_dtype = lambda cls: _storage_dtype(cls.module, cls.name)
         self._dtypes: dict[int, str] = {}
 
     def read(self, position: int) -> Unpickled:
@@ -150,6 +152,22 @@ class PickleReader:
         elif storage.numel != numel or storage.dtype != dtype or storage.location != location:
             self._differs(storage)
         return self._view(storage, view[0]) if view and view[0] is not None else storage
+
+    def _fast_storage(self, key: str, location: str, cls: Global, numel: int) -> StorageSpec | None:
+        """Return a storage where `_storage` would do so without a word, else None."""
+        storage = self.storages.get(key)
+        if storage is None:
+            dtype = _storage_dtype(cls.module, cls.name)
+            if not dtype or self.legacy:
+                return None
+            storage = self.storages[key] = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
+        elif (storage.numel, storage.location, storage.dtype) != (
+            numel,
+            location,
+            _storage_dtype(cls.module, cls.name),
+        ):
+            return None
+        return storage
 
     def _differs(self, storage: StorageSpec) -> None:
         message = f"storage {storage.key} is described twice in different ways; the first description counts"

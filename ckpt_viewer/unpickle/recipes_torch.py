@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ckpt_viewer.core.dtype import ALIASES, DTYPES
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.tensor import Quantization, StorageSpec, TensorExtra, TensorSpec
-from ckpt_viewer.core.value import Global, Literal, Mapping, NdArray, Sequence, Value
+from ckpt_viewer.core.value import Global, Literal, Mapping, NdArray, Sequence, Value, state_items
 from ckpt_viewer.unpickle.geometry import problem, sizes
 from ckpt_viewer.unpickle.machine import NOT_KNOWN, NotKnown
 
@@ -93,6 +93,14 @@ def parameter_with_state(m: Machine, args: Arguments) -> Answer:
     """_rebuild_parameter_with_state(data, requires_grad, hooks, state)."""
     tensor = parameter(m, args[:3])
     return _with_state(tensor, args[3]) if len(args) > 3 else tensor
+
+
+def _with_inner(tensor: TensorSpec, state: Value) -> TensorSpec:
+    """A shell whose data are tensors in its state (DTensor): they become its parts, not entries of their own."""
+    inner = {name.strip("_"): value for name, value in state_items(state).items() if type(value) is TensorSpec}
+    extra = tensor.extra or TensorExtra()
+    tensor.extra = extra.with_(parts={**inner, **extra.parts}, arguments=state)
+    return tensor
 
 
 def _with_state(tensor: Answer, state: Value) -> Answer:
@@ -268,8 +276,8 @@ def from_type_v2(m: Machine, args: Arguments) -> Answer:
         return NOT_KNOWN
     if isinstance(args[1], Global):
         tensor = tensor.with_(type=args[1].qualified)
-    if tensor.layout == "jagged":
-        return tensor  # its state says again what its arguments said
+    if tensor.extra is not None and (tensor.layout == "jagged" or tensor.extra.rebuilt):
+        return _with_inner(tensor, args[3] if len(args) > 3 else None)
     return _with_state(tensor, args[3]) if len(args) > 3 else tensor
 
 
