@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import known_tag
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec
 
 NO_CUDA = (
@@ -33,10 +34,10 @@ class LoadProblem(NamedTuple):
     message: str
 
 
-def distinct_storages(checkpoint: Checkpoint) -> Iterable[StorageSpec]:
+def distinct_storages(checkpoint: Checkpoint, context: Context = SILENT) -> Iterable[StorageSpec]:
     """Yield every storage of a checkpoint once, in order of first appearance in the tree."""
     seen: set[int] = set()
-    for _, tensor in checkpoint.outline.tensors():
+    for _, tensor in stepped(checkpoint.outline.tensors(), context):
         parts = tensor.extra.parts.values() if tensor.extra else ()
         for storage in (tensor.storage, *(part.storage for part in parts)):
             if storage is not None and id(storage) not in seen:
@@ -44,16 +45,18 @@ def distinct_storages(checkpoint: Checkpoint) -> Iterable[StorageSpec]:
                 yield storage
 
 
-def targets(checkpoint: Checkpoint) -> dict[tuple[str | None, str], int]:
+def targets(checkpoint: Checkpoint, context: Context = SILENT) -> dict[tuple[str | None, str], int]:
     """Return (tag, target) -> bytes under the checkpoint's map_location, in order of first appearance."""
     result: dict[tuple[str | None, str], int] = {}
-    for storage in distinct_storages(checkpoint):
+    for storage in distinct_storages(checkpoint, context):
         key = (storage.location, checkpoint.locator.storage(storage))
         result[key] = result.get(key, 0) + storage.nbytes
     return result
 
 
-def load_problems(checkpoint: Checkpoint, devices: Sequence[str] | None) -> tuple[LoadProblem, ...]:
+def load_problems(
+    checkpoint: Checkpoint, devices: Sequence[str] | None, context: Context = SILENT
+) -> tuple[LoadProblem, ...]:
     """Return what torch.load would refuse under the checkpoint's map_location.
 
     Args:
@@ -61,7 +64,7 @@ def load_problems(checkpoint: Checkpoint, devices: Sequence[str] | None) -> tupl
             no torch can restore are reported.
     """
     problems = []
-    for tag, target in targets(checkpoint):
+    for tag, target in targets(checkpoint, context):
         message = load_error(target, devices)
         if message:
             problems.append(LoadProblem(tag, target, message))

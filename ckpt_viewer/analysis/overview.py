@@ -9,6 +9,7 @@ from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.model import is_module, is_optimizer_state, state_dict_entries
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Value
 
@@ -52,11 +53,11 @@ class Overview(NamedTuple):
     role_details: dict[str, Role]
 
 
-def overview(checkpoint: Checkpoint) -> Overview:
-    """Return the overview of a checkpoint; walks its outline once, reads no tensor."""
-    outline = checkpoint.outline
-    roles = find_roles(outline)
-    totals, storages = _totals(outline)
+def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
+    """Return the overview of a checkpoint; walks its outline, reads no tensor. Raises Cancelled by `context`."""
+    outline = checkpoint.load_outline(context)
+    roles = find_roles(outline, checkpoint.models, context)
+    totals, storages = _totals(outline, context)
     pointers = {row: checkpoint.node(outline.path(row)).pointer for row in roles}
     progress = tuple(
         Progress(pointers[row], str(outline.steps[row]), value)
@@ -66,7 +67,7 @@ def overview(checkpoint: Checkpoint) -> Overview:
     return Overview(
         kind=kind_of_file(outline, roles),
         progress=progress,
-        parameters=parameter_count(checkpoint),
+        parameters=parameter_count(checkpoint, context),
         tensors=totals.tensors,
         tensor_bytes=totals.tensor_bytes,
         storages=totals.storages,
@@ -95,28 +96,29 @@ def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
     return "optimizer state" if "optimizer" in names else "other"
 
 
-def parameter_count(checkpoint: Checkpoint) -> int | None:
+def parameter_count(checkpoint: Checkpoint, context: Context = SILENT) -> int | None:
     """Return the elements of the distinct (storage, offset, shape, stride) of the first raw model."""
     models = checkpoint.models
     if not models:
         return None
     distinct = {}
-    for entry in state_dict_entries(checkpoint.outline.values[models[0].row]).entries:
+    entries = state_dict_entries(checkpoint.outline.values[models[0].row]).entries
+    for entry in stepped(entries, context, len(entries)):
         tensor = entry.tensor
         key = (id(tensor.storage or tensor), tensor.offset, tensor.shape, tensor.stride)
         distinct[key] = tensor.numel
     return sum(distinct.values())
 
 
-def _totals(outline: Outline) -> tuple[Totals, dict[int, StorageSpec]]:
+def _totals(outline: Outline, context: Context) -> tuple[Totals, dict[int, StorageSpec]]:
     tensors = size = 0
     storages: dict[int, StorageSpec] = {}
-    for _, tensor in outline.tensors():
-        tensors += 1
-        size += tensor.nbytes
-        _collect(tensor, storages)
-    for value in outline.values:
-        if type(value) is StorageSpec:
+    for value in stepped(outline.values, context, len(outline)):
+        if type(value) is TensorSpec:
+            tensors += 1
+            size += value.nbytes
+            _collect(value, storages)
+        elif type(value) is StorageSpec:
             storages[id(value)] = value
     return Totals(tensors, size, len(storages), sum(each.nbytes for each in storages.values())), storages
 

@@ -5,11 +5,13 @@ FORMATS section 5.4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ckpt_viewer.core.model import find_models, is_optimizer_state
+from ckpt_viewer.core.model import Model, find_models, is_optimizer_state
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path, step_text
+from ckpt_viewer.core.progress import EVERY, SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Value, state_items
 
@@ -40,13 +42,19 @@ class Role(NamedTuple):
     reason: str
 
 
-def find_roles(outline: Outline) -> dict[int, Role]:
-    """Return the role of each row that has one, in the order of the file."""
+def find_roles(outline: Outline, models: Sequence[Model] | None = None, context: Context = SILENT) -> dict[int, Role]:
+    """Return the role of each row that has one, in the order of the file.
+
+    Args:
+        models: the outline's, where they are known already.
+    """
     roles: dict[int, Role] = {}
-    for model in find_models(outline):
+    for model in find_models(outline, context) if models is None else models:
         roles[model.row] = _model_role(outline, model.row, model.kind, ema=model.ema)
     row, count = 0, len(outline)
     while row < count:
+        if row % EVERY == 0:
+            context.step(row, count)
         inside = row in roles and row > 0
         role = roles.get(row) or _role(outline, row)
         if role is not None:

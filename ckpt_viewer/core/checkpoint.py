@@ -71,9 +71,11 @@ class Checkpoint:
         return build_outline(self.contents.root)
 
     def load_outline(self, context: Context = SILENT) -> Outline:
-        """Build `outline` under a context that reports and may cancel."""
+        """Build `outline` and `models` under a context that reports and may cancel; raises Cancelled."""
         if "outline" not in self.__dict__:
             self.__dict__["outline"] = build_outline(self.contents.root, context)
+        if "models" not in self.__dict__:
+            self.__dict__["models"] = find_models(self.outline, context)
         return self.outline
 
     def map_onto(self, map_location: MapLocation) -> None:

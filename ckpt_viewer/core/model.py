@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
 
@@ -107,11 +108,11 @@ def _named_like_modules(value: Mapping) -> bool:
     return dotted * 2 >= len(names) or any(name.rpartition(".")[2] in ENTRY_NAMES for name in names)
 
 
-def find_models(outline: Outline) -> tuple[Model, ...]:
+def find_models(outline: Outline, context: Context = SILENT) -> tuple[Model, ...]:
     """Return every model that is not inside another; raw ones first, averaged copies (EMA) after them."""
     models: list[Model] = []
     end = 0
-    for row, value in enumerate(outline.values):
+    for row, value in stepped(enumerate(outline.values), context):
         if row < end or row in outline.aliases or type(value) not in (Mapping, Instance):
             continue
         if is_optimizer_state(value):

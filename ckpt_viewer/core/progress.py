@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Context(Protocol):
@@ -25,3 +28,23 @@ class _Silent:
 
 SILENT: Context = _Silent()
 """For callers that neither watch nor cancel."""
+
+
+EVERY = 64
+"""Turns of a plain Python loop between two steps; some 0.1 ms."""
+
+
+def stepped(items: Iterable[T], context: Context, total: int = 0) -> Iterable[T]:
+    """Return `items`, with a step of `context` now and then while they are gone through.
+
+    Raises:
+        Cancelled: by `context`, from the loop.
+    """
+    return items if context is SILENT else _stepped(items, context, total)
+
+
+def _stepped(items: Iterable[T], context: Context, total: int) -> Iterator[T]:
+    for number, item in enumerate(items):
+        if number % EVERY == 0:
+            context.step(number, total)
+        yield item

@@ -6,7 +6,7 @@ FORMATS sections 1.2 and 2.
 from __future__ import annotations
 
 from ckpt_viewer.core.finding import GlobalUse, Note
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Unsupported
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
@@ -31,7 +31,7 @@ class TorchZip:
 
     def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
         """Read directory and ``data.pkl``; raises CheckpointError."""
-        directory = ZipDirectory(source)
+        directory = ZipDirectory(source, context)
         pickle = _find_pickle(directory)
         if pickle.size > PICKLE_LIMIT:
             raise OverBudget(f"its data.pkl of {pickle.size} bytes is larger than any that torch writes")
@@ -39,7 +39,7 @@ class TorchZip:
         data = directory.read(pickle)
         reader = PickleReader(data, home, context=context, depth=depth, nested=self.nested)
         read = reader.read(0)
-        notes = [*directory.notes, *_check_storages(home, read)]
+        notes = [*directory.notes, *_check_storages(home, read, context)]
         if read.end < len(data):
             notes.append(
                 Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle in data.pkl")
@@ -108,7 +108,7 @@ def _hidden_pickles(
     """Look into every other pickle of the archive: torch ignores them, other programs may not."""
     notes: list[Note] = []
     uses: dict[GlobalUse, None] = {}
-    for record in directory.records.values():
+    for record in stepped(directory.records.values(), context):
         if record is main or not record.name.endswith(".pkl"):
             continue
         notes.append(
@@ -123,10 +123,10 @@ def _hidden_pickles(
     return notes, tuple(uses)
 
 
-def _check_storages(home: _Records, read: Unpickled) -> list[Note]:
+def _check_storages(home: _Records, read: Unpickled, context: Context) -> list[Note]:
     """Compare the sizes that the pickle claims with the directory; reads no data."""
     notes = []
-    for key, storage in read.storages.items():
+    for key, storage in stepped(read.storages.items(), context):
         record = home.record(key)
         if record is None:
             message = f"storage {key} has no record in the archive, so its tensors cannot be read"

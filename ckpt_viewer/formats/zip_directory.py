@@ -13,6 +13,7 @@ import zlib
 from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated, Unsupported
 from ckpt_viewer.sources import MemorySource
@@ -57,14 +58,14 @@ class ZipDirectory:
         start: bytes from the start of the file to the central directory; end: to what follows it.
     """
 
-    def __init__(self, source: Bytes) -> None:
+    def __init__(self, source: Bytes, context: Context = SILENT) -> None:
         self.source = source
         self.notes: list[Note] = []
         count, self.start, size = self._find()
         if size > source.size or count > source.size // _ENTRY.size or self.start + size > source.size:
             raise Damaged("the zip directory claims more than the file holds; copy or download the file again")
         self.end = self.start + size
-        self.records = self._read(source.read_at(self.start, size), count)
+        self.records = self._read(source.read_at(self.start, size), count, context)
         self.crcs = any(record.crc for record in self.records.values())
         first = next(iter(self.records), "")
         self.root = first.partition("/")[0] if "/" in first else ""
@@ -96,10 +97,10 @@ class ZipDirectory:
             count, directory, offset = _END64.unpack(record)[7:10]
         return count, offset, directory
 
-    def _read(self, data: bytes, count: int) -> dict[str, Record]:
+    def _read(self, data: bytes, count: int, context: Context) -> dict[str, Record]:
         records: dict[str, Record] = {}
         at, unpack, head = 0, _ENTRY.unpack_from, _ENTRY.size
-        for _ in range(count):
+        for _ in stepped(range(count), context):
             if at + head > len(data):
                 raise Damaged("the zip directory is shorter than it says; copy or download the file again")
             (magic, _, _, flags, method, _, _, crc, stored, size, names, extras, comments, _, _, attributes, header) = (

@@ -20,30 +20,40 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.core.node import Node
+    from ckpt_viewer.gui.tree.index import ModuleGroup, TreeIndex
 
 
 class Loaded(NamedTuple):
     """An open checkpoint and the index that the tree shows it by."""
 
     checkpoint: Checkpoint
-    index: Any
+    tree: TreeIndex
 
 
-Reader: TypeAlias = Callable[[str, "MapLocation", Context], Loaded]
+Reader: TypeAlias = Callable[[str, "MapLocation", bool, Context], Loaded]
 
 
-def read_file(path: str, map_location: MapLocation, context: Context) -> Loaded:
+def read_file(path: str, map_location: MapLocation, grouped: bool, context: Context) -> Loaded:
     """Open a file, walk its tree and index it; raises CheckpointError or Cancelled."""
     from ckpt_viewer.formats import open_checkpoint
-    from ckpt_viewer.gui.tree import build_index
 
-    checkpoint = open_checkpoint(path, map_location)
+    checkpoint = open_checkpoint(path, map_location, context)
     try:
-        checkpoint.load_outline(context)
-        return Loaded(checkpoint, build_index(checkpoint, context))
+        return Loaded(checkpoint, index_tree(checkpoint, grouped, context))
     except BaseException:
         checkpoint.close()
         raise
+
+
+def index_tree(checkpoint: Checkpoint, grouped: bool, context: Context) -> TreeIndex:
+    """Index a checkpoint for the tree, with what was recognised in it; raises Cancelled."""
+    from ckpt_viewer.analysis.roles import find_roles
+    from ckpt_viewer.gui.tree import build_index
+
+    roles = find_roles(checkpoint.load_outline(context), checkpoint.models, context)
+    marks = {row: role.name for row, role in roles.items()}
+    notes = {row: role.detail for row, role in roles.items() if role.detail and role.name != "progress"}
+    return build_index(checkpoint, context, grouped, marks, notes)
 
 
 class View(Protocol):
@@ -77,6 +87,7 @@ class Session(QObject):
     Attributes:
         path: as given; ``""`` while there is none.
         checkpoint: None until it was opened. index: the tree's; None until then.
+        grouped: whether the tree shows state_dicts by module.
         overview: None until `described`.
         problems: what torch.load would refuse here, empty until it is known.
         map_location: as chosen; survives `reload`.
@@ -88,17 +99,22 @@ class Session(QObject):
 
     loading = Signal()
     opened = Signal()
+    indexed = Signal()
+    """The same checkpoint has another `index`."""
     described = Signal()
     failed = Signal(object)
     remapped = Signal()
     problemsChanged = Signal()
     selectionChanged = Signal(object)
+    trouble = Signal(object)
+    """An error that leaves the file open."""
 
     def __init__(self, parent: QObject | None = None, reader: Reader = read_file) -> None:
         super().__init__(parent)
         self.path = ""
         self.checkpoint: Checkpoint | None = None
-        self.index: Any = None
+        self.index: TreeIndex | None = None
+        self.grouped = True
         self.overview: Overview | None = None
         self.problems: tuple[LoadProblem, ...] = ()
         self.map_location: MapLocation = None
@@ -113,7 +129,9 @@ class Session(QObject):
         self._judge_again = False
         self._borrowed: dict[int, int] = {}
         self._retired: dict[int, Checkpoint] = {}
-        self._describing, self._judging = Latest(self.jobs, self), Latest(self.jobs, self)
+        self._describing, self._judging, self._indexing = (Latest(self.jobs, self) for _ in range(3))
+        self._indexing.finished.connect(self._on_indexed)
+        self._indexing.failed.connect(self.trouble)
         self._describing.finished.connect(self._on_described)
         self._describing.failed.connect(self._on_description_failed)
         self._judging.finished.connect(self._on_judged)
@@ -138,10 +156,10 @@ class Session(QObject):
         if self.opening is not None:
             self.opening.cancel()
         self.path, self._wanted, self.error = path, select, None
-        reader, map_location = self._reader, self.map_location
+        reader, map_location, grouped = self._reader, self.map_location, self.grouped
 
         def work(context: Context) -> Loaded:
-            loaded = reader(path, map_location, context)
+            loaded = reader(path, map_location, grouped, context)
             try:
                 context.step(0, 0)
             except Cancelled:
@@ -191,14 +209,18 @@ class Session(QObject):
         self.selected = node
         self.selectionChanged.emit(node)
 
-    def find(self, pointer: str) -> Node | None:
-        """Return the node at a pointer; None if it leads nowhere or nothing is open."""
-        if self.checkpoint is None:
+    def find(self, pointer: str) -> Node | ModuleGroup | None:
+        """Return what a pointer leads to; None if that is nowhere or nothing is open."""
+        if self.checkpoint is None or self.index is None:
             return None
-        try:
-            return self.checkpoint[pointer]
-        except NoSuchNode:
-            return None
+        row = self.index.find(pointer)
+        return None if row is None else self.index.subject(row, self.checkpoint)
+
+    def regroup(self, grouped: bool) -> None:
+        """Have the tree show state_dicts by module, or by flat keys; `indexed` follows."""
+        self.grouped, checkpoint = grouped, self.checkpoint
+        if checkpoint is not None:
+            self._indexing.start(lambda context: index_tree(checkpoint, grouped, context), title="Arranging the tree")
 
     def describe(self) -> None:
         """Work out `overview` and `problems`; the window asks for it once the tree is painted."""
@@ -211,7 +233,7 @@ class Session(QObject):
             from ckpt_viewer.analysis.overview import overview
 
             context.step(0, 0)
-            return overview(checkpoint), load_problems(checkpoint, devices)
+            return overview(checkpoint, context), load_problems(checkpoint, devices, context)
 
         self._describing.start(work)
 
@@ -252,8 +274,8 @@ class Session(QObject):
         self._let_go()
 
     def _let_go(self) -> None:
-        self._describing.cancel()
-        self._judging.cancel()
+        for latest in (self._describing, self._judging, self._indexing):
+            latest.cancel()
         self.jobs.cancel_all()
         checkpoint, self.checkpoint = self.checkpoint, None
         self.index = self.overview = self.selected = None
@@ -275,7 +297,10 @@ class Session(QObject):
         if self.checkpoint.locator.map_location is not self.map_location:  # chosen while the file was being opened
             self.checkpoint.map_onto(self.map_location)
         self.opened.emit()
-        self.select(self.find(self._wanted) or self.checkpoint.root)
+        found = self.find(self._wanted)
+        self.select(found if found is not None else self.checkpoint.root)
+        if found is None:
+            self.trouble.emit(NoSuchNode(f"there is nothing at {self._wanted!r}; the root is selected instead"))
 
     def _on_failed(self, job: Job, error: BaseException) -> None:
         if job is self.opening:
@@ -298,6 +323,10 @@ class Session(QObject):
     def _on_description_failed(self, error: BaseException) -> None:
         self.error = error
         self.described.emit()
+
+    def _on_indexed(self, index: TreeIndex) -> None:
+        self.index = index
+        self.indexed.emit()
 
     def _on_judged(self, problems: Any) -> None:
         self.problems = problems
