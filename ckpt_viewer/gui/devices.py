@@ -58,6 +58,10 @@ class Devices(QObject):
         job.finished.connect(self._learn)
         job.failed.connect(self._fail)
 
+    def stop(self) -> None:
+        """Give up asking: the process ends."""
+        self.jobs.cancel_all()
+
     def _learn(self, names: tuple[str, ...]) -> None:
         self.names = names if "cpu" in names else ("cpu", *names)
         self.changed.emit()

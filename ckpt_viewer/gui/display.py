@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ckpt_viewer.errors import CheckpointError
+
 if TYPE_CHECKING:
     import _socket
 
@@ -22,7 +24,7 @@ _welcome: list[_socket.socket] = []
 stay until Qt has its own."""
 
 
-class NoDisplay(Exception):
+class NoDisplay(CheckpointError):
     """There is no display to show a window on; the message says what was tried."""
 
 

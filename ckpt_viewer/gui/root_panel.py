@@ -128,7 +128,7 @@ class RootPanel(Panel):
         _clear(self._facts)
         for row, fact in enumerate(facts):
             self._facts.addWidget(_name(fact.name), row, 0, Qt.AlignmentFlag.AlignTop)
-            self._facts.addWidget(_fact(fact), row, 1)
+            self._facts.addWidget(_fact(fact), row, 1, Qt.AlignmentFlag.AlignTop)
         _clear(self._contents)
         for row, link in enumerate(links):
             self._contents.addWidget(self._link(link), row, 0, Qt.AlignmentFlag.AlignLeft)
@@ -168,7 +168,10 @@ def _name(text: str) -> QLabel:
 
 def _fact(fact: Fact) -> QWidget:
     text = label(fact.text, wrap=True, selectable=True, name=f"{fact.name}: {fact.text}")
-    text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+    policy.setHeightForWidth(True)
+    text.setSizePolicy(policy)
+    text.setMinimumWidth(1)
     if not fact.severity:
         return text
     holder, picture = QWidget(), QLabel()

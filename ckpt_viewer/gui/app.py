@@ -1,0 +1,80 @@
+"""The window program: QApplication, what it may show itself on, and how it ends. Qt is imported inside `run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.gui.windows import Windows
+
+SWITCH_INTERVAL = 1e-4
+"""Seconds that one thread keeps the GIL: with Python's 5 ms a busy job makes the window stutter."""
+
+
+class ViewOptions(NamedTuple):
+    """What the command line says about windows.
+
+    Attributes:
+        map_location: for every file. select: pointer of the node to select, None for the root.
+        screenshot: paint into this PNG and end; None to stay open. size: pixels of the window.
+    """
+
+    map_location: MapLocation = None
+    select: str | None = None
+    screenshot: str | None = None
+    size: tuple[int, int] | None = None
+
+
+def run(paths: Sequence[str], options: ViewOptions) -> int:
+    """Open a window for each file (an empty one without) and return the exit code once the last is closed.
+
+    Raises:
+        CheckpointError: there is no display, or the screenshot cannot be made.
+    """
+    from ckpt_viewer.gui import display
+
+    platform = display.choose_platform(os.environ, screenshot=options.screenshot is not None)
+    if platform:
+        os.environ["QT_QPA_PLATFORM"] = platform
+    from ckpt_viewer.gui.application import make_application
+
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    application = make_application()
+    display.release()
+    from ckpt_viewer.gui.windows import Windows
+
+    windows = Windows()
+    application.filesWanted.connect(windows.open)
+    try:
+        return _show(application, windows, paths, options)
+    finally:
+        for window in windows.all:
+            window.session.close()
+        windows.shut_down()
+
+
+def _show(application: QApplication, windows: Windows, paths: Sequence[str], options: ViewOptions) -> int:
+    from ckpt_viewer.gui.theme import themes
+
+    themes().start(windows.settings.text("theme", "system"))
+    windows.empty.connect(application.quit)
+    if os.environ.get("CKPT_VIEWER_EXIT") == "painted" and paths:
+        windows.worker_allowed = False
+        windows.painted.connect(lambda _: application.exit(0))
+    if options.screenshot is not None:
+        from ckpt_viewer.gui.screenshot import take_screenshot
+
+        return take_screenshot(application, windows, paths[0], options)
+    windows.open(paths, map_location=options.map_location, select=options.select or "")
+    if not windows.all:
+        windows.new().come_forward()
+    if options.size is not None:
+        for window in windows.all:
+            window.resize(*options.size)
+    return application.exec()

@@ -1,0 +1,61 @@
+"""The QApplication: quiet, named, and open to files that the system hands over (macOS)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from PySide6.QtCore import QEvent, QMessageLogContext, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtGui import QFileOpenEvent, QGuiApplication, QIcon
+from PySide6.QtWidgets import QApplication
+
+from ckpt_viewer import __version__
+
+DESKTOP_NAME = "ckpt-viewer"
+
+
+class Application(QApplication):
+    """Passes QFileOpenEvent on as `filesWanted`."""
+
+    filesWanted = Signal(list)
+
+    def event(self, event: QEvent) -> bool:
+        """A double-click on macOS comes as an event, not as an argument."""
+        if event.type() == QEvent.Type.FileOpen and isinstance(event, QFileOpenEvent):
+            path = event.file()
+            if path:
+                self.filesWanted.emit([path])
+                return True
+        return super().event(event)
+
+
+def make_application() -> Application:
+    """Return the process's QApplication; call it once."""
+    qInstallMessageHandler(_on_qt_message)
+    QGuiApplication.setDesktopFileName(DESKTOP_NAME)
+    application = Application(["ckpt-viewer"])
+    application.setApplicationName("ckpt-viewer")
+    application.setApplicationDisplayName("")
+    application.setApplicationVersion(__version__)
+    application.setQuitOnLastWindowClosed(False)  # a window that stops writing closes later than it hides
+    application.setWindowIcon(_icon())
+    return application
+
+
+def _icon() -> QIcon:
+    from ckpt_viewer.resources import app_icon
+
+    made = QIcon()
+    try:
+        for size in (32, 128):
+            made.addFile(str(app_icon(size)))
+    except FileNotFoundError:
+        return made
+    return made
+
+
+def _on_qt_message(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+    """Qt's own lines are for developers: only what makes it abort is shown, everything with CKPT_VIEWER_DEBUG."""
+    del context
+    if kind == QtMsgType.QtFatalMsg or os.environ.get("CKPT_VIEWER_DEBUG"):
+        print(f"ckpt-viewer: Qt: {message}", file=sys.stderr)  # noqa: T201

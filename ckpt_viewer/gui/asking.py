@@ -1,0 +1,74 @@
+"""The dialogs: they only ask. Everything else is a message in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QLabel, QMessageBox, QWidget
+
+from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+
+OPEN_FILTER = "Checkpoints (*.pth *.pt *.ckpt *.bin *.pth.tar);;All files (*)"
+SAVE_FILTER = "PyTorch files (*.pth *.pt *.ckpt *.bin *.pth.tar);;All files (*)"
+
+
+def ask_files(parent: QWidget, folder: str, title: str = "Open checkpoints") -> list[str]:
+    """Ask which files to open; none if it was given up."""
+    paths, _ = QFileDialog.getOpenFileNames(parent, title, folder, OPEN_FILTER)
+    return paths
+
+
+def ask_target(parent: QWidget, proposed: str, title: str) -> str:
+    """Ask where to write, with a proposal; the dialog asks before replacing. ``""`` if it was given up."""
+    path, _ = QFileDialog.getSaveFileName(parent, title, proposed, SAVE_FILTER)
+    return path
+
+
+def ask_which(parent: QWidget, title: str, question: str, answers: Sequence[str]) -> int | None:
+    """Ask for one of several answers; its index, None if it was given up."""
+    texts = [f"{number}. {answer}" for number, answer in enumerate(answers, 1)]  # equal answers stay apart
+    chosen, accepted = QInputDialog.getItem(parent, title, question, texts, 0, False)
+    return texts.index(chosen) if accepted else None
+
+
+def ask(parent: QWidget | None, question: str, detail: str, yes: str, no: str = "Cancel") -> bool:
+    """Ask a question with two answers; `no` is what Esc and Enter mean."""
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setWindowTitle("Checkpoint Viewer")
+    box.setText(question)
+    box.setInformativeText(detail)
+    for text in box.findChildren(QLabel):  # the detail's label would guess at markup
+        text.setTextFormat(Qt.TextFormat.PlainText)
+    agree = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+    refuse = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(refuse)
+    box.setEscapeButton(refuse)
+    box.exec()
+    return box.clickedButton() is agree
+
+
+def ask_replace(parent: QWidget, path: str) -> bool:
+    """Ask before a file is replaced."""
+    name = plain(Path(path).name, NAME_LIMIT)
+    folder = plain(str(Path(path).parent), 200)
+    return ask(parent, f"Replace {name}?", f"There is a file of that name in {folder}.", "Replace")
+
+
+def ask_many(parent: QWidget | None, count: int) -> bool:
+    """Ask before very many windows are opened."""
+    return ask(parent, f"Open {count} windows?", "Each file gets a window of its own.", f"Open {count} windows")
+
+
+def ask_stop_writing(parent: QWidget, what: str) -> bool:
+    """Ask before closing a window that is writing a file."""
+    return ask(
+        parent,
+        "Stop writing?",
+        f"{what} is not done. If the window is closed, no file is written; what was there before is not touched.",
+        "Stop and close",
+        "Go on writing",
+    )

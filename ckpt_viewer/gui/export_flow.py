@@ -1,0 +1,227 @@
+"""Writing from the window: ask, write in a job, say what was written. The state_dict, and a copy for the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.text import bytes_text, parameters_text
+from ckpt_viewer.errors import TargetExists, WriteFailed
+from ckpt_viewer.gui import asking
+from ckpt_viewer.gui.jobs import Job, JobRunner
+from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+from ckpt_viewer.gui.messages import Action, Message, Messages
+from ckpt_viewer.gui.session import Session
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.model import Model
+    from ckpt_viewer.export.plan import Plan, Written
+
+SUFFIXES = (".pth.tar", ".pth", ".pt", ".ckpt", ".bin")
+
+
+def default_export_name(path: str) -> str:
+    """Return ``model_3.state_dict.pth`` for ``model_3.pth``, in the same folder."""
+    name = Path(path).name
+    stem = next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+    return str(Path(path).with_name(f"{stem or name}.state_dict.pth"))
+
+
+class ExportFlow(QObject):
+    """What Export and Remap do in one window.
+
+    Attributes:
+        writing: jobs of this window that write a file, oldest first.
+    """
+
+    written = Signal(object)
+    """The path of a file that is there now."""
+    openWanted = Signal(str)
+    idle = Signal()
+    """The last writing job of this window has ended."""
+
+    def __init__(self, session: Session, messages: Messages, writes: JobRunner, window: QWidget) -> None:
+        super().__init__(window)
+        self._session, self._messages, self._writes, self._window = session, messages, writes, window
+        self.writing: list[Job] = []
+
+    # --- the state_dict
+
+    def export_state_dict(self) -> None:
+        """Ask which model and where, then write its state_dict."""
+        checkpoint = self._session.checkpoint
+        if checkpoint is None:
+            return
+        models = checkpoint.models
+        if not models:
+            self._messages.post(
+                Message("warning", "There is no model in this file, so there is no state_dict to export.")
+            )
+            return
+        model = models[0] if len(models) == 1 else self._ask_model(checkpoint, models)
+        if model is None:
+            return
+        proposed = default_export_name(checkpoint.path)
+        target = asking.ask_target(self._window, proposed, "Export state_dict")
+        if target:
+            from ckpt_viewer.export.plan import plan_export
+
+            self._write(
+                lambda: plan_export(checkpoint, model=model), target, "Exporting the state_dict", self._say_exported
+            )
+
+    def _ask_model(self, checkpoint: Checkpoint, models: tuple[Model, ...]) -> Model | None:
+        answers = []
+        for model in models:
+            node = checkpoint.node(model.path)
+            size = parameters_text(sum(tensor.numel for tensor in checkpoint.state_dict(model).values()))
+            name = plain(node.pointer, NAME_LIMIT) or "the whole file"
+            answers.append(f"{name}: {size}{', an averaged copy (EMA)' if model.ema else ''}")
+        chosen = asking.ask_which(self._window, "Export state_dict", "Which model?", answers)
+        return None if chosen is None else models[chosen]
+
+    def _say_exported(self, written: Written) -> None:
+        path = written.path
+        assert path is not None
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {_amount(written)}{_checked(written)}.{_warnings(written)}"
+        actions = (self._show_action(path), Action("Open it", lambda: self.openWanted.emit(str(path))))
+        self._messages.post(Message("success", text, actions))
+
+    # --- a copy for the CPU
+
+    def remap_to_cpu(self) -> None:
+        """Work out the copy for the CPU, ask what has to be asked, then write it beside the file."""
+        if self._session.checkpoint is None:
+            return
+        from ckpt_viewer.export.plan import plan_remap
+
+        checkpoint = self._session.borrow()
+        job = self._session.jobs.start(
+            lambda context: _plan(plan_remap, checkpoint, context), title="Planning the copy"
+        )
+        job.ended.connect(lambda: self._session.give_back(checkpoint))
+        job.finished.connect(lambda plan: self._remap(checkpoint, plan))
+        job.failed.connect(lambda error: self._messages.report(error, about=Path(checkpoint.path).name))
+
+    def _remap(self, checkpoint: Checkpoint, plan: Plan) -> None:
+        name = plain(Path(checkpoint.path).name, NAME_LIMIT)
+        if plan.idle:
+            self._messages.post(Message("info", f"{name}: {plain(plan.idle, 400)} Nothing was written.", topic="remap"))
+            return
+        target = self._remap_target(plan)
+        if not target or checkpoint is not self._session.checkpoint:  # given up, or reloaded meanwhile
+            return
+        for warning in plan.warnings:  # whoever loads the copy should know before it is made
+            self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
+        self._write(lambda: plan, target, f"Writing {plain(Path(target).name, NAME_LIMIT)}", self._say_remapped)
+
+    def _remap_target(self, plan: Plan) -> str:
+        target = plan.target
+        if not os.access(target.parent, os.W_OK):
+            return asking.ask_target(
+                self._window, str(Path.home() / target.name), "Remap to CPU: its folder is read-only"
+            )
+        if not os.path.lexists(target) or asking.ask_replace(self._window, str(target)):
+            return str(target)
+        return asking.ask_target(self._window, str(target), "Remap to CPU")
+
+    def _say_remapped(self, written: Written) -> None:
+        path = written.path
+        assert path is not None
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}, a copy for the CPU: {_amount(written)}{_checked(written)}."
+        mark = _mark(path)
+        actions = (self._show_action(path), Action("Delete copy", lambda: self._delete(path, mark)))
+        self._messages.post(Message("success", text, actions))
+
+    def _delete(self, path: Path, mark: tuple[int, int]) -> None:
+        name = plain(path.name, NAME_LIMIT)
+        try:
+            if _mark(path) != mark:
+                raise WriteFailed("it was changed since it was written, so it was not deleted; delete it yourself")
+            path.unlink()
+        except OSError as error:
+            self._messages.report(
+                WriteFailed(f"it could not be deleted ({error.strerror}); check the folder"), about=name
+            )
+        except WriteFailed as error:
+            self._messages.report(error, about=name)
+        else:
+            self._messages.post(Message("info", f"Deleted {name}."))
+
+    # --- both
+
+    def _write(self, plan: Callable[[], Plan], target: str, title: str, say: Callable[[Written], None]) -> None:
+        """Write in a job. What is there now may be replaced: whoever chose the target was asked."""
+        checkpoint, force = self._session.borrow(), os.path.lexists(target)
+
+        def work(context: Context) -> Written:
+            from ckpt_viewer.export.plan import write
+
+            return write(plan(), target, force=force, context=context)
+
+        job = self._writes.start(work, title=title)
+        self.writing.append(job)
+        job.ended.connect(lambda: self._on_ended(job, checkpoint))
+        job.finished.connect(lambda written: self._on_written(written, say))
+        job.failed.connect(lambda error: self._on_failed(error, target))
+        job.cancelled.connect(
+            lambda: self._messages.post(Message("info", f"{title} was stopped; no file was written."))
+        )
+
+    def _on_written(self, written: Written, say: Callable[[Written], None]) -> None:
+        if written.path is None:
+            self._messages.post(Message("info", " ".join(written.warnings) or "Nothing was written."))
+            return
+        say(written)
+        self.written.emit(written.path)
+
+    def _on_failed(self, error: BaseException, target: str) -> None:
+        if isinstance(error, TargetExists):  # made by somebody else since the question
+            error = TargetExists("a file of that name is there now and was not replaced; choose another name")
+        self._messages.report(error, about=Path(target).name)
+
+    def _on_ended(self, job: Job, checkpoint: Checkpoint) -> None:
+        self.writing = [other for other in self.writing if other is not job]
+        self._session.give_back(checkpoint)
+        if not self.writing:
+            self.idle.emit()
+
+    def _show_action(self, path: Path) -> Action:
+        return Action("Show in folder", lambda: self._show(path), dismisses=False)
+
+    def _show(self, path: Path) -> None:
+        from ckpt_viewer.gui.reveal import show_in_folder
+
+        if not show_in_folder(path):
+            where = plain(str(path.parent), 300)
+            self._messages.post(Message("info", f"No file manager answered. The file is in {where}."))
+
+
+def _plan(plan_remap: Callable[..., Any], checkpoint: Checkpoint, context: Context) -> Plan:
+    context.step(0, 0)
+    plan: Plan = plan_remap(checkpoint, "cpu")
+    return plan
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _amount(written: Written) -> str:
+    return f"{written.tensors} tensor{'' if written.tensors == 1 else 's'}, {bytes_text(written.bytes)}"
+
+
+def _checked(written: Written) -> str:
+    return ", read back and compared" if written.verified else ""
+
+
+def _warnings(written: Written) -> str:
+    return "".join(f" {plain(warning, 300)}" for warning in written.warnings[:3])

@@ -1,0 +1,344 @@
+"""The window: toolbar, summary, tree and details around one Session. It puts together and passes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QShowEvent
+from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from ckpt_viewer.errors import Cancelled
+from ckpt_viewer.gui.labels import plain
+from ckpt_viewer.gui.load_flow import LoadFlow
+from ckpt_viewer.gui.message_bar import MessageBar
+from ckpt_viewer.gui.messages import Messages, error_text
+from ckpt_viewer.gui.session import Session
+from ckpt_viewer.gui.status import JobStatus
+from ckpt_viewer.gui.summary_strip import SummaryStrip
+from ckpt_viewer.gui.toolbar import Toolbar
+from ckpt_viewer.gui.tree.widget import TreePanel
+from ckpt_viewer.gui.tree_flow import TreeFlow
+from ckpt_viewer.gui.window_actions import WindowActions
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.gui.drops import WindowDrops
+    from ckpt_viewer.gui.export_flow import ExportFlow
+    from ckpt_viewer.gui.panels import DetailTabs
+    from ckpt_viewer.gui.start_page import StartPage
+    from ckpt_viewer.gui.windows import Windows
+
+PROGRAM = "Checkpoint Viewer"
+DEFAULT_SIZE = (1180, 760)
+LOADING_AFTER_MS = 150
+"""A file that opens sooner never shows the loading page."""
+
+
+class MainWindow(QMainWindow):
+    """One window, empty until `open_file`."""
+
+    treePainted = Signal()
+    """The tree of the file that was opened last stands on the screen."""
+
+    def __init__(self, windows: Windows) -> None:
+        super().__init__()
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setAcceptDrops(True)
+        self.windows = windows
+        self.session = Session(self)
+        self.messages = Messages(self)
+        self.toolbar, self.strip = Toolbar(), SummaryStrip()
+        self.tree = TreePanel()
+        self.details: DetailTabs | None = None
+        self._start: StartPage | None = None
+        self._drops: WindowDrops | None = None
+        self._export: ExportFlow | None = None
+        self._remap_when_ready = self._closing = False
+        self._build()
+        self.load_flow = LoadFlow(self.session, self.toolbar.load_onto, self.messages, windows.devices, self)
+        TreeFlow(self.session, self.tree, self.messages, windows.settings)
+        self.actions_of_window = WindowActions(self)
+        self._connect()
+        self._restore_size()
+        self._say_title()
+
+    # --- what it is made of
+
+    def _build(self) -> None:
+        self.details_place = QWidget()
+        self._details_layout = QVBoxLayout(self.details_place)
+        self._details_layout.setContentsMargins(0, 0, 0, 0)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.addWidget(self.tree)
+        self.splitter.addWidget(self.details_place)
+        self.splitter.setChildrenCollapsible(False)
+        self.splitter.setSizes([44, 56])
+        self.splitter.setStretchFactor(0, 44)
+        self.splitter.setStretchFactor(1, 56)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.splitter)
+        central = QWidget()
+        column = QVBoxLayout(central)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for widget in (self.toolbar, self.strip, MessageBar(self.messages)):
+            column.addWidget(widget)
+        column.addWidget(self.pages, 1)
+        self.setCentralWidget(central)
+        self.status = JobStatus()
+        self.statusBar().addWidget(self.status, 1)
+        self.statusBar().setSizeGripEnabled(False)
+        for runner in (self.session.jobs, self.windows.writes):
+            self.status.watch(runner)
+        self._late = QTimer(self)
+        self._late.setSingleShot(True)
+        self._late.setInterval(LOADING_AFTER_MS)
+        self._late.timeout.connect(self._show_loading_page)
+
+    def _connect(self) -> None:
+        self.session.attach(self)
+        self.session.trouble.connect(self.messages.report)
+        self.toolbar.open_button.clicked.connect(self.actions_of_window.ask_and_open)
+        self.toolbar.export_button.clicked.connect(self.actions_of_window.export)
+        self._paint_watch = _PaintWatch(self.tree.view.viewport(), self._on_tree_painted)
+
+    def _restore_size(self) -> None:
+        geometry = self.windows.settings.bytes("window/geometry")
+        if geometry.isEmpty() or not self.restoreGeometry(geometry):
+            room = self.screen().availableSize()
+            self.resize(min(DEFAULT_SIZE[0], room.width()), min(DEFAULT_SIZE[1], room.height()))
+        splitter = self.windows.settings.bytes("window/splitter")
+        if not splitter.isEmpty():
+            self.splitter.restoreState(splitter)
+
+    @property
+    def export_flow(self) -> ExportFlow:
+        """What writes files; made when first needed."""
+        if self._export is None:
+            from ckpt_viewer.gui.export_flow import ExportFlow
+
+            self._export = ExportFlow(self.session, self.messages, self.windows.writes, self)
+            self._export.openWanted.connect(lambda path: self.windows.open([path], self))
+            self._export.idle.connect(self._close_if_wanted)
+        return self._export
+
+    # --- what it is asked to do
+
+    def open_file(self, path: str, map_location: MapLocation = None, select: str = "") -> None:
+        """Show a file here, in place of whatever this window shows."""
+        self.messages.clear()
+        self.session.map_location = map_location
+        self.session.open(str(Path(path).absolute()), select)
+
+    def remap_when_ready(self) -> None:
+        """Write a copy for the CPU as soon as it is known what is in the file."""
+        if self.session.overview is not None:
+            self.export_flow.remap_to_cpu()
+        else:
+            self._remap_when_ready = True
+
+    def come_forward(self) -> None:
+        """Show the window and put it in front."""
+        self.showNormal() if self.isMinimized() else self.show()
+        self.raise_()
+        self.activateWindow()
+
+    # --- what the session says (session.View)
+
+    def show_loading(self) -> None:
+        """A file is being opened."""
+        self._say_title()
+        self._late.start()
+
+    def _show_loading_page(self) -> None:
+        if self.session.opening is not None and self.session.checkpoint is None:
+            self._start_page().show_loading(self.session.path)
+
+    def show_opened(self) -> None:
+        """The tree is there; the details follow once it is painted."""
+        self._late.stop()
+        self._say_title()
+        self.strip.show_parts(())
+        self.pages.setCurrentWidget(self.splitter)
+        self._paint_watch.start()
+        self.tree.view.viewport().update()
+        self.tree.view.setFocus()
+        self.actions_of_window.refresh()
+
+    def show_described(self) -> None:
+        """The overview is there."""
+        self._say_summary()
+        self.actions_of_window.refresh()
+        if self._remap_when_ready and self.session.overview is not None:
+            self._remap_when_ready = False
+            self.export_flow.remap_to_cpu()
+
+    def show_failed(self, error: BaseException) -> None:
+        """The window keeps the file's name, says why, and offers what to do."""
+        self._late.stop()
+        self._remap_when_ready = False
+        if isinstance(error, Cancelled):
+            reason = "Opening it was stopped."
+        else:
+            reason = error_text(error)
+            reason = reason[:1].upper() + reason[1:]
+        self.strip.show_parts(())
+        if self.details is not None:
+            self.details.show_node(None)
+        self._start_page().show_failed(self.session.path, reason)
+        self.actions_of_window.refresh()
+
+    def show_remapped(self) -> None:
+        """The devices in the summary changed."""
+        self._say_summary()
+
+    def show_problems(self) -> None:
+        """The messages say it: see LoadFlow."""
+
+    def show_selected(self, node: Any) -> None:
+        """Show the details of another node."""
+        if self.details is not None:
+            self.details.show_node(node)
+
+    def show_empty(self) -> None:
+        """Ask for a file."""
+        from ckpt_viewer.gui.association import is_offered
+
+        recent = self.windows.settings.recent
+        self._start_page().show_empty(recent, offer_association=is_offered(self.windows.settings))
+        self.strip.show_parts(())
+        self.actions_of_window.refresh()
+
+    def _start_page(self) -> StartPage:
+        if self._start is None:
+            from ckpt_viewer.gui.start_page import StartPage
+
+            self._start = StartPage()
+            self.actions_of_window.connect_start_page(self._start)
+            self.pages.addWidget(self._start)
+        self.pages.setCurrentWidget(self._start)
+        return self._start
+
+    def _say_title(self) -> None:
+        path = self.session.path
+        self.setWindowTitle(f"{plain(Path(path).name, 120)} – {PROGRAM}" if path else PROGRAM)
+
+    def _say_summary(self) -> None:
+        from ckpt_viewer.gui.summary import strip_parts
+
+        checkpoint, overview = self.session.checkpoint, self.session.overview
+        if checkpoint is not None and overview is not None:
+            self.strip.show_parts(strip_parts(checkpoint, overview))
+
+    def _on_tree_painted(self) -> None:
+        self.treePainted.emit()
+        self.windows.on_painted(self)
+        QTimer.singleShot(0, self, self._go_on)
+
+    def _go_on(self) -> None:
+        """The tree stands: now the details, and what takes a walk through the file."""
+        if self.session.checkpoint is None:
+            return
+        if self.details is None:
+            from ckpt_viewer.gui.panels import DetailTabs
+
+            self.details = DetailTabs(self.session, self.details_place)
+            self._details_layout.addWidget(self.details)
+            self.actions_of_window.connect_details(self.details)
+        self.details.show_node(self.session.selected)
+        self.session.describe()
+        self.windows.settings.add_recent(self.session.path)
+        self._leave_drops_to_window()
+
+    # --- drops and closing
+
+    def _leave_drops_to_window(self) -> None:
+        from ckpt_viewer.gui.drops import leave_drops_to_window
+
+        leave_drops_to_window(self)
+
+    def _window_drops(self) -> WindowDrops:
+        if self._drops is None:
+            from ckpt_viewer.gui.drops import WindowDrops
+
+            self._drops = WindowDrops(self)
+            self._drops.dropped.connect(self.actions_of_window.take_drop)
+        return self._drops
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Files come; see drops."""
+        self._window_drops().enter(event)
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Files move over the window."""
+        self._window_drops().move(event)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """They left."""
+        del event
+        self._window_drops().leave()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """They were dropped."""
+        self._window_drops().drop(event)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Losing the focus may be the beginning of a drag from elsewhere: no child may take it."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ActivationChange and not self.isActiveWindow() and self._drops is not None:
+            self._leave_drops_to_window()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """An empty window asks for a file."""
+        super().showEvent(event)
+        if self.session.is_empty and self._start is None:
+            self.show_empty()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Ask while a file is being written; it is stopped and cleaned up before the window goes."""
+        writing = self._export.writing if self._export is not None else []
+        if writing and not self._closing:
+            from ckpt_viewer.gui.asking import ask_stop_writing
+
+            if not ask_stop_writing(self, writing[0].title):
+                event.ignore()
+                return
+            self._closing = True
+        if self._export is not None and self._export.writing:
+            for job in self._export.writing:
+                job.cancel()
+            self.hide()
+            event.ignore()  # `idle` closes it
+            return
+        settings = self.windows.settings
+        settings.set("window/geometry", self.saveGeometry())
+        settings.set("window/splitter", self.splitter.saveState())
+        self.session.close()
+        self.windows.forget(self)
+        super().closeEvent(event)
+
+    def _close_if_wanted(self) -> None:
+        if self._closing:
+            self.close()
+
+
+class _PaintWatch(QObject):
+    """Says once when a widget has been painted; watches no longer than it must, since it is Python."""
+
+    def __init__(self, widget: QWidget, call: Any) -> None:
+        super().__init__(widget)
+        self._widget, self._call = widget, call
+
+    def start(self) -> None:
+        """Wait for the next paint."""
+        self._widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """After the paint of this event, call."""
+        del watched
+        if event.type() == QEvent.Type.Paint:
+            self._widget.removeEventFilter(self)
+            QTimer.singleShot(0, self, self._call)
+        return False

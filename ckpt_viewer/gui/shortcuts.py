@@ -1,0 +1,91 @@
+"""The list of keys that F1 shows: a card over the window, gone with F1, Esc or a click. It asks nothing: no dialog."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPalette
+from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
+
+from ckpt_viewer.gui.actions import shortcut_rows
+from ckpt_viewer.gui.labels import label, larger, monospaced
+
+
+class ShortcutCard(QFrame):
+    """Lists every key in the middle of a window."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self._window = window
+        self.setObjectName("shortcutCard")
+        self.setAccessibleName("Keyboard shortcuts")
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setAutoFillBackground(True)
+        self.setBackgroundRole(QPalette.ColorRole.Base)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(22, 16, 22, 14)
+        heading = label("Keyboard shortcuts")
+        larger(heading, 1.3, bold=True)
+        column.addWidget(heading)
+        column.addWidget(self._list(), 1)
+        column.addWidget(label("Esc or F1 closes this list.", muted=True))
+        window.installEventFilter(self)
+        self.hide()
+
+    def _list(self) -> QScrollArea:
+        inside = QWidget()
+        grid = QGridLayout(inside)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(24)
+        for row, (keys, text) in enumerate(shortcut_rows()):
+            what = label(keys)
+            monospaced(what)
+            grid.addWidget(what, row, 0)
+            grid.addWidget(label(text), row, 1)
+        grid.setColumnStretch(1, 1)
+        area = QScrollArea()
+        area.setWidget(inside)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.viewport().setBackgroundRole(QPalette.ColorRole.Base)
+        inside.setBackgroundRole(QPalette.ColorRole.Base)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return area
+
+    def toggle(self) -> None:
+        """Show or hide the list."""
+        if self.isVisible():
+            self.leave()
+            return
+        self._place()
+        self.raise_()
+        self.show()
+        self.setFocus()
+
+    def leave(self) -> None:
+        """Hide the list and give the keyboard back to the window."""
+        self.hide()
+        self._window.setFocus()
+
+    def _place(self) -> None:
+        room = self._window.rect()
+        width, height = min(560, room.width() - 40), min(620, room.height() - 40)
+        self.setGeometry((room.width() - width) // 2, (room.height() - height) // 2, width, height)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Esc closes."""
+        if event.key() in (Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.leave()
+        else:
+            super().keyPressEvent(event)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """A click closes."""
+        del event
+        self.leave()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stay in the middle of the window."""
+        if event.type() == QEvent.Type.Resize and watched is self._window and self.isVisible():
+            self._place()
+        return False

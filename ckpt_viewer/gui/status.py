@@ -1,0 +1,99 @@
+"""What is being worked on: its title, how far it is, and a button that stops it. Lives in the status bar."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QToolButton, QWidget
+
+from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.elided import ElidedLabel
+from ckpt_viewer.gui.jobs import Job, JobRunner
+
+APPEAR_AFTER_MS = 200
+"""Work that is done sooner is not announced; it would only flicker."""
+SCALE = 1000
+
+
+class JobStatus(QWidget):
+    """Shows the newest of the jobs that have a title, as long as any runs."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Work in progress")
+        self._jobs: list[Job] = []
+        self._title = ElidedLabel()
+        self._bar = QProgressBar()
+        self._bar.setObjectName("jobProgress")
+        self._bar.setTextVisible(False)
+        self._bar.setFixedWidth(180)
+        self._bar.setMaximumHeight(14)
+        self._cancel = QToolButton()
+        self._cancel.setObjectName("jobCancel")
+        self._cancel.setAutoRaise(True)
+        self._cancel.clicked.connect(self._stop)
+        icons.tint(self._cancel, "close")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 0, 4, 0)
+        row.addWidget(self._title, 1)
+        row.addWidget(self._bar)
+        row.addWidget(self._cancel)
+        self._late = QTimer(self)
+        self._late.setSingleShot(True)
+        self._late.setInterval(APPEAR_AFTER_MS)
+        self._late.timeout.connect(self.refresh)
+        self.hide()
+
+    def watch(self, runner: JobRunner) -> None:
+        """Show the titled jobs of a runner from now on."""
+        runner.started.connect(self.add)
+
+    def add(self, job: Job) -> None:
+        """Show a job while it runs, if it has a title."""
+        if not job.title:
+            return
+        self._jobs.append(job)
+        job.progressed.connect(self._on_progress)
+        job.ended.connect(lambda: self._remove(job))
+        if self.isHidden():
+            self._late.start()
+        else:
+            self.refresh()
+
+    @property
+    def job(self) -> Job | None:
+        """The job that is shown."""
+        return self._jobs[-1] if self._jobs else None
+
+    def refresh(self) -> None:
+        """Show what runs now."""
+        job = self.job
+        self.setVisible(job is not None)
+        if job is None:
+            self._late.stop()
+            return
+        more = f" (and {len(self._jobs) - 1} more)" if len(self._jobs) > 1 else ""
+        title = f"Stopping: {job.title}" if job.is_cancelled else job.title
+        self._title.setText(title + more)
+        words = f"Stop: {job.title}"
+        self._cancel.setToolTip(words)
+        self._cancel.setAccessibleName(words)
+        self._cancel.setEnabled(not job.is_cancelled)
+        self._bar.setAccessibleName(f"Progress: {job.title}")
+        # Qt counts in 32 bits, bytes do not fit; of 0 it shows that something is going on
+        self._bar.setRange(0, SCALE if job.total > 0 else 0)
+        if job.total > 0:
+            self._bar.setValue(min(SCALE, job.done * SCALE // job.total))
+
+    def _on_progress(self, _done: object, _total: object) -> None:
+        if not self.isHidden():
+            self.refresh()
+
+    def _remove(self, job: Job) -> None:
+        self._jobs = [other for other in self._jobs if other is not job]
+        if not self.isHidden() or not self._jobs:
+            self.refresh()
+
+    def _stop(self) -> None:
+        if self.job is not None:
+            self.job.cancel()
+            self.refresh()

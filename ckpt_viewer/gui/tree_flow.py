@@ -1,0 +1,58 @@
+"""Between the tree and the session: what is shown, what is selected, which columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QObject
+
+from ckpt_viewer.gui.messages import Message, Messages
+from ckpt_viewer.gui.session import Session
+from ckpt_viewer.gui.settings import Settings
+from ckpt_viewer.gui.tree.widget import TreePanel
+
+COLUMNS, FLAT = "tree/columns", "tree/flat"
+
+
+class TreeFlow(QObject):
+    """Keeps a TreePanel and a Session in step."""
+
+    def __init__(self, session: Session, panel: TreePanel, messages: Messages, settings: Settings) -> None:
+        super().__init__(panel)
+        self._session, self._panel, self._messages, self._settings = session, panel, messages, settings
+        self._following = False
+        session.grouped = not settings.text(FLAT)
+        panel.restore_state(settings.text(COLUMNS))
+        panel.nodeSelected.connect(self._on_selected)
+        panel.said.connect(lambda sentence: messages.post(Message("info", sentence, topic="tree")))
+        panel.columnsChanged.connect(lambda: settings.set(COLUMNS, panel.save_state()))
+        panel.groupedWanted.connect(self._on_grouped)
+        session.opened.connect(self._show)
+        session.indexed.connect(self._show)
+        session.remapped.connect(panel.remap)
+        session.failed.connect(lambda _: panel.clear())
+        session.selectionChanged.connect(self._follow)
+
+    def _show(self) -> None:
+        session = self._session
+        if session.checkpoint is not None and session.index is not None:
+            self._following = True  # the session selects, the tree's own first choice is not one
+            self._panel.set_index(session.checkpoint, session.index)
+            self._following = False
+
+    def _on_selected(self, subject: Any) -> None:
+        if not self._following:
+            self._following = True
+            self._session.select(subject)
+            self._following = False
+
+    def _follow(self, subject: Any) -> None:
+        if self._following or subject is None:
+            return
+        self._following = True
+        self._panel.select_pointer(subject.pointer)
+        self._following = False
+
+    def _on_grouped(self, grouped: bool) -> None:
+        self._settings.set(FLAT, "" if grouped else "flat")
+        self._session.regroup(grouped)

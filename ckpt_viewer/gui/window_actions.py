@@ -1,0 +1,165 @@
+"""What the menus, keys, buttons and drops of one window do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtGui import QKeySequence, QShortcut
+
+from ckpt_viewer.gui.actions import Actions
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.main_window import MainWindow
+    from ckpt_viewer.gui.panels import DetailTabs
+    from ckpt_viewer.gui.shortcuts import ShortcutCard
+    from ckpt_viewer.gui.start_page import StartPage
+
+
+class WindowActions(QObject):
+    """The actions of one window, and the methods behind them."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        self._card: ShortcutCard | None = None
+        calls: dict[str, Callable[[], object]] = {
+            "open": self.ask_and_open,
+            "reload": window.session.reload,
+            "export": self.export,
+            "remap": self.remap,
+            "close": window.close,
+            "quit": self.quit,
+            "find": window.tree.focus_filter,
+            "tree": self.focus_tree,
+            "parent": self.select_parent,
+            "load_onto": window.toolbar.load_onto.focus_box,
+            "shortcuts": self.toggle_shortcuts,
+            "sample": self.open_sample,
+            "associate": self.associate,
+        }
+        self.actions = Actions(window, calls)
+        self.actions.add_recent_menu(lambda: window.windows.settings.recent, self.open_recent)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Offer what can be done with what is open."""
+        window = self._window
+        session = window.session
+        is_open = session.checkpoint is not None
+        for name in ("remap", "find", "tree", "parent", "load_onto"):
+            self.actions[name].setEnabled(is_open)
+        self.actions["reload"].setEnabled(bool(session.path))
+        # while the file is still being looked through it is not known whether there is a model
+        can_export = is_open and (session.overview is None or bool(session.checkpoint and session.checkpoint.models))
+        self.actions["export"].setEnabled(can_export)
+        window.toolbar.export_button.setEnabled(can_export)
+
+    def connect_start_page(self, page: StartPage) -> None:
+        """Have the buttons of an empty or failed window do something."""
+        session = self._window.session
+        page.openWanted.connect(self.ask_and_open)
+        page.remapWanted.connect(self.ask_and_remap)
+        page.sampleWanted.connect(self.open_sample)
+        page.associateWanted.connect(self.associate)
+        page.recentWanted.connect(self.open_recent)
+        page.retryWanted.connect(session.reload)
+        page.stopWanted.connect(lambda: session.opening.cancel() if session.opening is not None else None)
+
+    def connect_details(self, details: DetailTabs) -> None:
+        """Ctrl+1 ... Ctrl+9 choose a panel; Enter in the tree goes there."""
+        for number in range(1, 10):
+            shortcut = QShortcut(QKeySequence(f"Ctrl+{number}"), self._window)
+            shortcut.activated.connect(lambda chosen=number: details.choose(chosen))
+        self._window.tree.nodeActivated.connect(lambda _: details.tabs.setFocus(Qt.FocusReason.OtherFocusReason))
+        back = QShortcut(QKeySequence("Esc"), details)
+        back.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        back.activated.connect(self.focus_tree)
+
+    def take_drop(self, half: str, paths: Sequence[str]) -> None:
+        """Open what was dropped; on the second half, mapped to the CPU, and write a copy of each."""
+        from ckpt_viewer.gui.drops import REMAP
+
+        remap = half == REMAP
+        windows, window = self._window.windows, self._window
+        # later: the program that the files come from waits until the drop is answered
+        QTimer.singleShot(
+            0, window, lambda: windows.open(paths, window, map_location="cpu" if remap else None, remap=remap)
+        )
+
+    def ask_and_open(self) -> None:
+        """Ask for files and open them."""
+        self._open(self._ask("Open checkpoints"))
+
+    def ask_and_remap(self) -> None:
+        """Ask for files, open them mapped to the CPU and write a copy of each."""
+        self._window.windows.open(self._ask("Remap to CPU"), self._window, map_location="cpu", remap=True)
+
+    def _ask(self, title: str) -> list[str]:
+        from ckpt_viewer.gui.asking import ask_files
+
+        settings = self._window.windows.settings
+        path = self._window.session.path
+        folder = str(Path(path).parent) if path else settings.text("folder")
+        paths = ask_files(self._window, folder, title)
+        if paths:
+            settings.set("folder", str(Path(paths[0]).parent))
+        return paths
+
+    def _open(self, paths: Sequence[str]) -> None:
+        if paths:
+            self._window.windows.open(paths, self._window)
+
+    def open_recent(self, path: str) -> None:
+        """Open a file of the recent ones."""
+        self._open([path])
+
+    def open_sample(self) -> None:
+        """Open the checkpoint that comes with the program."""
+        from ckpt_viewer.resources import sample_checkpoint
+
+        try:
+            self._open([str(sample_checkpoint())])
+        except FileNotFoundError as error:
+            self._window.messages.report(error)
+
+    def export(self) -> None:
+        """Write the model's state_dict."""
+        self._window.export_flow.export_state_dict()
+
+    def remap(self) -> None:
+        """Write a copy for the CPU."""
+        if self._window.session.checkpoint is not None:
+            self._window.export_flow.remap_to_cpu()
+
+    def focus_tree(self) -> None:
+        """Give the tree the keyboard."""
+        self._window.tree.view.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def select_parent(self) -> None:
+        """Select what the selection lies in."""
+        parent = getattr(self._window.session.selected, "parent", None)
+        if parent is not None:
+            self._window.session.select(parent)
+
+    def toggle_shortcuts(self) -> None:
+        """Show or hide the list of keys."""
+        if self._card is None:
+            from ckpt_viewer.gui.shortcuts import ShortcutCard
+
+            self._card = ShortcutCard(self._window)
+        self._card.toggle()
+
+    def associate(self) -> None:
+        """Have the system open checkpoints with this program."""
+        from ckpt_viewer.gui.association import associate
+
+        associate(self._window)
+
+    def quit(self) -> None:
+        """Close every window; one that is writing may refuse."""
+        for window in self._window.windows.all:
+            if not window.close() and window.isVisible():
+                return

@@ -1,0 +1,137 @@
+"""All windows of the process: one a file, a file that is open is raised, very many at once are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.gui.devices import Devices
+from ckpt_viewer.gui.jobs import JobRunner
+from ckpt_viewer.gui.settings import Settings
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.gui.main_window import MainWindow
+
+MANY = 8
+"""Windows that are opened at once without asking."""
+
+
+class Windows(QObject):
+    """Opens, finds and counts windows; owns what they share.
+
+    Attributes:
+        devices: this machine's. writes: runs the jobs that write files, one after another.
+        settings: what is remembered.
+    """
+
+    empty = Signal()
+    """The last window is gone."""
+    painted = Signal(object)
+    """A window has painted its tree."""
+
+    def __init__(self, devices: Devices | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.devices = devices if devices is not None else Devices(parent=self)
+        self.writes = JobRunner(self, threads=1)
+        self.settings = Settings()
+        self.background = JobRunner(self, threads=1)
+        self.worker_allowed = True
+        self._warm = False
+        self._windows: list[MainWindow] = []
+
+    @property
+    def all(self) -> tuple[MainWindow, ...]:
+        """Every window, oldest first."""
+        return tuple(self._windows)
+
+    def new(self) -> MainWindow:
+        """Return another window, empty and not shown yet."""
+        from ckpt_viewer.gui.main_window import MainWindow
+
+        window = MainWindow(self)
+        self._windows.append(window)
+        return window
+
+    def find(self, path: str) -> MainWindow | None:
+        """Return the window that shows a file, under whatever name it was opened."""
+        for window in self._windows:
+            if window.session.path and _same(window.session.path, path):
+                return window
+        return None
+
+    def open(
+        self,
+        paths: Sequence[str],
+        near: MainWindow | None = None,
+        *,
+        map_location: MapLocation = None,
+        select: str = "",
+        remap: bool = False,
+    ) -> None:
+        """Show each file in a window of its own.
+
+        Args:
+            near: the window that was asked; the first file goes there if it is empty.
+            remap: write a copy for the CPU of each as well.
+        """
+        if len(paths) > MANY:
+            from ckpt_viewer.gui.asking import ask_many
+
+            if not ask_many(near, len(paths)):
+                return
+        for path in paths:
+            window = self.find(path)
+            if window is None:
+                window = near if near is not None and near.session.is_empty else self.new()
+                window.open_file(path, map_location, select)
+            elif map_location is not None:
+                window.session.set_map_location(map_location)
+            if remap:
+                window.remap_when_ready()
+            window.come_forward()
+
+    def forget(self, window: MainWindow) -> None:
+        """A window was closed."""
+        self._windows = [other for other in self._windows if other is not window]
+        if not self._windows:
+            self.empty.emit()
+
+    def on_painted(self, window: MainWindow) -> None:
+        """A tree stands on the screen: now is the time for what is slow and shared."""
+        self.painted.emit(window)
+        if self._warm:
+            return
+        self._warm = True
+        QTimer.singleShot(0, self, self._warm_up)
+
+    def _warm_up(self) -> None:
+        self.background.start(_import_pyqtgraph)
+        if self.worker_allowed:
+            self.devices.look()
+
+    def shut_down(self) -> None:
+        """Stop everything that runs; call it before the process ends."""
+        for runner in (self.background, self.writes, self.devices.jobs):
+            runner.cancel_all()
+        self.devices.stop()
+        for runner in (self.background, self.writes, self.devices.jobs):
+            runner.wait(10_000)
+        self.settings.save()
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):
+        return Path(one).absolute() == Path(other).absolute()
+
+
+def _import_pyqtgraph(context: Context) -> None:
+    """Import it on a worker thread: 20 ms gaps instead of 250-380 ms on the GUI thread."""
+    context.step(0, 0)
+    import pyqtgraph  # noqa: F401
