@@ -5,9 +5,9 @@ Sources: torch/serialization.py (`_validate_device`, `_deserialize`, `default_re
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -60,8 +60,8 @@ def load_problems(
     """Return what torch.load would refuse under the checkpoint's map_location.
 
     Args:
-        devices: device names of this machine (``"cpu"``, ``"cuda:0"``...); None while they are not known: then only tags that
-            no torch can restore are reported.
+        devices: device names of this machine (``"cpu"``, ``"cuda:0"``...); None while they are not known: then only
+            tags that no torch can restore are reported.
     """
     problems = []
     for tag, target in targets(checkpoint, context):
@@ -89,15 +89,15 @@ def load_error(target: str, devices: Sequence[str] | None) -> str:
     index = int(digits[:9]) if digits else 0
     if index >= count:
         return (
-            f"Attempting to deserialize object on {kind.upper()} device {index} but torch.{kind}.device_count() is {count}. "
-            "Please use torch.load with map_location to map your storages to an existing device."
+            f"Attempting to deserialize object on {kind.upper()} device {index} "
+            f"but torch.{kind}.device_count() is {count}. Please use torch.load with map_location to map your storages to an existing device."
         )
     return ""
 
 
 def load_code(checkpoint: Checkpoint) -> str:
     """Return the line that loads this file under its map_location. Names from outside go in as `ascii` literals."""
-    arguments = [ascii(os.path.basename(checkpoint.path))]
+    arguments = [ascii(Path(checkpoint.path).name)]
     if checkpoint.locator.code:
         arguments.append(checkpoint.locator.code)
     return f"torch.load({', '.join(arguments)})"

@@ -57,6 +57,10 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
         depths[row] = depths[parent] + 1 if row else 0
         name = shorten(escape_text(step_text(outline.steps[row])), NAME_LIMIT) if row else "(root)"
         mark = f"  [{marks[row]}]" if row in marks else ""
+        if outline.steps[row] == "_metadata" and outline.parents[row] in marks:
+            yield f"{'  ' * depths[row]}{name}  versions of {length_of(value) or 0} modules"
+            row = outline.ends[row]
+            continue
         first = outline.aliases.get(row)
         same = f"  same as {checkpoint.node(outline.path(first)).pointer or '(root)'}" if first is not None else ""
         yield f"{'  ' * depths[row]}{name}  {escape_text(describe(checkpoint, value))}{escape_text(same)}{mark}"
