@@ -90,7 +90,8 @@ def load_error(target: str, devices: Sequence[str] | None) -> str:
     if index >= count:
         return (
             f"Attempting to deserialize object on {kind.upper()} device {index} "
-            f"but torch.{kind}.device_count() is {count}. Please use torch.load with map_location to map your storages to an existing device."
+            f"but torch.{kind}.device_count() is {count}. "
+            "Please use torch.load with map_location to map your storages to an existing device."
         )
     return ""
 
