@@ -1,4 +1,4 @@
-"""What a detail panel is: it rates what is selected, is built on first use, and says in its own place what went wrong."""
+"""What a detail panel is: it rates what is selected, is built on first use, and says in its place what went wrong."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Panel(QWidget):
         self._stack.addWidget(self.body)
         self._stack.addWidget(self._notice)
         self._is_settled = True
+        self._late_sentence = ""
         self._late = QTimer(self)
         self._late.setSingleShot(True)
         self._late.setInterval(LOADING_AFTER)
         self._late.timeout.connect(lambda: self._page(self._late_sentence))
-        self._late_sentence = ""
 
     @classmethod
     def rate(cls, subject: Any) -> int:
@@ -70,10 +70,11 @@ class Panel(QWidget):
         return self._is_settled
 
     def begin(self, sentence: str = "Reading the values …") -> None:
-        """Work was started: unless `settle` or another page comes first, say so after a moment."""
+        """Work was started: unless an answer comes first, say so after a moment (``""``: the body shows it itself)."""
         self._is_settled = False
         self._late_sentence = sentence
-        self._late.start()
+        if sentence:
+            self._late.start()
 
     def show_body(self) -> None:
         """Show the panel's own widgets."""

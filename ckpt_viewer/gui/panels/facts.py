@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
-from ckpt_viewer.core.text import bytes_text, grouped, shape_text
+from ckpt_viewer.core.text import bytes_text, count_text, grouped, shape_text
 from ckpt_viewer.errors import BadMapLocation
+from ckpt_viewer.gui.tree import ModuleGroup
 
 DOT = " · "
 ARROW = " → "
@@ -48,7 +49,7 @@ def tensor_facts(node: Node, tensor: TensorSpec, sharing: int | None = None) -> 
     if tensor.layout != "strided":
         facts.append(tensor.layout)
     facts.append(device_text(node, tensor))
-    if tensor.storage is not None:
+    if tensor.storage is not None and tensor.storage.home is not None:
         facts.append(f"storage {tensor.storage.unique_key}{sharing_words(sharing)}")
     return DOT.join(facts)
 
@@ -81,3 +82,9 @@ def node_facts(node: Node, sharing: int | None = None) -> str:
     elif isinstance(value, bytes):
         facts.append(count_words(len(value), "byte"))
     return DOT.join(facts)
+
+
+def group_facts(group: ModuleGroup) -> str:
+    """Return the line of facts for a module of a state_dict."""
+    tensors = count_words(group.tensors, "tensor")
+    return DOT.join(["module", tensors, f"{count_text(group.elements)} values", bytes_text(group.nbytes)])

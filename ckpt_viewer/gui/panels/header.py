@@ -15,8 +15,9 @@ from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, menu_text, plain, tooltip
 from ckpt_viewer.gui.panels.crumbs import Crumb, crumbs_of
-from ckpt_viewer.gui.panels.facts import node_facts
+from ckpt_viewer.gui.panels.facts import group_facts, node_facts
 from ckpt_viewer.gui.panels.shared import sharing_watch
+from ckpt_viewer.gui.tree import ModuleGroup
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
@@ -84,7 +85,7 @@ class Breadcrumb(QWidget):
         font = button.font()
         font.setBold(last)
         button.setFont(font)
-        button.clicked.connect(lambda: self._choose(crumb.target))
+        button.clicked.connect(lambda: self._choose(crumb.target()))
         return _Placed(crumb, button, self._separator(), button.sizeHint().width())
 
     def _separator(self) -> QLabel:
@@ -144,7 +145,7 @@ class Breadcrumb(QWidget):
         menu.clear()
         for crumb in self.hidden[-MENU_LIMIT:]:
             action = menu.addAction(menu_text(crumb.text))
-            action.triggered.connect(lambda _=False, target=crumb.target: self._choose(target))
+            action.triggered.connect(lambda _=False, target=crumb.target: self._choose(target()))
 
 
 def _flat(text: str, words: str) -> QToolButton:
@@ -160,7 +161,8 @@ class Header(QWidget):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._session, self._subject = session, None
+        self._session = session
+        self._subject: Any = None
         self._watch = sharing_watch(session)
         self._watch.ready.connect(self.refresh)
         self._pointer = Latest(session.jobs, self)
@@ -185,14 +187,15 @@ class Header(QWidget):
     def show_subject(self, subject: Any) -> None:
         """Show where another selection is and what it is."""
         self._subject = subject
-        self.breadcrumb.show_crumbs(crumbs_of(subject))
+        self.breadcrumb.show_crumbs(crumbs_of(subject, self._session.index))
         self.refresh()
 
     def refresh(self) -> None:
         """Say the facts anew: the devices or what is known about sharing changed."""
         subject = self._subject
+        if isinstance(subject, ModuleGroup):
+            self.facts.setText(group_facts(subject))
         if not isinstance(subject, Node):
-            self.facts.setText(plain(getattr(subject, "facts", "")))
             return
         sharing = None
         if isinstance(subject.value, TensorSpec) and subject.value.storage is not None:
@@ -203,5 +206,5 @@ class Header(QWidget):
     def copy_path(self) -> None:
         """Put the JSON Pointer of the selection on the clipboard; finding it may walk many siblings, so in a job."""
         subject = self._subject
-        if isinstance(subject, Node):
-            self._pointer.start(lambda context: subject.pointer)
+        if isinstance(subject, Node | ModuleGroup):
+            self._pointer.start(lambda _context: subject.pointer)

@@ -54,11 +54,12 @@ def roll_up(outline: Outline, rows: Iterable[int], locator: Locator, context: Co
             if row in visited:
                 row = outline.ends[row]
                 continue
+            value = outline.values[row]
             if row in outline.aliases:
                 waiting.append(row)
-            elif type(outline.values[row]) is TensorSpec:
-                adder.add(outline.values[row])
-            elif is_leaf(outline.values[row]):
+            elif isinstance(value, TensorSpec):
+                adder.add(value)
+            elif is_leaf(value):
                 adder.others += 1
             else:
                 visited.add(row)

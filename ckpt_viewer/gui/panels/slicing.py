@@ -39,10 +39,10 @@ class Slicing(NamedTuple):
 
     @property
     def transposed(self) -> bool:
-        """Whether a block that was read with `index` has to be turned: rows run along the later dimension."""
+        """Whether a block that was read with `block` has to be turned: rows run along the later dimension."""
         return self.rows is not None and self.columns is not None and self.rows > self.columns
 
-    def index(self, rows: slice, columns: slice) -> tuple[int | slice, ...]:
+    def block(self, rows: slice, columns: slice) -> tuple[int | slice, ...]:
         """Return what to index the tensor with for a block of rows and columns; dimensions keep the tensor's order."""
         blocks = {self.rows: rows, self.columns: columns}
         return tuple(blocks.get(dim, at) for dim, at in enumerate(self.fixed))

@@ -1,0 +1,152 @@
+"""The boxes that choose a 2-D slice: which dimension runs down, which across, and where the others stand."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtWidgets import QComboBox, QLayout, QLayoutItem, QSpinBox, QWidget
+
+from ckpt_viewer.core.text import grouped
+from ckpt_viewer.gui.labels import label
+from ckpt_viewer.gui.panels.slicing import Slicing
+
+MOST_INDEX = 2**31 - 1
+"""What a spin box can count to."""
+
+
+class Dimensions(QWidget):
+    """Combo boxes for rows and columns, a spin box for each other dimension; hidden for tensors of one row."""
+
+    chosen = Signal(object)
+    """Another Slicing, by the user."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._slicing: Slicing | None = None
+        self._flow = FlowLayout(self)
+        self.rows, self.columns = self._combo("Rows", "valuesRows"), self._combo("Columns", "valuesColumns")
+        self.spins: list[QSpinBox] = []
+
+    def _combo(self, words: str, name: str) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName(name)
+        box.setAccessibleName(words)
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        box.activated.connect(self._on_dimension)
+        self._flow.addWidget(label(words))
+        self._flow.addWidget(box)
+        return box
+
+    def show_slicing(self, slicing: Slicing) -> None:
+        """Show a slice; boxes stay where the shape does, so that their focus does."""
+        before, self._slicing = self._slicing, slicing
+        if before is None or before.shape != slicing.shape:
+            texts = [f"dim {dim}  ({grouped(size)})" for dim, size in enumerate(slicing.shape)]
+            for box in (self.rows, self.columns):
+                box.clear()
+                box.addItems(texts)
+        self.rows.setCurrentIndex(-1 if slicing.rows is None else slicing.rows)
+        self.columns.setCurrentIndex(-1 if slicing.columns is None else slicing.columns)
+        self.setVisible(len(slicing.shape) >= 2)
+        if before is None or before._replace(fixed=()) != slicing._replace(fixed=()):
+            self._make_spins(slicing)
+
+    def _make_spins(self, slicing: Slicing) -> None:
+        for old in self.spins:
+            self._flow.removeWidget(old)
+            old.hide()
+            old.deleteLater()
+        self.spins = []
+        for dim in slicing.others:
+            spin = QSpinBox()
+            spin.setObjectName(f"valuesDim{dim}")
+            spin.setAccessibleName(f"Index of dimension {dim}")
+            spin.setPrefix(f"dim {dim}:  ")
+            spin.setSuffix(f"  of {grouped(slicing.shape[dim])}")
+            spin.setRange(0, min(max(slicing.shape[dim] - 1, 0), MOST_INDEX))
+            spin.setValue(slicing.fixed[dim])
+            spin.setWrapping(True)
+            spin.setKeyboardTracking(False)
+            spin.setEnabled(slicing.shape[dim] > 1)
+            spin.valueChanged.connect(lambda at, dim=dim: self._on_index(dim, at))
+            self._flow.addWidget(spin)
+            self.spins.append(spin)
+
+    def _on_dimension(self) -> None:
+        slicing = self._slicing
+        if slicing is None:
+            return
+        rows, columns = self.rows.currentIndex(), self.columns.currentIndex()
+        if rows != slicing.rows:
+            self.chosen.emit(slicing.with_rows(rows))
+        elif columns != slicing.columns:
+            self.chosen.emit(slicing.with_columns(columns))
+
+    def _on_index(self, dim: int, at: int) -> None:
+        if self._slicing is not None:
+            self.chosen.emit(self._slicing.with_fixed(dim, at))
+
+
+class FlowLayout(QLayout):
+    """Puts widgets side by side, and on the next line, of the same height, where there is no room."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._items: list[QLayoutItem] = []
+        self.setContentsMargins(0, 0, 0, 0)
+        self.setSpacing(6)
+
+    def addItem(self, item: QLayoutItem) -> None:
+        """Append."""
+        self._items.append(item)
+
+    def count(self) -> int:
+        """Items."""
+        return len(self._items)
+
+    def itemAt(self, index: int) -> QLayoutItem | None:
+        """The item at a position; None past the last."""
+        return self._items[index] if 0 <= index < len(self._items) else None
+
+    def takeAt(self, index: int) -> QLayoutItem | None:
+        """Remove an item."""
+        return self._items.pop(index) if 0 <= index < len(self._items) else None
+
+    def expandingDirections(self) -> Qt.Orientation:
+        """None: lines are as high as their items."""
+        return Qt.Orientation(0)
+
+    def hasHeightForWidth(self) -> bool:
+        """Narrower is higher."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """Height of all lines at a width."""
+        return self._place(QRect(0, 0, width, 0), move=False)
+
+    def setGeometry(self, rect: QRect) -> None:
+        """Place the items."""
+        super().setGeometry(rect)
+        self._place(rect, move=True)
+
+    def sizeHint(self) -> QSize:
+        """As small as can be; the height follows the width."""
+        return self.minimumSize()
+
+    def minimumSize(self) -> QSize:
+        """The largest item."""
+        size = QSize()
+        for item in self._items:
+            size = size.expandedTo(item.minimumSize())
+        return size
+
+    def _place(self, rect: QRect, *, move: bool) -> int:
+        left, top = rect.x(), rect.y()
+        line = max((item.sizeHint().height() for item in self._items), default=0)
+        for item in self._items:
+            hint = item.sizeHint()
+            if left > rect.x() and left + hint.width() > rect.right() + 1:
+                left, top = rect.x(), top + line + self.spacing()
+            if move:
+                item.setGeometry(QRect(QPoint(left, top + (line - hint.height()) // 2), hint))
+            left += hint.width() + self.spacing()
+        return top + line - rect.y()

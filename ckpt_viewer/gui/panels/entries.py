@@ -1,0 +1,112 @@
+"""The first entries of a container as a table of links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QCursor, QGuiApplication, QPalette
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
+
+from ckpt_viewer.gui.jobs import Latest
+from ckpt_viewer.gui.tree.cells import DTYPE, NAME, SHAPE, SIZE, TYPE, Cells
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.session import Session
+
+Index = QModelIndex | QPersistentModelIndex
+COLUMNS = ((NAME, "Name"), (TYPE, "Type"), (SHAPE, "Shape"), (DTYPE, "Dtype"), (SIZE, "Size"))
+"""Columns of the tree that are shown here."""
+
+
+class EntriesModel(QAbstractTableModel):
+    """Rows of the tree, with the tree's own texts."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._cells: Cells | None = None
+        self.lines: list[int] = []
+
+    def show_lines(self, cells: Cells | None, lines: list[int]) -> None:
+        """Show other rows of the tree."""
+        self.beginResetModel()
+        self._cells, self.lines = cells, lines if cells is not None else []
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """One row an entry."""
+        return 0 if parent.isValid() else len(self.lines)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """See COLUMNS."""
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """The tree's text; a scalar's value stands behind its name."""
+        if self._cells is None or not index.isValid():
+            return None
+        row, column = self.lines[index.row()], COLUMNS[index.column()][0]
+        if role == Qt.ItemDataRole.DisplayRole:
+            text = self._cells.shown(row, column)
+            note = self._cells.note(row) if column == NAME else ""
+            return f"{text}   {note}" if note else text
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._cells.tip(row, column)
+        if role == Qt.ItemDataRole.TextAlignmentRole and column == SIZE:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ForegroundRole and column == NAME:
+            return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
+        return None
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """The titles of the columns."""
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section][1]
+        return None
+
+
+class EntriesView(QTableView):
+    """Shows EntriesModel; a click on a row or Enter selects the entry in the window."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.setObjectName("entriesTable")
+        self.setAccessibleName("Entries")
+        self.entries = EntriesModel(self)
+        self.setModel(self.entries)
+        self._finder = Latest(session.jobs, self)
+        self._finder.finished.connect(session.select)
+        self.clicked.connect(self.follow)
+        self.activated.connect(self.follow)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setAlternatingRowColors(True)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.viewport().setCursor(QCursor(Qt.CursorShape.PointingHandCursor))
+        rows, across = self.verticalHeader(), self.horizontalHeader()
+        rows.hide()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        rows.setDefaultSectionSize(self.fontMetrics().height() + 7)
+        across.setHighlightSections(False)
+        across.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+
+    def show_lines(self, lines: list[int]) -> None:
+        """Show other rows of the tree."""
+        checkpoint, index = self._session.checkpoint, self._session.index
+        cells = Cells(index, checkpoint.locator, "") if checkpoint is not None and index is not None else None
+        self.entries.show_lines(cells, lines)
+        across = self.horizontalHeader()
+        across.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in range(1, len(COLUMNS)):
+            across.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+
+    def follow(self, index: QModelIndex) -> None:
+        """Select what a row stands for; finding its place may pass many siblings, so in a job."""
+        checkpoint, tree = self._session.checkpoint, self._session.index
+        if checkpoint is not None and tree is not None:
+            row = self.entries.lines[index.row()]
+            self._finder.start(lambda _context: tree.subject(row, checkpoint))

@@ -1,0 +1,129 @@
+"""The plot's menu: copy the picture, save it as PNG, SVG or CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import QAction, QGuiApplication, QPainter
+from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
+
+from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+from ckpt_viewer.gui.panels.digits import every_digit
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.panels.plot import HistogramPlot
+    from ckpt_viewer.gui.panels.ticks import Bins
+
+
+class SaveMenu(QObject):
+    """A button and a right-click menu for one HistogramPlot."""
+
+    said = Signal(str)
+    """What was done, or why it was not: a sentence for the line above the picture."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._plot: HistogramPlot | None = None
+        self.menu = QMenu(parent)
+        self.show_all = self._add("Show all bins", lambda plot: plot.view_all())
+        self.menu.addSeparator()
+        self.copy_picture = self._add("Copy the picture", self._copy_picture)
+        self.copy_bins = self._add("Copy the bins", self._copy_bins)
+        self.menu.addSeparator()
+        self.save_png = self._add("Save as PNG …", lambda plot: self._ask(plot, "PNG", write_png))
+        self.save_svg = self._add("Save as SVG …", lambda plot: self._ask(plot, "SVG", write_svg))
+        self.save_csv = self._add("Save as CSV …", lambda plot: self._ask(plot, "CSV", write_csv))
+        self.button = QToolButton()
+        self.button.setObjectName("histogramSave")
+        self.button.setText("Save")
+        self.button.setAccessibleName("Copy or save the histogram")
+        self.button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.button.setMenu(self.menu)
+        self.set_enabled(False)
+
+    def _add(self, text: str, call: Callable[[HistogramPlot], object]) -> QAction:
+        action = QAction(text, self)
+        action.triggered.connect(lambda: call(self._plot) if self._plot is not None else None)
+        self.menu.addAction(action)
+        return action
+
+    def attach(self, plot: HistogramPlot) -> None:
+        """Serve a plot, also on a right click."""
+        self._plot = plot
+        plot.widget.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        plot.widget.customContextMenuRequested.connect(self._pop_up)
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Whether there is a picture."""
+        self.button.setEnabled(enabled)
+
+    def _pop_up(self, at: QPoint) -> None:
+        if self._plot is not None:
+            self.menu.popup(self._plot.widget.mapToGlobal(at))
+
+    def _copy_picture(self, plot: HistogramPlot) -> None:
+        QGuiApplication.clipboard().setPixmap(plot.widget.grab())
+        self.said.emit("The picture is on the clipboard.")
+
+    def _copy_bins(self, plot: HistogramPlot) -> None:
+        QGuiApplication.clipboard().setText(bins_text(plot.bins, "\t"))
+        self.said.emit("The bins are on the clipboard.")
+
+    def _ask(self, plot: HistogramPlot, kind: str, write: Callable[[HistogramPlot, str], None]) -> None:
+        suffix = kind.lower()
+        path, _ = QFileDialog.getSaveFileName(
+            plot.widget, f"Save the histogram as {kind}", f"histogram.{suffix}", f"{kind} (*.{suffix})"
+        )
+        if path:
+            self.save(plot, path, write)
+
+    def save(self, plot: HistogramPlot, path: str, write: Callable[[HistogramPlot, str], None]) -> None:
+        """Write a file and say how it went."""
+        name = plain(Path(path).name, NAME_LIMIT)
+        try:
+            write(plot, path)
+        except OSError as error:
+            self.said.emit(f"{name} was not saved: {error.strerror or error}; choose another place.")
+        else:
+            self.said.emit(f"Saved {name}.")
+
+
+def bins_text(bins: Bins, separator: str) -> str:
+    """Return the bins as lines of low edge, high edge, count, under a heading, in full precision."""
+    lines = [separator.join(("low", "high", "count"))]
+    for at, count in enumerate(bins.counts):
+        low, high = every_digit(bins.edges[at]), every_digit(bins.edges[at + 1])
+        lines.append(separator.join((low, high, str(int(count)))))
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(plot: HistogramPlot, path: str) -> None:
+    """Write the bins; raises OSError."""
+    Path(path).write_text(bins_text(plot.bins, ","), encoding="ascii")
+
+
+def write_png(plot: HistogramPlot, path: str) -> None:
+    """Write the picture as it is on the screen; raises OSError."""
+    if not plot.widget.grab().save(path, "PNG"):
+        raise OSError("the file cannot be written")
+
+
+def write_svg(plot: HistogramPlot, path: str) -> None:
+    """Write the picture as vectors; raises OSError. (pyqtgraph 0.14's own SVG exporter fails.)"""
+    from PySide6.QtSvg import QSvgGenerator
+
+    Path(path).open("ab").close()  # QSvgGenerator would only print a warning
+    size = plot.widget.size()
+    generator = QSvgGenerator()
+    generator.setFileName(path)
+    generator.setSize(size)
+    generator.setViewBox(QRect(QPoint(0, 0), size))
+    generator.setTitle("Histogram")
+    painter = QPainter()
+    if not painter.begin(generator):
+        raise OSError("the file cannot be written")
+    plot.widget.render(painter)
+    painter.end()

@@ -1,0 +1,131 @@
+"""Where the marks of an axis stand and what they say. No Qt, no numpy.
+
+Values of a tensor reach from 5e-324 to 1.8e308 and lie as close as one unit in the last place, so nothing here may
+overflow or divide by zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ckpt_viewer.core.text import count_text
+
+
+class Tick(NamedTuple):
+    """A mark: its position in the axis' own coordinate, and its text."""
+
+    at: float
+    text: str
+
+
+class Bins(NamedTuple):
+    """What is drawn: `edges` has one more than `counts`."""
+
+    edges: Sequence[float]
+    counts: Sequence[int]
+
+
+class BinScale(NamedTuple):
+    """The axis of a histogram: bin n reaches from n to n + 1, the values from `low` to `high`.
+
+    Drawing in bins instead of values keeps the picture right where values are huge, tiny or one unit apart.
+
+    Attributes:
+        low, high: the values at both ends. bins: how many.
+        whole: each bin is one whole number, from `low` to `high`. names: what they are called; ``()`` for numbers.
+    """
+
+    low: float
+    high: float
+    bins: int
+    whole: bool = False
+    names: tuple[str, ...] = ()
+
+    def value(self, at: float) -> float:
+        """The value at a position."""
+        share = at / self.bins
+        return self.low * (1 - share) + self.high * share
+
+    def at(self, value: float) -> float:
+        """The position of a value; the middle where the axis has no extent."""
+        width = self.high / 2 - self.low / 2
+        return self.bins * ((value / 2 - self.low / 2) / width) if width > 0 else self.bins / 2
+
+    def _whole_ticks(self, first: float, last: float, wanted: int) -> list[Tick]:
+        step = _whole_step((last - first) / max(wanted, 1))
+        start = -(-(int(self.low) + max(0, round(first))) // step) * step
+        stop = int(self.low) + min(self.bins, math.ceil(last))
+        return [Tick(number - self.low + 0.5, self._name(number)) for number in range(start, stop, step)]
+
+    def _name(self, number: int) -> str:
+        return self.names[number - int(self.low)] if self.names else str(number)
+
+    def ticks(self, first: float, last: float, wanted: int) -> list[Tick]:
+        """Return about `wanted` marks at round values between two positions."""
+        if self.whole:
+            return self._whole_ticks(first, last, wanted)
+        low, high = self.value(first), self.value(last)
+        return [Tick(self.at(value), text) for value, text in nice_values(low, high, wanted)]
+
+
+def _whole_step(least: float) -> int:
+    return max(1, round(_nice_step(least)))
+
+
+def nice_values(low: float, high: float, wanted: int) -> list[tuple[float, str]]:
+    """Return round values in low ... high with texts that tell them apart; one where there is no room for more."""
+    if not low < high:
+        return [(low, _text(low, 6))]
+    step = _nice_step((high / 2 - low / 2) / max(wanted, 1) * 2)
+    if step <= 0 or math.isinf(step):
+        return [(low, _text(low, 6))]
+    largest = max(abs(low), abs(high))
+    first, last = math.ceil(low / step), math.floor(high / step)
+    values = [number * step for number in range(first, min(last, first + 4 * max(wanted, 1)) + 1)]
+    values = [0.0 if abs(value) < step / 2 else value for value in values if low <= value <= high]
+    return [(value, _written(value, step, largest)) for value in values]
+
+
+def _written(value: float, step: float, largest: float) -> str:
+    """Write a value with as many digits as tell neighbours apart."""
+    if step >= 1e-4 and largest < 1e6:
+        return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+    return _text(value, min(max(math.ceil(math.log10(largest) - math.log10(step)) + 1, 1), 17))
+
+
+def _nice_step(least: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is not below `least`."""
+    if not 0 < least < math.inf:
+        return least
+    power = 10.0 ** math.floor(math.log10(least))
+    return next((factor * power for factor in (1, 2, 5) if factor * power >= least * 0.999), 10 * power)
+
+
+def _text(value: float, digits: int) -> str:
+    text = f"{value:.{digits}g}"
+    mantissa, exponent_mark, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent_mark else mantissa
+
+
+def count_ticks(highest: int, wanted: int) -> list[Tick]:
+    """Return marks for counts from 0 to `highest`, linear."""
+    step = _whole_step(highest / max(wanted, 1))
+    return [Tick(float(count), count_text(count)) for count in range(0, highest + 1, step)]
+
+
+LOG_FLOOR = -0.3
+"""Where bars stand in a logarithmic plot: a count of 1 has to have a height."""
+
+
+def log_height(count: int) -> float:
+    """Return the height of a count in a logarithmic plot; nothing stands on the floor."""
+    return math.log10(count) if count > 0 else LOG_FLOOR
+
+
+def log_ticks(highest: int, wanted: int) -> list[Tick]:
+    """Return marks at powers of ten from 1 to `highest`."""
+    decades = len(str(max(highest, 1)))
+    every = max(1, math.ceil(decades / max(wanted, 1)))
+    return [Tick(float(power), count_text(10**power)) for power in range(0, decades, every)]
