@@ -14,6 +14,7 @@ from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import known_tag
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec
+from ckpt_viewer.core.text import python_literal
 
 NO_CUDA = (
     "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are running on a "
@@ -97,8 +98,8 @@ def load_error(target: str, devices: Sequence[str] | None) -> str:
 
 
 def load_code(checkpoint: Checkpoint) -> str:
-    """Return the line that loads this file under its map_location. Names from outside go in as `ascii` literals."""
-    arguments = [ascii(Path(checkpoint.path).name)]
+    """Return the line that loads this file under its map_location. Names from outside go in as ASCII literals."""
+    arguments = [python_literal(Path(checkpoint.path).name)]
     if checkpoint.locator.code:
         arguments.append(checkpoint.locator.code)
     return f"torch.load({', '.join(arguments)})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.filemap import mapped
 from ckpt_viewer.core.numbers import Decoder, stored_dtype
 from ckpt_viewer.core.stored import Stored, open_values, within_budget
-from ckpt_viewer.core.strided import Array, Pick, Pieces, View, gather
+from ckpt_viewer.core.strided import Array, Index, Pick, Pieces, View, gather
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.errors import CheckpointError, OverBudget
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -52,6 +52,8 @@ def _read(stored: Stored, picks: tuple[Pick, ...]) -> Array:
     view, decoder = stored.view.take(picks), stored.decoder.take(picks)
     whole = decoder.shape(view.shape)
     within_budget(prod(whole) * decoder.result.itemsize, view)
+    if prod(max(n, 1) for n in whole) >> 58:  # numpy counts the bytes of an empty array as if it were not empty
+        raise OverBudget(f"numpy has no arrays of the shape {list(whole)}; choose a slice")
     if decoder.plain:
         return gather(view, decoder.result, BLOCK_BYTES)
     result = np.empty(whole, decoder.result)
@@ -110,17 +112,46 @@ def _pick(part: int | slice, size: int) -> tuple[Pick, bool]:
     return Pick(part % size, 1), False
 
 
-class Blocks(NamedTuple):
-    """A tensor's values in one-dimensional arrays.
+class Blocks:
+    """A tensor's values in one-dimensional arrays, in no particular order; iterate to read them.
 
     Attributes:
         repeats: how often each value stands for itself (expanded dimensions are read once).
-        pieces: reads to make. arrays: the values; each array is valid until the next is asked for.
+        numel: values that iterating gives; times `repeats` it is the tensor's number of values.
     """
 
-    repeats: int
-    pieces: Pieces
-    arrays: Iterator[Array]
+    def __init__(self, view: View, repeats: int, decoder: Decoder | None, dtype: np.dtype[Any], nbytes: int) -> None:
+        self.repeats, self._decoder = repeats, decoder
+        self.numel = view.numel * (decoder.per_stored if decoder else 1)
+        self._pieces, self._enough = Pieces(view, nbytes, dtype), nbytes // view.item
+
+    def __iter__(self) -> Iterator[Array]:
+        """Yield the values; each array is valid until the next is asked for. Raises SourceError."""
+        waiting: list[Array] = []
+        count = 0
+        for index, array in self._pieces:
+            values = self._values(index, array)
+            if not waiting and values.size * 2 >= self._enough:
+                yield values
+                continue
+            waiting.append(values.copy())
+            count += values.size
+            if count >= self._enough:
+                yield np.concatenate(waiting)
+                waiting, count = [], 0
+        if waiting:
+            yield np.concatenate(waiting)
+
+    def sample(self, reads: int) -> Array:
+        """Return the values of at most `reads` reads spread evenly over the tensor; raises SourceError."""
+        total = len(self._pieces)
+        chosen = range(total) if total <= reads else [total * (2 * k + 1) // (2 * reads) for k in range(reads)]
+        buffer = np.empty(self._pieces.buffer_bytes, np.uint8)
+        parts = [self._values(*self._pieces.read(number, buffer)).copy() for number in chosen]
+        return np.concatenate(parts) if parts else np.empty(0, self._pieces.dtype)
+
+    def _values(self, index: Index, array: Array) -> Array:
+        return (self._decoder.values(array, index) if self._decoder else array).ravel(order="K")
 
 
 def blocks(tensor: TensorSpec, block_bytes: int = BLOCK_BYTES, *, stored: bool = False) -> Blocks:
@@ -131,33 +162,15 @@ def blocks(tensor: TensorSpec, block_bytes: int = BLOCK_BYTES, *, stored: bool =
         stored: give the stored numbers as they are, without decoding them.
 
     Raises:
-        CheckpointError: no dense values; while iterating: the bytes cannot be had.
+        CheckpointError: no dense values, or far more of them than bytes.
     """
     found = open_values(tensor)
-    decoder = found.decoder
-    view, repeats = found.view.once(None if stored else decoder.axis)
-    if view.dense and (stored or decoder.axis is None):
+    decoder = None if stored else found.decoder
+    view, repeats = found.view.once(decoder.axis if decoder else None)
+    if view.dense and (decoder is None or decoder.axis is None):
         view = view.flat()
     within_budget(view.numel * view.item, view)
-    pieces = Pieces(view, block_bytes, stored_dtype(decoder.row))
-    return Blocks(repeats, pieces, _arrays(pieces, None if stored else decoder, block_bytes // view.item))
-
-
-def _arrays(pieces: Pieces, decoder: Decoder | None, elements: int) -> Iterator[Array]:
-    waiting: list[Array] = []
-    count = 0
-    for index, array in pieces:
-        values = (decoder.values(array, index) if decoder else array).ravel(order="K")
-        if not waiting and values.size * 2 >= elements:
-            yield values
-            continue
-        waiting.append(values.copy())
-        count += values.size
-        if count >= elements:
-            yield np.concatenate(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
+    return Blocks(view, repeats, decoder, stored_dtype(found.decoder.row), block_bytes)
 
 
 def element_bytes(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from ckpt_viewer.core.tensor import Placed, StorageSpec, TensorSpec
+from ckpt_viewer.core.text import python_literal
 from ckpt_viewer.errors import BadMapLocation
 
 if TYPE_CHECKING:
@@ -128,9 +129,11 @@ class Locator:
         if self.map_location is None:
             return ""
         if self._fixed is not None:
-            return f"map_location={self._fixed!a}"
+            return f"map_location={python_literal(self._fixed)}"
         if isinstance(self.map_location, Mapping):
-            pairs = ", ".join(f"{tag!a}: {target!a}" for tag, target in self.map_location.items())
+            pairs = ", ".join(
+                f"{python_literal(tag)}: {python_literal(target)}" for tag, target in self.map_location.items()
+            )
             return f"map_location={{{pairs}}}"
         return "map_location=lambda storage, location: storage"
 

@@ -90,3 +90,10 @@ def csv_cell(text: str) -> str:
         except ValueError:
             text = "'" + text
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
+
+
+def python_literal(text: str) -> str:
+    """Return text from outside as a Python literal in ASCII that nothing can break out of, in double quotes if possible."""
+    literal = ascii(text)
+    # ascii() prefers single quotes; it leaves no double quote in them unescaped other than those of the text
+    return f'"{literal[1:-1]}"' if literal[0] == "'" and '"' not in literal and "\\'" not in literal else literal
