@@ -1,0 +1,290 @@
+"""What each cell of the tree says: shown, in the tool tip, read aloud and copied. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import NamedTuple
+
+from ckpt_viewer.core.expand import SCALARS, length_of, type_of
+from ckpt_viewer.core.location import Locator
+from ckpt_viewer.core.path import python_repr
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.text import bytes_text, count_text, escape_text, grouped, parameters_text, shape_text, shorten
+from ckpt_viewer.core.value import Global, Instance, Mapping, NdArray, Sequence, Value
+from ckpt_viewer.errors import BadMapLocation
+from ckpt_viewer.gui.tree.index import TreeIndex
+from ckpt_viewer.gui.tree.names import TEXT_LIMIT, display_name, raw_name
+
+COLUMNS = ("Name", "Type", "Shape", "Dtype", "Device", "Parameters", "Size")
+NAME, TYPE, SHAPE, DTYPE, DEVICE, PARAMETERS, SIZE = range(7)
+
+ARROW = "\N{RIGHTWARDS ARROW}"
+NOTE_LIMIT = 120
+"""Characters of a value that a row shows."""
+NAMED_DEVICES = 2
+"""Devices that one cell names; more are counted, and named in the tool tip."""
+LISTED = 8
+"""Members of a list whose members are shown in its own row."""
+
+_BARE = ("torch.", "collections.")
+"""Classes from these modules are shown by their name alone; all others with their module."""
+
+
+class Place(NamedTuple):
+    """Where tensors are: device tags as saved (None: the file states none) and where map_location puts them."""
+
+    saved: str | None
+    mapped: str
+
+    def text(self, arrow: str = ARROW) -> str:
+        """Return ``cuda:1``, or ``cuda:1 → cpu`` where it is mapped elsewhere."""
+        mapped = escape_text(shorten(self.mapped, 40))
+        if self.saved is None or self.saved == self.mapped:
+            return mapped
+        return f"{escape_text(shorten(self.saved, 40))} {arrow} {mapped}"
+
+
+class Cells:
+    """The texts of an index's rows under one map_location.
+
+    Attributes:
+        index: the rows. locator: answers where tensors go; replace it to map anew. title: the root's name.
+        dangerous: names of classes and functions that would do harm if they were called; nothing is called here.
+    """
+
+    def __init__(self, index: TreeIndex, locator: Locator, title: str, dangerous: frozenset[str] = frozenset()) -> None:
+        self.index, self.locator, self.title, self.dangerous = index, locator, title, dangerous
+
+    def shown(self, row: int, column: int) -> str:
+        """Return the text of a cell, numbers with three digits."""
+        return _SHOWN[column](self, row)
+
+    def name(self, row: int) -> str:
+        """Return the name; see `names.display_name`."""
+        index = self.index
+        if row == 0:
+            return escape_text(shorten(self.title, 200))
+        if index.is_entry(row):
+            step = index.names[row]
+            in_module = index.kinds[index.parents[row]] and type(step) is str and step
+            return escape_text(shorten(step, 160)) if in_module else display_name(step)  # type: ignore[arg-type]
+        return escape_text(shorten(str(index.names[row]), 160)) or '""'
+
+    def note(self, row: int) -> str:
+        """Return what stands behind the name: a scalar's value, ``same as /model``, how many blocks a run has."""
+        index = self.index
+        if index.is_run(row):
+            return f"{index.count(row)} equal blocks, {parameters_text(index.totals.elements(row))}"
+        target = index.same_as(row)
+        if target is not None:
+            return "same as " + (shorten(self.pointer(target), NOTE_LIMIT) or "the root")
+        if not index.is_entry(row):
+            return ""
+        value = index.value(row)
+        if type(value) in SCALARS or is_short(value):
+            return ", ".join(filter(None, (self._mark_word(row), value_text(value, NOTE_LIMIT))))
+        given = escape_text(shorten(index.notes.get(row, ""), NOTE_LIMIT))
+        return ", ".join(filter(None, (self._mark_word(row), given)))
+
+    def mark(self, row: int) -> str:
+        """Return what was recognised at a row: ``model`` ...; ``dangerous`` for what must never be called."""
+        index = self.index
+        if self.dangerous and index.is_entry(row):
+            value = index.value(row)
+            if isinstance(value, Instance | Global) and type_of(value) in self.dangerous:
+                return "dangerous"
+        return index.marks.get(row, "")
+
+    def _mark_word(self, row: int) -> str:
+        """Return the word for a row's mark, unless its name says so already."""
+        mark = self.mark(row)
+        if mark == "dangerous":
+            return "dangerous, not called"
+        named = row > 0 and mark in raw_name(self.index.names[row])
+        return "" if named or mark == "progress" else mark.replace("_", " ")
+
+    def type(self, row: int) -> str:
+        """Return the class, short where it is torch's own; ``module`` for a module, ``dict`` ..."""
+        if self.index.is_run(row):
+            return ""
+        if self.index.is_group(row):
+            return "module"
+        full = type_of(self.index.value(row))
+        short = full.rpartition(".")[2] if full.startswith(_BARE) else full
+        return escape_text(shorten(short, 60))
+
+    def shape(self, row: int) -> str:
+        """Return ``64 × 3 × 7 × 7``; for containers how many tensors or entries are in them."""
+        index = self.index
+        if index.same_as(row) is not None:
+            return ""
+        value = index.value(row) if index.is_entry(row) else None
+        if isinstance(value, TensorSpec | NdArray):
+            absurd = value.shape is not None and any(size.bit_length() > 64 for size in value.shape)
+            return "absurd" if absurd else shape_text(value.shape)
+        tensors = index.totals.tensors(row)
+        if tensors:
+            return "1 tensor" if tensors == 1 else f"{grouped(tensors)} tensors"
+        length = length_of(value) if value is not None else None
+        if length is None or isinstance(value, Instance):
+            return ""
+        return "1 entry" if length == 1 else f"{grouped(length)} entries"
+
+    def dtype(self, row: int) -> str:
+        """Return a tensor's dtype, an array's as numpy writes it."""
+        value = self.index.value(row) if self.index.is_entry(row) else None
+        if isinstance(value, TensorSpec):
+            return value.dtype or "?"
+        return escape_text(value.dtype[:40]) if isinstance(value, NdArray) else ""
+
+    def places(self, row: int) -> list[Place]:
+        """Return where the tensors at or below a row are and go; no pair twice."""
+        index = self.index
+        value = index.value(row) if index.is_entry(row) else None
+        tensors = [value] if isinstance(value, TensorSpec) else index.totals.saved(row)
+        return list(dict.fromkeys(Place(tensor.location, self._mapped(tensor)) for tensor in tensors))
+
+    def _mapped(self, tensor: TensorSpec) -> str:
+        try:
+            return self.locator.tensor(tensor)
+        except BadMapLocation:
+            return "?"
+
+    def device(self, row: int, arrow: str = ARROW) -> str:
+        """Return ``cuda:1 → cpu``; for containers all that are below, those with one target together."""
+        places = self.places(row)
+        if len(places) <= 1:
+            return places[0].text(arrow) if places else ""
+        saved = list(dict.fromkeys(Place(place.saved, place.saved or "cpu").text() for place in places))
+        targets = list(dict.fromkeys(Place(None, place.mapped).text() for place in places))
+        text = _listed(saved)
+        return text if saved == targets else f"{text} {arrow} {_listed(targets)}"
+
+    def _device_lines(self, row: int) -> list[str]:
+        """Return each way from a saved to a mapped device, the first twenty."""
+        return list(dict.fromkeys(place.text() for place in self.places(row)))[:20]
+
+    def _amounts(self, row: int) -> tuple[int, int] | None:
+        """Return elements and bytes; None for rows without tensors."""
+        index = self.index
+        value = index.value(row) if index.is_entry(row) else None
+        if isinstance(value, TensorSpec):
+            return value.numel, value.nbytes
+        return (index.totals.elements(row), index.totals.nbytes(row)) if index.totals.tensors(row) else None
+
+    def parameters(self, row: int) -> str:
+        """Return how many elements the distinct tensors have, with K, M, B."""
+        amounts = self._amounts(row)
+        return "" if amounts is None else _amount(amounts[0], count_text)
+
+    def size(self, row: int) -> str:
+        """Return how many bytes those take."""
+        amounts = self._amounts(row)
+        return "" if amounts is None else _amount(amounts[1], bytes_text)
+
+    def pointer(self, row: int) -> str:
+        """Return the pointer of a row, escaped for people and the clipboard."""
+        return escape_text(self.index.pointer(row))
+
+    def tip(self, row: int, column: int) -> str:
+        """Return a tool tip: rich text with nothing of the file left unescaped."""
+        text = "<br>".join(escape(shorten(line, TEXT_LIMIT)) for line in self._tip_lines(row, column) if line)
+        return f'<p style="white-space:pre-wrap">{text}</p>' if text else ""
+
+    def _tip_lines(self, row: int, column: int) -> list[str]:
+        index, amounts = self.index, self._amounts(row)
+        inert = column in (NAME, TYPE) and index.is_entry(row) and isinstance(index.value(row), Instance)
+        last = "Shown as it is in the file; the class is not loaded." if inert else ""
+        if column == NAME:
+            return [self.pointer(row), self._value(row, TEXT_LIMIT), last]
+        if column == TYPE and index.is_entry(row):
+            return [escape_text(type_of(index.value(row))), last]
+        if column == DEVICE and (lines := self._device_lines(row)):
+            arrows = any(ARROW in line for line in lines)
+            return [*lines, "saved on → loads onto" if arrows else "saved there, loads there"]
+        if column == PARAMETERS and amounts:
+            return [parameters_text(1) if amounts[0] == 1 else f"{_amount(amounts[0], grouped)} parameters"]
+        if column == SIZE and amounts:
+            return [f"{_amount(amounts[1], grouped)} bytes"]
+        return [self.shown(row, column)]
+
+    def _value(self, row: int, limit: int) -> str:
+        value = self.index.value(row) if self.index.is_entry(row) else None
+        return value_text(value, limit) if type(value) in SCALARS and self.index.is_entry(row) else ""
+
+    def spoken(self, row: int, column: int) -> str:
+        """Return what a screen reader says."""
+        if column == NAME:
+            mark = self.mark(row).replace("_", " ")
+            return ", ".join(filter(None, (self.name(row), mark, self.note(row))))
+        if column == DEVICE:
+            return ", ".join(
+                f"saved on {line.replace(ARROW, 'loads onto')}" if ARROW in line else line
+                for line in self._device_lines(row)
+            )
+        return self.shown(row, column)
+
+    def copied_value(self, row: int) -> str | None:
+        """Return a scalar's full value for the clipboard: a string bare, all else as Python writes it; None without."""
+        value = self.index.value(row) if self.index.is_entry(row) else None
+        if not self.index.is_entry(row) or type(value) not in SCALARS:
+            return None
+        return escape_text(value if isinstance(value, str) else full_text(value))
+
+    def copied_row(self, row: int) -> str:
+        """Return the row for the clipboard: all columns, tab separated, full precision, ASCII arrow, no grouping."""
+        index, amounts = self.index, self._amounts(row)
+        value = index.value(row) if index.is_entry(row) else None
+        shape = list(value.shape) if isinstance(value, TensorSpec | NdArray) and value.shape is not None else None
+        kind = escape_text(type_of(value)) if index.is_entry(row) else "module" if index.is_group(row) else "run"
+        told = self.copied_value(row)
+        cells = [
+            self.pointer(row),
+            kind,
+            str(shape) if shape is not None else told or "",
+            self.dtype(row),
+            self.device(row, "->"),
+            _amount(amounts[0], str) if amounts else "",
+            _amount(amounts[1], str) if amounts else "",
+        ]
+        return "\t".join(cells)
+
+
+_SHOWN = (Cells.name, Cells.type, Cells.shape, Cells.dtype, Cells.device, Cells.parameters, Cells.size)
+
+
+def _listed(texts: list[str]) -> str:
+    return ", ".join(texts) if len(texts) <= NAMED_DEVICES else f"{len(texts)} devices"
+
+
+def _amount(number: int, text: Callable[[int], str]) -> str:
+    """Return the text of a number; of one that no real tensor has (and that Python may refuse to print) its size."""
+    return text(number) if number.bit_length() <= 64 else f"10^{int(number.bit_length() * 0.30103)}"
+
+
+def is_short(value: Value) -> bool:
+    """Whether a container is small and plain enough to stand in its own row: betas, milestones."""
+    items = value.items if isinstance(value, Sequence) else value
+    if not isinstance(items, list | tuple) or not 0 < len(items) <= LISTED:
+        return False
+    return all(type(item) in SCALARS and not isinstance(item, StorageSpec) for item in items)
+
+
+def value_text(value: Value, limit: int) -> str:
+    """Return a scalar (or a short list of them) as Python writes it, escaped and cut."""
+    if isinstance(value, StorageSpec):
+        return f"storage {escape_text(value.unique_key)}, {bytes_text(value.nbytes)}"
+    if isinstance(value, Mapping):
+        return ""
+    text = shorten(escape_text(python_repr(value)), limit)
+    if isinstance(value, str | bytes) and len(value) > limit:
+        return f"{text}  ({grouped(len(value))} {'characters' if isinstance(value, str) else 'bytes'})"
+    return text
+
+
+def full_text(value: Value) -> str:
+    """Return a scalar in full, as Python writes it."""
+    if isinstance(value, str | bytes | float | complex):
+        return repr(value)
+    return value_text(value, TEXT_LIMIT)

@@ -1,0 +1,127 @@
+"""Which columns the tree shows, and how wide: one choice for a wide tree, one for a narrow one."""
+
+from __future__ import annotations
+
+import json
+
+from PySide6.QtCore import QObject, QPoint, Qt, Signal
+from PySide6.QtGui import QAction, QFontMetrics
+from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView
+
+from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE
+
+NARROW = 640
+"""Width in pixels below which a tree is narrow: all seven columns would leave less to the names than they need."""
+LEAST_NAME = 130
+"""Width of the Name column in pixels below which the tree scrolls sideways instead."""
+
+_SAMPLES = {
+    TYPE: "OrderedDict",
+    SHAPE: "64 × 64 × 3 × 3",
+    DTYPE: "float32",
+    DEVICE: "cuda:1 → cpu",
+    PARAMETERS: "Parameters",
+    SIZE: "99.9 MB",
+}
+
+
+class Columns(QObject):
+    """The header's columns. Name takes what the others leave; a user's own widths and choices stay.
+
+    Attributes:
+        is_narrow: which of the two choices is in force.
+    """
+
+    changed = Signal()
+
+    def __init__(self, view: QTreeView) -> None:
+        super().__init__(view)
+        self._view, self._header = view, view.header()
+        self._shown = {False: set(range(len(COLUMNS))), True: {NAME, SHAPE, DTYPE, DEVICE}}
+        self._widths = {column: self._natural(column) for column in _SAMPLES}
+        self._fitting = False
+        self.is_narrow = False
+        header = self._header
+        header.setStretchLastSection(False)
+        header.setMinimumSectionSize(36)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        header.customContextMenuRequested.connect(self._ask)
+        header.sectionResized.connect(self._on_resized)
+        self._apply()
+
+    def _natural(self, column: int) -> int:
+        metrics = QFontMetrics(self._view.font())
+        widest = max(metrics.horizontalAdvance(_SAMPLES[column]), metrics.horizontalAdvance(COLUMNS[column]) + 6)
+        return widest + 14
+
+    def fit(self) -> None:
+        """Give Name what the other columns leave; choose the narrow or the wide columns by the view's width."""
+        if (self._view.width() < NARROW) != self.is_narrow:
+            self.is_narrow = not self.is_narrow
+            self._apply()
+            return
+        others = sum(self._widths[column] for column in self._shown[self.is_narrow] if column != NAME)
+        self._fitting = True
+        self._header.resizeSection(NAME, max(LEAST_NAME, self._view.viewport().width() - others))
+        self._fitting = False
+
+    def show_column(self, column: int, shown: bool) -> None:
+        """Show or hide a column in the present choice; Name always shows."""
+        if column != NAME:
+            (self._shown[self.is_narrow].add if shown else self._shown[self.is_narrow].discard)(column)
+            self._apply()
+            self.changed.emit()
+
+    def _apply(self) -> None:
+        self._fitting = True
+        for column, width in self._widths.items():
+            self._header.setSectionHidden(column, column not in self._shown[self.is_narrow])
+            if not self._header.isSectionHidden(column):
+                self._header.resizeSection(column, width)
+        self._fitting = False
+        self.fit()
+
+    def _on_resized(self, column: int, _old: int, new: int) -> None:
+        if not self._fitting and column in self._widths and new > 0:
+            self._widths[column] = new
+            self.fit()
+            self.changed.emit()
+
+    def menu(self) -> QMenu:
+        """Return a menu with a check box for each column but Name."""
+        menu = QMenu(self._view)
+        for column in _SAMPLES:
+            action = QAction(COLUMNS[column], menu)
+            action.setCheckable(True)
+            action.setChecked(column in self._shown[self.is_narrow])
+            action.toggled.connect(lambda on, column=column: self.show_column(column, on))
+            menu.addAction(action)
+        return menu
+
+    def _ask(self, at: QPoint) -> None:
+        menu = self.menu()
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self._header.mapToGlobal(at))
+
+    def save(self) -> str:
+        """Return the choices and widths as a text for the settings."""
+        names = {str(narrow): sorted(COLUMNS[column] for column in shown) for narrow, shown in self._shown.items()}
+        widths = {COLUMNS[column]: width for column, width in self._widths.items()}
+        return json.dumps({"wide": names["False"], "narrow": names["True"], "widths": widths})
+
+    def restore(self, text: str) -> bool:
+        """Take what `save` returned; False, and nothing changes, for any other text."""
+        try:
+            state = json.loads(text)
+            shown = {
+                narrow: {NAME, *(COLUMNS.index(name) for name in state[key])}
+                for narrow, key in ((False, "wide"), (True, "narrow"))
+            }
+            widths = {COLUMNS.index(name): min(max(int(width), 36), 2000) for name, width in state["widths"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+        self._shown = shown
+        self._widths.update({column: width for column, width in widths.items() if column in self._widths})
+        self._apply()
+        return True

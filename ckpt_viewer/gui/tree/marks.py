@@ -1,0 +1,82 @@
+"""Small pictures beside the rows in which something was recognised; the word or the name is always there too."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPixmap
+
+SIZE = 14
+"""Side of a picture in device-independent pixels."""
+
+
+def _layers(path: QPainterPath) -> None:
+    for top in (1.5, 5.75, 10.0):
+        path.addRoundedRect(QRectF(1.5, top, 11, 2.5), 1, 1)
+
+
+def _descent(path: QPainterPath) -> None:
+    path.moveTo(1.5, 2)
+    path.cubicTo(QPointF(4, 11), QPointF(7, 11.5), QPointF(12.5, 11.5))
+    path.moveTo(9.8, 9)
+    path.lineTo(12.5, 11.5)
+    path.lineTo(9.8, 13)
+
+
+def _stairs(path: QPainterPath) -> None:
+    path.moveTo(1, 2.5)
+    for x, y in ((5, 2.5), (5, 7), (9, 7), (9, 11.5), (13, 11.5)):
+        path.lineTo(x, y)
+
+
+def _clock(path: QPainterPath) -> None:
+    path.addEllipse(QPointF(7, 7), 5.5, 5.5)
+    path.moveTo(7, 3.8)
+    path.lineTo(7, 7)
+    path.lineTo(9.4, 8.6)
+
+
+def _star(path: QPainterPath) -> None:
+    for number, (x, y) in enumerate(((7, 1.5), (12.5, 7), (7, 12.5), (1.5, 7))):
+        (path.lineTo if number else path.moveTo)(x, y)
+    path.closeSubpath()
+
+
+def _warning(path: QPainterPath) -> None:
+    path.moveTo(7, 1.5)
+    for x, y in ((13, 12.5), (1, 12.5)):
+        path.lineTo(x, y)
+    path.closeSubpath()
+    path.moveTo(7, 5.5)
+    path.lineTo(7, 8.5)
+    path.addEllipse(QPointF(7, 10.4), 0.4, 0.4)
+
+
+_PICTURES = {
+    "model": _layers,
+    "ema": _layers,
+    "dangerous": _warning,
+    "optimizer": _descent,
+    "lr_scheduler": _stairs,
+    "progress": _clock,
+}
+
+
+@lru_cache(maxsize=64)
+def picture(mark: str, colour: str, ratio: float) -> QPixmap:
+    """Return the picture for a mark (else a diamond) in a colour ``#rrggbb``, for a screen of a ratio."""
+    made = QPixmap(round(SIZE * ratio), round(SIZE * ratio))
+    made.setDevicePixelRatio(ratio)
+    made.fill(Qt.GlobalColor.transparent)
+    path = QPainterPath()
+    _PICTURES.get(mark, _star)(path)
+    painter = QPainter(made)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    pen = QPen(QColor(colour), 1.4)
+    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    painter.setPen(pen)
+    painter.drawPath(path)
+    painter.end()
+    return made

@@ -1,0 +1,87 @@
+"""Which rows a filter text finds, found only as far as somebody looks. No Qt."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+from ckpt_viewer.gui.tree.texts import search_words
+
+
+class Matches:
+    """The rows whose path contains every word; each row below a match is one too.
+
+    The search runs from row to row over one text, and each stretch of it is searched once.
+
+    Attributes:
+        words: what is looked for, in UTF-8.
+    """
+
+    __slots__ = ("_found", "_from", "_parents", "_starts", "_text", "words")
+
+    def __init__(self, text: bytes, starts: array[int], parents: array[int], query: str) -> None:
+        self._text, self._starts, self._parents = text, starts, parents
+        self.words = sorted(search_words(query), key=len, reverse=True)
+        self._from: list[int] = []
+        self._found: list[int] = []
+
+    def hit(self, row: int) -> bool:
+        """Whether the row's own text contains every word."""
+        low, high = self._starts[row], self._starts[row + 1]
+        return all(self._text.find(word, low, high) >= 0 for word in self.words)
+
+    def inherited(self, row: int) -> bool:
+        """Whether the row or one above it is a match, so that everything below the row is."""
+        while row >= 0:
+            if self.hit(row):
+                return True
+            row = self._parents[row]
+        return False
+
+    def next(self, row: int) -> int:
+        """Return the first row from `row` on whose own text contains every word; the number of rows if none does."""
+        at = bisect_right(self._from, row) - 1
+        if at >= 0 and self._found[at] >= row:
+            return self._found[at]
+        found = self._search(row)
+        at = bisect_left(self._found, found)
+        if at < len(self._found) and self._found[at] == found:  # the stretch before a known row grows downwards
+            self._from[at] = min(self._from[at], row)
+        else:
+            self._from.insert(at, row)
+            self._found.insert(at, found)
+        return found
+
+    def _search(self, row: int) -> int:
+        text, starts = self._text, self._starts
+        rows = len(starts) - 1
+        if row >= rows or not self.words:
+            return min(row, rows)
+        first, *others = self.words
+        at = starts[row]
+        while (hit := text.find(first, at)) >= 0:
+            start = text.rfind(b"\n", at, hit + 1)
+            at = self._common(others, start, text.find(b"\n", hit))
+            if at == start:
+                return bisect_right(starts, start) - 1
+            if at < 0:
+                break
+        return rows
+
+    def _common(self, words: list[bytes], start: int, end: int) -> int:
+        """Return `start` if the row from there to `end` has all words, else where the next row with the first missing
+        one starts; -1 if there is none.
+        """
+        for word in words:
+            hit = self._text.find(word, start)
+            if hit < 0 or 0 <= end <= hit:
+                return self._text.rfind(b"\n", start, hit + 1) if hit >= 0 else -1
+        return start
+
+    def rows(self) -> Iterator[int]:
+        """Yield every match whose own text contains all words, ascending."""
+        last, row = len(self._starts) - 1, self.next(0)
+        while row < last:
+            yield row
+            row = self._search(row + 1)

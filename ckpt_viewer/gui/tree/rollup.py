@@ -1,0 +1,140 @@
+"""Adds up what is below each row: elements and bytes of distinct tensors, how many, and their devices. No Qt.
+
+Rows are in pre-order, so what is below a row is the difference of two running sums. A tensor that is reached several
+times below a row counts once there: each time a view of the same elements comes again, it is taken off at the innermost
+row that holds both this place and the last one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
+from ckpt_viewer.core.outline import Outline
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.gui.tree.table import EVERY, PLAIN, Table
+
+
+class Totals:
+    """What is at and below each row.
+
+    Attributes:
+        samples: one tensor for each way to be saved on a device (its tag; with or without a storage).
+    """
+
+    __slots__ = ("_elements", "_ends", "_nbytes", "_places", "_tensors", "samples")
+
+    def __init__(self, adder: _Adder, ends: array[int], context: Context) -> None:
+        self._elements = _running(adder.elements, context)
+        self._nbytes = _running(adder.nbytes, context)
+        self._tensors, self._places, self._ends, self.samples = adder.rows, adder.places, ends, adder.samples
+
+    def elements(self, row: int) -> int:
+        """Return the elements of the distinct tensors: those of other (storage, offset, shape, stride)."""
+        return self._elements[self._ends[row]] - self._elements[row]
+
+    def nbytes(self, row: int) -> int:
+        """Return the bytes that those elements take."""
+        return self._nbytes[self._ends[row]] - self._nbytes[row]
+
+    def tensors(self, row: int) -> int:
+        """Return how many entries are tensors, repeated ones included."""
+        return bisect_left(self._tensors, self._ends[row]) - bisect_left(self._tensors, row)
+
+    def saved(self, row: int) -> list[TensorSpec]:
+        """Return the `samples` of the devices that tensors there are saved on, in order of appearance in the file."""
+        end = self._ends[row]
+        return [
+            sample
+            for sample, places in zip(self.samples, self._places, strict=True)
+            if (at := bisect_left(places, row)) < len(places) and places[at] < end
+        ]
+
+
+def add_up(table: Table, ends: array[int], outline: Outline, context: Context) -> Totals:
+    """Return the totals of every row.
+
+    Raises:
+        Cancelled: by `context`.
+    """
+    adder = _Adder(len(table), ends)
+    sources, kinds, values, total = table.sources, table.kinds, outline.values, len(table)
+    above, add = adder.above, adder.tensor
+    for row in range(total):
+        if not row & EVERY:
+            context.step(2 * total + row, 4 * total)
+        if kinds[row] == PLAIN:
+            value = values[sources[row]]
+            if type(value) is TensorSpec:
+                add(row, value)
+        if ends[row] > row + 1:
+            while above and ends[above[-1]] <= row:
+                above.pop()
+            above.append(row)
+    return Totals(adder, ends, context)
+
+
+class _Adder:
+    def __init__(self, count: int, ends: array[int]) -> None:
+        self.ends = ends
+        self.elements, self.nbytes = [0] * count, [0] * count
+        self.rows = array("i")
+        self.above: list[int] = []
+        self.samples: list[TensorSpec] = []
+        self.places: list[array[int]] = []
+        self._last: dict[tuple[object, ...], int] = {}
+        self._sizes: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._devices: dict[tuple[object, ...], array[int]] = {}
+
+    def tensor(self, row: int, tensor: TensorSpec) -> None:
+        """Count one tensor; rows have to come in order, with `above` those around it (and perhaps some that ended)."""
+        storage, shape = tensor.storage, tensor.shape
+        size = self._sizes.get((shape, tensor.dtype)) if tensor.extra is None else (tensor.numel, tensor.nbytes)
+        if size is None:
+            size = self._sizes[shape, tensor.dtype] = (tensor.numel, tensor.nbytes)
+        self.elements[row] += size[0]
+        self.nbytes[row] += size[1]
+        self.rows.append(row)
+        device = (storage.location,) if storage is not None and tensor.extra is None else _device(tensor)
+        places = self._devices.get(device)
+        if places is None:
+            places = self._devices[device] = array("i")
+            self.places.append(places)
+            self.samples.append(tensor)
+        places.append(row)
+        view = (id(tensor),) if storage is None else (id(storage), tensor.offset, shape, tensor.stride)
+        before = self._last.get(view)
+        self._last[view] = row
+        if before is not None:
+            common = self._common(before, row)
+            self.elements[common] -= size[0]
+            self.nbytes[common] -= size[1]
+
+    def _common(self, before: int, row: int) -> int:
+        """Return the innermost row around two others."""
+        above = self.above
+        while self.ends[above[-1]] <= row:
+            above.pop()
+        return above[bisect_right(above, before) - 1]
+
+
+def _device(tensor: TensorSpec) -> tuple[object, ...]:
+    special = tensor.extra is not None and tensor.extra.device is not None
+    return tensor.location, special, special and tensor.extra is not None and tensor.extra.rebuilt
+
+
+def _running(amounts: list[int], context: Context) -> list[int] | array[int]:
+    """Return running sums, beginning with 0; a list where a shape is so absurd that 64 bits do not hold them."""
+    sums: list[int] | array[int] = array("q", [0])
+    for low in range(0, len(amounts), 4096):
+        chunk = accumulate(amounts[low : low + 4096], initial=sums[-1])
+        next(chunk)
+        more = list(chunk)
+        context.step(low, len(amounts))
+        try:
+            sums.extend(more)
+        except OverflowError:
+            sums = [*sums[: low + 1], *more]
+    return sums

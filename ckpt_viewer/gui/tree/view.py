@@ -1,0 +1,293 @@
+"""The tree view: keys, type-ahead, copying, menus, and opening rows without ever opening too many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QApplication, QTreeView, QWidget
+
+from ckpt_viewer.core.text import grouped
+from ckpt_viewer.gui.tree.cells import Cells
+from ckpt_viewer.gui.tree.columns import Columns
+from ckpt_viewer.gui.tree.delegate import TreeDelegate
+from ckpt_viewer.gui.tree.menu import tree_menu
+from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel
+from ckpt_viewer.gui.tree.opening import rows_to_open, subtree_to_open
+from ckpt_viewer.gui.tree.typeahead import TypeAhead
+
+MOST_OPENED = 2000
+"""Rows that "Expand subtree" shows at most."""
+
+
+class CheckpointTreeView(QTreeView):
+    """Shows a CheckpointTreeModel. Speaks of rows of its TreeIndex.
+
+    Attributes:
+        columns: which are shown; see `Columns.save`.
+    """
+
+    rowSelected = Signal(int)
+    """Another row is current (none is emitted for "show more", nor while a filter only hides the current row)."""
+    activatedRow = Signal(int)
+    """Enter or a double click on a row without children."""
+    said = Signal(str)
+    """Something that the user should know, one sentence."""
+    flatWanted = Signal(bool)
+    """The menu's "Show flat keys" was switched."""
+    filterCleared = Signal()
+    """Esc while a filter hides rows."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("checkpointTree")
+        self.setAccessibleName("Entries of the checkpoint")
+        self.tree_model = CheckpointTreeModel(self)
+        self._opened: set[int] = set()
+        self._current = -1
+        self._quiet = False
+        self._typed = TypeAhead()
+        self._last_key = 0.0
+        self.setModel(self.tree_model)
+        self.setItemDelegate(TreeDelegate(self.tree_model, self))
+        self.setUniformRowHeights(True)
+        self.setRootIsDecorated(False)
+        self.setIndentation(16)
+        self.setAllColumnsShowFocus(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.columns = Columns(self)
+        self.expanded.connect(self._on_expanded)
+        self.collapsed.connect(self._on_collapsed)
+        self.clicked.connect(self._show_more)
+        self.doubleClicked.connect(self._on_double_clicked)
+
+    @property
+    def current_row(self) -> int:
+        """The row of the TreeIndex that is selected, even while a filter hides it; -1 if none is."""
+        return self._current
+
+    # what is shown
+
+    def start(self) -> None:
+        """The model shows another index: open what belongs open and select the root."""
+        self._opened.clear()
+        self._current = -1
+        self._typed.clear()
+        tree = self.tree_model.tree
+        if tree is not None:
+            self.open_rows(rows_to_open(tree))
+            self.select(0)
+
+    def set_filter(self, query: str) -> bool:
+        """Show what a filter text finds; selection and what was open come back with it. False if nothing matches."""
+        was_filtered = self.tree_model.is_filtered
+        opened = self.tree_model.set_filter(query)
+        if not self.tree_model.is_filtered:
+            if was_filtered:
+                self.open_rows(self._opened)
+            self._restore_current(scroll=True)
+            return True
+        self.open_rows(opened)
+        self.scrollToTop()
+        self._restore_current(scroll=False)
+        return bool(opened)
+
+    def open_rows(self, rows: set[int] | list[int]) -> None:
+        """Open rows at the cost of one layout."""
+        self.scheduleDelayedItemsLayout()  # until it is done, `expand` only takes notes
+        model = self.tree_model
+        for row in sorted(rows):
+            index = model.index_of(row)
+            if index.isValid():
+                if model.canFetchMore(index):
+                    model.fetchMore(index)
+                self.expand(index)
+
+    def _restore_current(self, *, scroll: bool) -> None:
+        if self._current < 0 or not self.is_shown(self._current):
+            return
+        self._quiet = True
+        self.setAutoScroll(scroll)
+        self.setCurrentIndex(self.tree_model.index_of(self._current))
+        self.setAutoScroll(True)
+        self._quiet = False
+
+    def is_shown(self, row: int) -> bool:
+        """Whether a row and those above it are in the model (perhaps inside closed ones)."""
+        tree, model = self.tree_model.tree, self.tree_model
+        return tree is not None and all(model.index_of(each).isValid() for each in [*tree.above(row), row])
+
+    def is_open(self, row: int) -> bool:
+        """Whether the rows below a row show."""
+        return self.isExpanded(self.tree_model.index_of(row))
+
+    def select(self, row: int) -> None:
+        """Select a row, loading and opening what is around it; under a filter it must be shown by that."""
+        tree, model = self.tree_model.tree, self.tree_model
+        assert tree is not None
+        if not model.is_filtered:
+            model.reveal(row)
+        for above in tree.above(row):
+            self.expand(model.index_of(above))
+        index = model.index_of(row)
+        visible = self.viewport().rect().contains(self.visualRect(index).center())
+        self.setAutoScroll(False)
+        self.setCurrentIndex(index)
+        self.setAutoScroll(True)
+        hint = QAbstractItemView.ScrollHint
+        self.scrollTo(index, hint.EnsureVisible if visible else hint.PositionAtCenter)
+
+    def first_match(self) -> int | None:
+        """Return the first row that the filter shows for its own sake; None without a filter."""
+        pages = self.tree_model.pages
+        if pages is None or pages.matches is None:
+            return None
+        row = pages.matches.next(0)
+        return row if row < len(pages.index) and self.is_shown(row) else None
+
+    def visible_indexes(self) -> list[QModelIndex]:
+        """Return the rows that are painted now."""
+        index, found = self.indexAt(QPoint(1, 1)), []
+        bottom = self.viewport().height()
+        while index.isValid() and self.visualRect(index).top() < bottom:
+            found.append(index)
+            index = self.indexBelow(index)
+        return found
+
+    # what the user does
+
+    def currentChanged(self, current: AnyIndex, previous: AnyIndex) -> None:
+        super().currentChanged(current, previous)
+        row = self.tree_model.row_of(current)
+        if row >= 0 and row != self._current:
+            self._current = row
+            if not self._quiet:
+                self.rowSelected.emit(row)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        action = self._action_of(event)
+        if action is None or not self.currentIndex().isValid():
+            super().keyPressEvent(event)
+        else:
+            event.accept()
+            action()
+
+    def _action_of(self, event: QKeyEvent) -> Callable[[], object] | None:
+        key, modifiers = event.key(), event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        if event.matches(QKeySequence.StandardKey.Copy):
+            return self.copy_path
+        if key == Qt.Key.Key_C and modifiers == _CONTROL_SHIFT:
+            return self.copy_row
+        if key == Qt.Key.Key_Asterisk:  # Qt's own would open everything there is
+            return self.expand_subtree
+        if modifiers:
+            return None
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            return lambda: self.activate(self.currentIndex())
+        if key == Qt.Key.Key_Escape and self.tree_model.is_filtered:
+            return self.filterCleared.emit
+        return self.go_up if key == Qt.Key.Key_Backspace else None
+
+    def keyboardSearch(self, search: str) -> None:
+        """Go to the next row whose name begins with what was typed: one that shows, else any."""
+        pages = self.tree_model.pages
+        if pages is None or not search:
+            return
+        now, interval = time.monotonic(), QApplication.keyboardInputInterval() / 1000
+        row = self._typed.find(search, self._current, now - self._last_key > interval, pages, self)
+        self._last_key = now
+        if row is not None:
+            self.select(row)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        menu = tree_menu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(event.globalPos())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.columns.fit()
+
+    def activate(self, index: QModelIndex) -> None:
+        """Do what Enter does: load more rows, go where a second way to a container leads, else emit `activatedRow`."""
+        row = self.tree_model.row_of(index)
+        if self.tree_model.is_more(index):
+            self._show_more(index)
+        elif row >= 0 and not self._follow(row):
+            self.activatedRow.emit(row)
+
+    def _show_more(self, index: QModelIndex) -> None:
+        if self.tree_model.is_more(index):
+            was_current = index == self.currentIndex()
+            first = self.tree_model.show_more(index)
+            if was_current:
+                self.setCurrentIndex(first)
+
+    def _follow(self, row: int) -> bool:
+        tree = self.tree_model.tree
+        target = tree.same_as(row) if tree is not None else None
+        if target is None or (self.tree_model.is_filtered and not self.is_shown(target)):
+            return False
+        self.select(target)
+        return True
+
+    def go_up(self) -> None:
+        """Select the parent of the current row."""
+        above = self.currentIndex().parent()
+        if above.isValid():
+            self.setCurrentIndex(above)
+
+    def expand_subtree(self) -> None:
+        """Open everything below the current row as far as `MOST_OPENED` rows go, and say if that was not all."""
+        pages, row = self.tree_model.pages, self.tree_model.row_of(self.currentIndex())
+        if pages is None or row < 0:
+            return
+        rows, complete = subtree_to_open(pages, row, MOST_OPENED)
+        self.open_rows(rows)
+        if not complete:
+            self.said.emit(f"Stopped at about {grouped(MOST_OPENED)} rows; expand a smaller part, or filter by name.")
+
+    def copy_path(self) -> None:
+        """Copy the JSON Pointer of the current row."""
+        self._copy(Cells.pointer)
+
+    def copy_row(self) -> None:
+        """Copy the current row, tab separated, with full precision."""
+        self._copy(Cells.copied_row)
+
+    def copy_value(self) -> None:
+        """Copy the value of the current row if it is a scalar."""
+        self._copy(Cells.copied_value)
+
+    def _copy(self, text_of: Callable[[Cells, int], str | None]) -> None:
+        cells, row = self.tree_model.cells, self.tree_model.row_of(self.currentIndex())
+        text = text_of(cells, row) if cells is not None and row >= 0 else None
+        if text is not None:
+            QGuiApplication.clipboard().setText(text)
+
+    # what Qt tells
+
+    def _on_expanded(self, index: QModelIndex) -> None:
+        if not self.tree_model.is_filtered:
+            self._opened.add(self.tree_model.row_of(index))
+
+    def _on_collapsed(self, index: QModelIndex) -> None:
+        row = self.tree_model.row_of(index)
+        if row == 0:  # it has no handle with which it could be opened again
+            self.expand(index)
+        elif not self.tree_model.is_filtered:
+            self._opened.discard(row)
+
+    def _on_double_clicked(self, index: QModelIndex) -> None:
+        row = self.tree_model.row_of(index)
+        if row >= 0 and not self.tree_model.hasChildren(index.siblingAtColumn(0)):
+            self.activate(index)
+
+
+_CONTROL_SHIFT = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier

@@ -1,0 +1,190 @@
+"""The left side of the window: a filter above the tree of the checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QLabel, QLineEdit, QStackedLayout, QVBoxLayout, QWidget
+
+from ckpt_viewer.gui.tree.cells import Cells
+from ckpt_viewer.gui.tree.view import CheckpointTreeView
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.path import Path
+    from ckpt_viewer.gui.tree.index import TreeIndex
+
+
+class FilterEdit(QLineEdit):
+    """Where one types a part of a name. Esc clears it; Down, Enter and a second Esc go to the tree."""
+
+    left = Signal(bool)
+    """Back to the tree; True: to the first match."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        if key == Qt.Key.Key_Escape:
+            self.clear()
+            self.left.emit(False)
+        elif key in (Qt.Key.Key_Down, Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.left.emit(True)
+        else:
+            super().keyPressEvent(event)
+            return
+        event.accept()
+
+
+class TreePanel(QWidget):
+    """Filter, tree, and a sentence where the filter leaves nothing.
+
+    Attributes:
+        view: the tree. filter: the line edit above it.
+    """
+
+    nodeSelected = Signal(object)
+    """A `core.node.Node`; for a module of a state_dict a `ModuleGroup`. Emitted for the root when an index is set."""
+    nodeActivated = Signal(object)
+    """The same on Enter: the focus shall go to the panel that shows it."""
+    said = Signal(str)
+    """A sentence for the user."""
+    groupedWanted = Signal(bool)
+    """The index shall be built again with `grouped` so, and be given to `set_index`."""
+    columnsChanged = Signal()
+    """`save_state` returns something new."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._checkpoint: Checkpoint | None = None
+        self.filter = FilterEdit()
+        self.filter.setObjectName("treeFilter")
+        self.filter.setAccessibleName("Filter the entries by name")
+        self.filter.setPlaceholderText("Filter by name")
+        self.filter.setToolTip("Shows entries whose path contains each of the words")
+        self.filter.setClearButtonEnabled(True)
+        self.filter.setMaxLength(500)
+        self.view = CheckpointTreeView()
+        self._nothing = QLabel()
+        self._nothing.setObjectName("treeNothing")
+        self._nothing.setTextFormat(Qt.TextFormat.PlainText)
+        self._nothing.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
+        self._nothing.setWordWrap(True)
+        self._nothing.setMargin(24)
+        self._stack = QStackedLayout()
+        self._stack.addWidget(self.view)
+        self._stack.addWidget(self._nothing)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.filter)
+        layout.addLayout(self._stack)
+        self.setFocusProxy(self.view)
+        self.filter.setEnabled(False)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.filter.textChanged.connect(self._on_filter)
+        self.filter.left.connect(self._leave_filter)
+        self.view.rowSelected.connect(lambda row: self.nodeSelected.emit(self._subject(row)))
+        self.view.activatedRow.connect(lambda row: self.nodeActivated.emit(self._subject(row)))
+        self.view.said.connect(self.said)
+        self.view.flatWanted.connect(lambda flat: self.groupedWanted.emit(not flat))
+        self.view.filterCleared.connect(self.filter.clear)
+        self.view.columns.changed.connect(self.columnsChanged)
+
+    @property
+    def index(self) -> TreeIndex | None:
+        """What is shown; None while nothing is."""
+        return self.view.tree_model.tree
+
+    def set_index(self, checkpoint: Checkpoint, index: TreeIndex) -> None:
+        """Show a checkpoint by its index. The root is selected; the same checkpoint keeps selection and filter."""
+        pointer = self.current_pointer() if checkpoint is self._checkpoint else ""
+        query = self.filter.text() if checkpoint is self._checkpoint else ""
+        self._checkpoint = checkpoint
+        dangerous = frozenset(use.name for use in checkpoint.contents.globals if use.status == "dangerous")
+        self._reset(Cells(index, checkpoint.locator, _title(checkpoint.path), dangerous))
+        if pointer and not self.select_pointer(pointer):
+            self.select_pointer(pointer.rpartition("/")[0])
+        self.filter.setText(query)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._checkpoint = None
+        self._reset(None)
+
+    def _reset(self, cells: Cells | None) -> None:
+        self.filter.blockSignals(True)
+        self.filter.clear()
+        self.filter.blockSignals(False)
+        self.filter.setEnabled(cells is not None)
+        self._stack.setCurrentWidget(self.view)
+        self.view.tree_model.set_tree(cells)
+        self.view.start()
+
+    def remap(self) -> None:
+        """The checkpoint's map_location changed: show where its tensors go now. Nothing is read again."""
+        if self._checkpoint is not None:
+            self.view.tree_model.set_locator(self._checkpoint.locator, self.view.visible_indexes())
+
+    def set_grouped(self, grouped: bool) -> None:
+        """Ask for state_dicts by module or by flat key: emits `groupedWanted` if it is another way than now."""
+        if self.index is not None and self.index.grouped != grouped:
+            self.groupedWanted.emit(grouped)
+
+    def select_pointer(self, pointer: str) -> bool:
+        """Select what a pointer leads to (also a `ModuleGroup.pointer`), opening what is around it; a filter that hides
+        it is cleared. False if it leads nowhere.
+        """
+        return self._select(self.index.find(pointer) if self.index else None)
+
+    def select_path(self, path: Path) -> bool:
+        """Select the node at a path of typed steps, as `select_pointer` does."""
+        return self._select(self.index.find_path(path) if self.index else None)
+
+    def _select(self, row: int | None) -> bool:
+        if row is None:
+            return False
+        if not self.view.is_shown(row) and self.view.tree_model.is_filtered:
+            self.filter.clear()
+        self.view.select(row)
+        return True
+
+    def current_pointer(self) -> str:
+        """Return the pointer of what is selected; ``""`` for the root and for nothing."""
+        return self.index.pointer(self.view.current_row) if self.index and self.view.current_row >= 0 else ""
+
+    def save_state(self) -> str:
+        """Return which columns show, and how wide, as a text for the settings."""
+        return self.view.columns.save()
+
+    def restore_state(self, text: str) -> bool:
+        """Take what `save_state` returned; False for any other text."""
+        return self.view.columns.restore(text)
+
+    def focus_filter(self) -> None:
+        """Type into the filter (Ctrl+F)."""
+        self.filter.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.filter.selectAll()
+
+    def _subject(self, row: int) -> object:
+        assert self.index is not None
+        assert self._checkpoint is not None
+        return self.index.subject(row, self._checkpoint)
+
+    def _on_filter(self, text: str) -> None:
+        found = self.view.set_filter(text)
+        self._nothing.setText("" if found else f"Nothing matches “{text.strip()}”.\nEsc shows everything again.")
+        self._nothing.setAccessibleName(self._nothing.text())
+        self._stack.setCurrentWidget(self.view if found else self._nothing)
+
+    def _leave_filter(self, to_match: bool) -> None:
+        row = self.view.first_match() if to_match else None
+        if row is not None:
+            self.view.select(row)
+        self.view.setFocus(Qt.FocusReason.OtherFocusReason)
+
+
+def _title(path: str) -> str:
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
