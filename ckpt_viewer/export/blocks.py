@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes
 
-BLOCK = 4 << 20
-"""Bytes that are read and written at once; a multiple of every item size."""
+BLOCK = 1 << 20
+"""Bytes that are read and written at once: large for a system call, small enough to stay in the cache."""
+
+LARGE = 1 << 18
+"""Bytes from which on a second thread is worth its while; reading and checksums do not hold the GIL."""
 
 StepBytes: TypeAlias = Callable[[int], None]
 """Told of every block: how many bytes are done now."""
@@ -64,17 +68,32 @@ def _swapped(block: Block, width: int) -> memoryview:
     return memoryview(numbers).cast("B")
 
 
-def same_bytes(
-    a: tuple[Bytes, int, int], b: tuple[Bytes, int], nbytes: int, readers: tuple[Reader, Reader], step: StepBytes
-) -> bool:
-    """Whether two ranges of `nbytes` are equal; `a` is (source, offset, swap), `b` (source, offset)."""
-    ours = readers[0].blocks(a[0], a[1], nbytes, a[2])
-    theirs = readers[1].blocks(b[0], b[1], nbytes)
-    for one, other in zip(ours, theirs, strict=True):
-        if _comparable(one) != _comparable(other):
-            return False
-        step(len(one))
-    return True
+class Comparer:
+    """Compares ranges of two sources. A context manager: large ranges are read from both at once."""
+
+    def __init__(self, step: StepBytes) -> None:
+        self._step, self._ours, self._theirs = step, Reader(), Reader()
+        self._pool = ThreadPoolExecutor(1)
+
+    def same(self, a: tuple[Bytes, int, int], b: tuple[Bytes, int], nbytes: int) -> bool:
+        """Whether `nbytes` are equal; `a` is (source, offset, swap), `b` (source, offset). Raises as the sources do."""
+        ours = self._ours.blocks(a[0], a[1], nbytes, a[2])
+        theirs = self._theirs.blocks(b[0], b[1], nbytes)
+        while nbytes > 0:
+            ahead = self._pool.submit(next, theirs) if nbytes >= LARGE else None
+            one = next(ours)
+            other = ahead.result() if ahead is not None else next(theirs)
+            if _comparable(one) != _comparable(other):
+                return False
+            nbytes -= len(one)
+            self._step(len(one))
+        return True
+
+    def __enter__(self) -> Comparer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
 
 
 def _comparable(block: Block) -> bytearray | bytes:

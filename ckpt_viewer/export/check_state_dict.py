@@ -6,7 +6,7 @@ from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.path import step_text
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Mapping, Sequence, Value
-from ckpt_viewer.export.blocks import Reader, StepBytes, same_bytes
+from ckpt_viewer.export.blocks import Comparer, StepBytes
 from ckpt_viewer.export.pieces import Pieces
 from ckpt_viewer.export.retag import storages
 from ckpt_viewer.export.verify import differs, same_shallow
@@ -33,12 +33,12 @@ def check_state_dict(
 
 def _check_bytes(pieces: Pieces, copy: Checkpoint, step: StepBytes) -> None:
     written = {storage.key: storage for storage in storages(copy)}
-    readers = Reader(), Reader()
-    for piece in pieces.used:
-        extent = written[piece.key].extent()
-        place = extent.source, extent.offset
-        if extent.nbytes != piece.nbytes or not same_bytes(piece.place(), place, piece.nbytes, readers, step):
-            raise differs(f"storage {piece.key}")
+    with Comparer(step) as comparer:
+        for piece in pieces.used:
+            extent = written[piece.key].extent()
+            place = extent.source, extent.offset
+            if extent.nbytes != piece.nbytes or not comparer.same(piece.place(), place, piece.nbytes):
+                raise differs(f"storage {piece.key}")
 
 
 def _same(one: Value, other: Value, pieces: Pieces) -> bool:

@@ -9,6 +9,7 @@ with a warning if not.
 from __future__ import annotations
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -17,7 +18,7 @@ from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.blocks import Reader, StepBytes
+from ckpt_viewer.export.blocks import LARGE, Reader, StepBytes
 from ckpt_viewer.export.check_state_dict import check_state_dict
 from ckpt_viewer.export.emit import PLAIN_TENSORS, Emitter, is_plain, obstacle, tensors_in
 from ckpt_viewer.export.pieces import Pieces
@@ -60,15 +61,17 @@ class StateDict:
         writer, reader = ZipWriter(file.write), Reader()
         for name, data in ((b"data.pkl", self.pickle), (b"byteorder", b"little")):
             _write_record(writer, name, data)
-        for piece in self.pieces.used:
-            source, offset, swap = piece.place()
-            crc = 0
-            writer.begin(ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes)
-            for block in reader.blocks(source, offset, piece.nbytes, swap):
-                crc = zlib.crc32(block, crc)
-                writer.append(block)
-                step(len(block))
-            writer.end(crc)
+        with ThreadPoolExecutor(1) as pool:
+            for piece in self.pieces.used:
+                source, offset, swap = piece.place()
+                crc = 0
+                writer.begin(ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes)
+                for block in reader.blocks(source, offset, piece.nbytes, swap):
+                    sum_ahead = pool.submit(zlib.crc32, block, crc) if len(block) >= LARGE else None
+                    writer.append(block)
+                    crc = sum_ahead.result() if sum_ahead is not None else zlib.crc32(block, crc)
+                    step(len(block))
+                writer.end(crc)
         _write_record(writer, b"version", b"3\n")
         writer.finish()
 

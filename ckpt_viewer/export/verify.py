@@ -10,7 +10,7 @@ from ckpt_viewer.core.path import Step, step_text
 from ckpt_viewer.core.tensor import Quantization, StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 from ckpt_viewer.errors import WriteFailed
-from ckpt_viewer.export.blocks import Reader, StepBytes, same_bytes
+from ckpt_viewer.export.blocks import Comparer, StepBytes
 from ckpt_viewer.export.pieces import root_of
 
 SameStorage: TypeAlias = Callable[["StorageSpec | None", "StorageSpec | None"], bool]
@@ -96,13 +96,12 @@ def _same_quantization(one: Quantization | None, other: Quantization | None, sam
 
 def compare_storages(pairs: Iterable[tuple[StorageSpec, StorageSpec]], step: StepBytes) -> None:
     """Compare the bytes of storages and of their copies; raises WriteFailed at the first difference."""
-    readers = Reader(), Reader()
-    for one, other in pairs:
-        a, b = one.extent(), other.extent()
-        nbytes = min(one.nbytes, a.nbytes)
-        equal = b.nbytes >= nbytes and same_bytes((a.source, a.offset, 1), (b.source, b.offset), nbytes, readers, step)
-        if not equal:
-            raise differs(f"storage {one.key}")
+    with Comparer(step) as comparer:
+        for one, other in pairs:
+            a, b = one.extent(), other.extent()
+            nbytes = min(one.nbytes, a.nbytes)
+            if b.nbytes < nbytes or not comparer.same((a.source, a.offset, 1), (b.source, b.offset), nbytes):
+                raise differs(f"storage {one.key}")
 
 
 class Pairing:
