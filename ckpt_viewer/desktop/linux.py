@@ -55,13 +55,13 @@ class FreedesktopBackend:
                 raise
             for stale in set(old.files) - set(new.files):
                 Path(stale).unlink(missing_ok=True)
-        said = [
-            f"Checkpoints now open with {command[0]}.",
+        where = [
             f"Desktop entry: {self._entry}",
             f"MIME type {MIME_TYPE}: {self._package}",
             f"Default program: {self._mimeapps}",
         ]
-        return Report(ok=not lines, installed=True, lines=said + lines)
+        opens = "Checkpoints now open with" if not lines else "Not all is done before checkpoints open with"
+        return Report(ok=not lines, installed=not lines, lines=[f"{opens} {command[0]}.", *lines, *where])
 
     def uninstall(self) -> Report:
         """Remove the files that install wrote, its item in mimeapps.list, and folders that it made and are empty."""

@@ -12,7 +12,7 @@ class Report(NamedTuple):
     Attributes:
         ok: what was asked for is so; False when something is missing (a line names it).
         installed: checkpoints open with this program now, as far as this program arranged it.
-        lines: sentences for the user, one a line, without the program's name.
+        lines: sentences for the user, one a line, the most important first.
     """
 
     ok: bool
