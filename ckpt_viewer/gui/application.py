@@ -10,6 +10,7 @@ from PySide6.QtGui import QFileOpenEvent, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 from ckpt_viewer import __version__
+from ckpt_viewer.errors import Unreadable
 
 DESKTOP_NAME = "ckpt-viewer"
 
@@ -49,7 +50,7 @@ def _icon() -> QIcon:
     try:
         for size in (32, 128):
             made.addFile(str(app_icon(size)))
-    except FileNotFoundError:
+    except Unreadable:
         return made
     return made
 
