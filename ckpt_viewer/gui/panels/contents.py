@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.text import bytes_text, grouped
+from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.core.text import grouped as with_groups
 from ckpt_viewer.gui.panels.crumbs import outline_row
-from ckpt_viewer.gui.panels.facts import count_words
 from ckpt_viewer.gui.panels.facts_table import Fact
 from ckpt_viewer.gui.panels.rollup import Rollup, roll_up
 from ckpt_viewer.gui.tree import ModuleGroup, TreeIndex
@@ -25,11 +25,13 @@ class Contents(NamedTuple):
 
     Attributes:
         facts: rows of numbers. lines: rows of the tree, the first entries. total: all entries of the tree's row.
+        grouped: whether some of them are modules or runs of blocks.
     """
 
     facts: list[Fact]
     lines: list[int]
     total: int
+    grouped: bool = False
 
     @property
     def heading(self) -> str:
@@ -37,8 +39,10 @@ class Contents(NamedTuple):
         if not self.total:
             return "It is empty."
         shown = len(self.lines)
-        first = f"the first {grouped(shown)} of {grouped(self.total)} rows; the tree has all"
-        return f"In it: {first if shown < self.total else count_words(self.total, 'row')}"
+        words = "Modules and entries" if self.grouped else "Entries"
+        if shown < self.total:
+            return f"{words}: the first {with_groups(shown)} of {with_groups(self.total)}; the tree has all"
+        return f"{words}: {with_groups(shown)}"
 
 
 def look_into(subject: Node | ModuleGroup, index: TreeIndex, context: Context) -> Contents:
@@ -56,7 +60,8 @@ def look_into(subject: Node | ModuleGroup, index: TreeIndex, context: Context) -
     target = index.same_as(row)
     row = row if target is None else target
     lines = list(islice(index.children(row), MOST_ENTRIES))
-    return Contents(_facts(subject, rollup), lines, sum(1 for _ in index.children(row)))
+    grouped = not all(index.is_entry(line) for line in lines)
+    return Contents(_facts(subject, rollup), lines, sum(1 for _ in index.children(row)), grouped)
 
 
 def _tree_row(subject: Node | ModuleGroup, index: TreeIndex) -> int | None:
@@ -83,30 +88,32 @@ def _facts(subject: Node | ModuleGroup, rollup: Rollup | None) -> list[Fact]:
     facts: list[Fact] = []
     if isinstance(subject, Node):
         facts.append(Fact("class", subject.type))
-        facts.append(Fact("entries", grouped(subject.length or 0), str(subject.length or 0)))
+        facts.append(Fact("entries", with_groups(subject.length or 0), str(subject.length or 0)))
     else:
         facts.append(Fact("module", subject.prefix))
     if rollup is None:
         return facts
     facts.append(Fact("tensors", _tensors(rollup), str(rollup.tensors)))
     if rollup.tensors:
-        facts.append(Fact("parameters", grouped(rollup.elements), str(rollup.elements)))
-        facts.append(Fact("bytes", f"{bytes_text(rollup.nbytes)}  ({grouped(rollup.nbytes)} B)", str(rollup.nbytes)))
+        facts.append(Fact("parameters", with_groups(rollup.elements), str(rollup.elements)))
+        facts.append(
+            Fact("bytes", f"{bytes_text(rollup.nbytes)}  ({with_groups(rollup.nbytes)} B)", str(rollup.nbytes))
+        )
         facts.append(Fact("devices", _counted(rollup.devices)))
         facts.append(Fact("dtypes", _counted(rollup.dtypes)))
-    facts.append(Fact("other values", grouped(rollup.others), str(rollup.others)))
+    facts.append(Fact("other values", with_groups(rollup.others), str(rollup.others)))
     return facts
 
 
 def _tensors(rollup: Rollup) -> str:
     repeated = rollup.tensors - rollup.distinct
-    text = grouped(rollup.tensors)
-    return f"{text}, {grouped(rollup.distinct)} of them distinct" if repeated else text
+    text = with_groups(rollup.tensors)
+    return f"{text}, {with_groups(rollup.distinct)} of them distinct" if repeated else text
 
 
 def _counted(counts: dict[str, int]) -> str:
     """Return ``float32 (60), int64 (2)``; the number is left out where there is but one kind."""
     if len(counts) == 1:
         return next(iter(counts))
-    named = [f"{name} ({grouped(count)})" for name, count in list(counts.items())[:MOST_KINDS]]
+    named = [f"{name} ({with_groups(count)})" for name, count in list(counts.items())[:MOST_KINDS]]
     return ", ".join(named) + (f" and {len(counts) - MOST_KINDS} more" if len(counts) > MOST_KINDS else "")

@@ -140,7 +140,8 @@ def _kind(dtype: str) -> str:
 
 def axis_label(summary: Summary) -> str:
     """Return what the x axis of the histogram counts."""
-    return {"complex": "magnitude", "quantized": "dequantised value"}.get(_kind(summary.dtype), "value")
+    word = {"complex": "magnitude", "quantized": "dequantised value"}.get(_kind(summary.dtype), "value")
+    return word + scale_of(summary).suffix
 
 
 def scale_of(summary: Summary) -> BinScale:

@@ -22,6 +22,14 @@ TICK_PIXELS = 60
 """Least distance of two marks on the x axis."""
 
 
+INSIDE = 1e-3
+"""Share of an axis by which it reaches beyond its first and last mark: pyqtgraph drops marks that rounding puts outside."""
+
+
+def _ends(bins: int) -> tuple[float, float]:
+    return -bins * INSIDE, bins * (1 + INSIDE)
+
+
 class HistogramPlot(QObject):
     """A pyqtgraph PlotWidget, in `widget`, that shows Bins and knows which of them the pointer is at."""
 
@@ -53,8 +61,9 @@ class HistogramPlot(QObject):
         for name in ("left", "bottom"):
             axis = item.getAxis(name)
             axis.enableAutoSIPrefix(False)
-            axis.setStyle(tickLength=-4, hideOverlappingLabels=False)
+            axis.setStyle(tickLength=-4, hideOverlappingLabels=False, textFillLimits=[(0, 9.0)])
         item.getAxis("left").setWidth(52)
+        item.layout.setContentsMargins(2, 8, 16, 2)
         item.addItem(self._bars)
         item.addItem(self._mark)
         box = item.getViewBox()
@@ -84,7 +93,8 @@ class HistogramPlot(QObject):
         self._scale = scale
         self._item.setLabel("bottom", label)
         box = self._item.getViewBox()
-        box.setLimits(xMin=0, xMax=len(bins.counts), minXRange=min(2, len(bins.counts)))
+        ends = _ends(len(bins.counts))
+        box.setLimits(xMin=ends[0], xMax=ends[1], minXRange=min(2, len(bins.counts)))
         if not keep:
             self.view_all()
         self._draw()
@@ -96,7 +106,7 @@ class HistogramPlot(QObject):
 
     def view_all(self) -> None:
         """Show all bins."""
-        self._item.getViewBox().setXRange(0, len(self.bins.counts), padding=0)
+        self._item.getViewBox().setXRange(*_ends(len(self.bins.counts)), padding=0)
 
     def hover(self, at: int) -> None:
         """Mark a bin, -1 for none."""
@@ -132,13 +142,23 @@ class HistogramPlot(QObject):
         """Put round values on both axes for the part that is shown, and fit the height to its highest bar."""
         (first, last), _y = self._item.getViewBox().viewRange()
         area: QSize = self.widget.size()
-        ticks = self._scale.ticks(first, last, max(1, area.width() // TICK_PIXELS))
-        self._set_ticks("bottom", ticks)
+        self._set_ticks("bottom", self._fitting_ticks(first, last, area.width() - 70))
         highest = int(max(self.bins.counts[max(0, int(first)) : int(last) + 1], default=1)) or 1
         rows = max(1, min(6, area.height() // 45))
         self._set_ticks("left", log_ticks(highest, rows) if self.logarithmic else count_ticks(highest, rows))
         top = log_height(highest) + 0.15 if self.logarithmic else highest * HEADROOM
-        self._item.getViewBox().setYRange(LOG_FLOOR if self.logarithmic else 0.0, top, padding=0)
+        floor = LOG_FLOOR if self.logarithmic else -top * INSIDE
+        self._item.getViewBox().setYRange(floor, top, padding=0)
+
+    def _fitting_ticks(self, first: float, last: float, width: int) -> list[Tick]:
+        """As many marks as their texts leave room for."""
+        wanted = max(1, width // TICK_PIXELS)
+        ticks = self._scale.ticks(first, last, wanted)
+        metrics = self.widget.fontMetrics()
+        widest = max((metrics.horizontalAdvance(tick.text) for tick in ticks), default=0) + 14
+        if widest * len(ticks) > width:
+            ticks = self._scale.ticks(first, last, max(1, width // widest - 1))
+        return ticks
 
     def _set_ticks(self, axis: str, ticks: list[Tick]) -> None:
         self._item.getAxis(axis).setTicks([[tuple(tick) for tick in ticks]])

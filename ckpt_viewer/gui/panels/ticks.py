@@ -20,6 +20,10 @@ class Tick(NamedTuple):
     text: str
 
 
+NARROW = 1e-7
+"""Where values differ by less than this share of their size, marks count from the least of them."""
+
+
 class Bins(NamedTuple):
     """What is drawn: `edges` has one more than `counts`."""
 
@@ -42,6 +46,17 @@ class BinScale(NamedTuple):
     bins: int
     whole: bool = False
     names: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> float:
+        """What marks are counted from: `low` where values differ in their last digits only, else 0."""
+        largest = max(abs(self.low), abs(self.high))
+        return self.low if not self.whole and self.high / 2 - self.low / 2 < NARROW * largest else 0.0
+
+    @property
+    def suffix(self) -> str:
+        """What has to be said beside the axis' label: ``, from 1e+20``."""
+        return f", from {self.low!r}" if self.origin else ""
 
     def value(self, at: float) -> float:
         """The value at a position."""
@@ -66,7 +81,12 @@ class BinScale(NamedTuple):
         """Return about `wanted` marks at round values between two positions."""
         if self.whole:
             return self._whole_ticks(first, last, wanted)
-        low, high = self.value(first), self.value(last)
+        low, high, origin = self.value(first), self.value(last), self.origin
+        if origin:
+            return [
+                Tick(self.at(origin + off), f"+{text}")
+                for off, text in nice_values(low - origin, high - origin, wanted)
+            ]
         return [Tick(self.at(value), text) for value, text in nice_values(low, high, wanted)]
 
 
