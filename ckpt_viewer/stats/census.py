@@ -1,0 +1,63 @@
+"""How many values are finite, zero, NaN or infinite, and the least and greatest of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ckpt_viewer.core.strided import Array
+
+
+class Census(NamedTuple):
+    """How many values are of each kind, and the extremes of the finite ones.
+
+    Attributes:
+        finite, nan, posinf, neginf, zeros: counts.
+        low, high: least and greatest finite value, None where there is none.
+    """
+
+    finite: int = 0
+    nan: int = 0
+    posinf: int = 0
+    neginf: int = 0
+    zeros: int = 0
+    low: float | int | None = None
+    high: float | int | None = None
+
+    def plus(self, other: Census) -> Census:
+        """Return the census of both."""
+        lows = [each.low for each in (self, other) if each.low is not None]
+        highs = [each.high for each in (self, other) if each.high is not None]
+        return Census(
+            self.finite + other.finite,
+            self.nan + other.nan,
+            self.posinf + other.posinf,
+            self.neginf + other.neginf,
+            self.zeros + other.zeros,
+            min(lows, default=None),
+            max(highs, default=None),
+        )
+
+
+def census_of_floats(block: Array) -> tuple[Census, Array]:
+    """Return the census of a block of floats and its finite values, the block itself where all are."""
+    if not block.size:
+        return Census(), block
+    zeros = int(np.count_nonzero(block == 0))
+    low, high = float(block.min()) + 0.0, float(block.max()) + 0.0  # + 0.0: which zero is found depends on the order
+    if low - low == 0 == high - high:  # false for NaN and infinities
+        return Census(block.size, zeros=zeros, low=low, high=high), block
+    nan = int(np.count_nonzero(block != block))
+    posinf, neginf = int(np.count_nonzero(block == np.inf)), int(np.count_nonzero(block == -np.inf))
+    finite = block[np.isfinite(block)]
+    ends = (float(finite.min()) + 0.0, float(finite.max()) + 0.0) if finite.size else (None, None)
+    return Census(finite.size, nan, posinf, neginf, zeros, *ends), finite
+
+
+def census_of_integers(block: Array) -> Census:
+    """Return the census of a block of integers."""
+    if not block.size:
+        return Census()
+    zeros = int(np.count_nonzero(block == 0))
+    return Census(block.size, zeros=zeros, low=int(block.min()), high=int(block.max()))

@@ -1,0 +1,88 @@
+"""Equal bins between the least and the greatest value, counted exactly."""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ckpt_viewer.stats import kernels
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.strided import Array
+
+MAX_BINS = 1_000_000
+
+
+class Histogram(NamedTuple):
+    """Counts of values between edges.
+
+    Attributes:
+        edges: one more than counts, ascending. A bin holds its lower edge, the last one both.
+        counts: finite values in each bin.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+def equal_edges(low: float | int, high: float | int, bins: int) -> Array:
+    """Return the `bins` + 1 edges between the least and greatest value; a constant c gets c - 0.5 ... c + 0.5."""
+    if low == high:
+        return np.linspace(float(low) - 0.5, float(high) + 0.5, bins + 1)
+    if isinstance(low, int) and isinstance(high, int):
+        return np.array([(low * bins + k * (high - low)) / bins for k in range(bins + 1)])
+    with np.errstate(over="ignore"):
+        if isfinite(float(high) - float(low)):
+            return np.clip(np.linspace(low, high, bins + 1), low, high)
+        return np.linspace(low / 2, high / 2, bins + 1) * 2
+
+
+def bin_starts(low: float | int, high: float | int, edges: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Return the least value of `dtype` in each bin but the first.
+
+    Bins of integers lie between exact fractions, of which `edges` are the nearest floats.
+    """
+    bins = edges.size - 1
+    if isinstance(low, int) and isinstance(high, int):
+        return np.array([low - (-k * (high - low) // bins) for k in range(1, bins)], dtype)
+    inner = edges[1:-1]
+    starts = inner.astype(dtype)
+    return np.where(starts < inner, np.nextafter(starts, np.asarray(inf, dtype)), starts)
+
+
+class BinCounter:
+    """Counts values into equal bins, block by block. Counters of the same bins add up in any order.
+
+    Args:
+        low, high: least and greatest value of all, not equal. dtype: of the blocks: float32, float64, an integer type.
+    """
+
+    def __init__(self, low: float | int, high: float | int, edges: Array, dtype: np.dtype[np.generic]) -> None:
+        self.counts = np.zeros(edges.size - 1, np.int64)
+        self._scratch = kernels.Scratch()
+        starts = bin_starts(low, high, edges, dtype)
+        self._bins = self._trusted(float(low), float(high), starts, np.array([low, high], dtype))
+
+    def _trusted(self, low: float, high: float, starts: Array, ends: Array) -> kernels.Bins:
+        """Try the formula on both sides of each edge: it never decreases, so it is right wherever it is right there."""
+        with np.errstate(all="ignore"):
+            scale = float(np.float64(self.counts.size) / (np.float64(high) - np.float64(low)))
+            if not 0 < scale < inf or not starts.size:
+                return kernels.Bins(low, scale, starts, 0)
+            below = starts - 1 if starts.dtype.kind in "iu" else np.nextafter(starts, np.asarray(-inf, starts.dtype))
+            number = np.arange(1, starts.size + 1)
+            at = kernels.bin_numbers(starts, low, scale, self._scratch).astype(np.int64)
+            before = kernels.bin_numbers(below, low, scale, self._scratch).astype(np.int64)
+            first, last = kernels.bin_numbers(ends, low, scale, self._scratch).tolist()
+        if first == 0 and last <= self.counts.size and (at >= number).all() and (before < number).all():
+            return kernels.Bins(low, scale, starts, 2)
+        close = (at >= number - 1).all() and (before <= number).all()
+        return kernels.Bins(low, scale, starts, 1 if close else 0)
+
+    @np.errstate(all="ignore")
+    def add(self, block: Array) -> None:
+        """Count finite values of a block."""
+        for start in range(0, block.size, kernels.BLOCK):
+            kernels.count_bins(block[start : start + kernels.BLOCK], self._bins, self.counts, self._scratch)

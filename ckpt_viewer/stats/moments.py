@@ -1,0 +1,125 @@
+"""Sums of values and of squares, exact, so that mean and std depend on no order, no blocks and no threads.
+
+A float64 is an integer times 2**-1074, so sums are kept as Python integers in that unit and its square. Blocks are
+summed exponent by exponent: the 53 bits of a significand are cut into limbs whose products float64 adds without
+rounding.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from ckpt_viewer.core.strided import Array
+
+UNIT = 1074
+"""Floats are counted in 2**-UNIT, the smallest positive float64."""
+BLOCK = 1 << 17
+"""Elements that may be summed at once: products of limbs take 36 bits, 2**17 of them 53."""
+_LIMB = 18
+_MASK = (1 << _LIMB) - 1
+
+
+class Moments(NamedTuple):
+    """Exact sums over some finite values, each an integer times 2**-bits.
+
+    Attributes:
+        size: how many values. total: their sum in units of 2**-bits. squares: of their squares, in 2**(-2 bits).
+        bits: 0 for integers, UNIT for floats.
+    """
+
+    size: int = 0
+    total: int = 0
+    squares: int = 0
+    bits: int = UNIT
+
+    def plus(self, other: Moments) -> Moments:
+        """Return the sums over both sets of values, which have the same `bits`."""
+        return Moments(self.size + other.size, self.total + other.total, self.squares + other.squares, self.bits)
+
+    @property
+    def mean(self) -> float:
+        """The mean, rounded once; there must be a value."""
+        return self.total / (self.size << self.bits)
+
+    @property
+    def std(self) -> float:
+        """The population's standard deviation, rounded once; there must be a value."""
+        spread = self.size * self.squares - self.total * self.total
+        extra = max(0, 128 - spread.bit_length() // 2)
+        return isqrt(spread << (2 * extra)) / (self.size << (self.bits + extra))
+
+
+def moments_of_floats(values: Array) -> Moments:
+    """Return the moments of finite float64 values, any number of them."""
+    result = Moments()
+    for start in range(0, values.size, BLOCK):
+        result = result.plus(_block_of_floats(values[start : start + BLOCK]))
+    return result
+
+
+def _block_of_floats(values: Array) -> Moments:
+    bits = values.view(np.uint64)
+    cells = (bits >> np.uint64(52)).astype(np.intp)  # sign and exponent
+    normal = (cells & 0x7FF) != 0
+    significand = (bits & np.uint64((1 << 52) - 1)) | (normal.astype(np.uint64) << np.uint64(52))
+    limbs = [((significand >> np.uint64(_LIMB * k)) & np.uint64(_MASK)).astype(np.float64) for k in range(3)]
+
+    def sums(weights: Array) -> Array:
+        return np.bincount(cells, weights, minlength=1 << 12).astype(np.int64)
+
+    firsts = [sums(limb) for limb in limbs]
+    products = [
+        (_LIMB * (i + j) + (i != j), sums(limbs[i] * limbs[j])) for i in range(3) for j in range(i, 3)
+    ]  # a product of two limbs counts twice
+    total = squares = 0
+    for cell in np.flatnonzero(firsts[0] + firsts[1] + firsts[2]).tolist():
+        value = sum(int(part[cell]) << (_LIMB * k) for k, part in enumerate(firsts))
+        square = sum(int(part[cell]) << shift for shift, part in products)
+        exponent = max(cell & 0x7FF, 1) - 1
+        total += (-value if cell >> 11 else value) << exponent
+        squares += square << (2 * exponent)
+    return Moments(values.size, total, squares)
+
+
+def moments_of_integers(values: Array) -> Moments:
+    """Return the moments of integers of any numpy integer type, any number of them."""
+    result = Moments(bits=0)
+    for start in range(0, values.size, BLOCK):
+        result = result.plus(_block_of_integers(values[start : start + BLOCK]))
+    return result
+
+
+def _block_of_integers(values: Array) -> Moments:
+    limbs: list[Array] = []
+    rest = values
+    for _ in range(values.itemsize // 2 - 1):
+        limbs.append((rest & 0xFFFF).astype(np.float64))
+        rest = rest >> 16
+    limbs.append(rest.astype(np.float64))  # the top limb carries the sign
+    total = sum(int(limb.sum()) << (16 * k) for k, limb in enumerate(limbs))
+    squares = sum(
+        int((limbs[i] * limbs[j]).sum()) << (16 * (i + j)) for i in range(len(limbs)) for j in range(len(limbs))
+    )
+    return Moments(values.size, total, squares, 0)
+
+
+def moments_of_table(values: Array, counts: Array) -> Moments:
+    """Return the moments of finite float64 values of at most 24 significant bits, the k-th taken `counts[k]` times.
+
+    Every value is 0 or at least 2**-150 in magnitude, and there are fewer than 2**39 in all.
+    """
+    fraction, exponents = np.frexp(values)
+    significand = np.ldexp(fraction, 24).astype(np.int64)
+    high, low = significand >> 12, significand & 0xFFF
+    total = squares = 0
+    for exponent in np.unique(exponents[counts > 0]).tolist():
+        here = exponents == exponent
+        n, h, m = counts[here], high[here], low[here]
+        shift = exponent - 24 + UNIT
+        total += ((int((n * h).sum()) << 12) + int((n * m).sum())) << shift
+        square = (int((n * h * h).sum()) << 24) + (int((n * h * m).sum()) << 13) + int((n * m * m).sum())
+        squares += square << (2 * shift)
+    return Moments(int(counts.sum()), total, squares)

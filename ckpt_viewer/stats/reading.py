@@ -1,0 +1,101 @@
+"""How a tensor's values are read for statistics: which blocks, and which counters take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ckpt_viewer.core.decode import Blocks, blocks
+from ckpt_viewer.core.numbers import Decoder, stored_dtype
+from ckpt_viewer.core.stored import open_values
+from ckpt_viewer.stats import kernels
+from ckpt_viewer.stats.sketch import SMALL
+from ckpt_viewer.stats.stores import Float32Store, Float64Store, IntegerStore, PatternStore, Store
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.strided import Array
+    from ckpt_viewer.core.tensor import TensorSpec
+
+STORED_VALUES = "stored values"
+
+
+class Reading:
+    """The values of one tensor, in blocks that fit `store`; iterate as often as needed.
+
+    Attributes:
+        tensor_dtype: of the tensor as a whole. over: ``""``, or which of its values these are.
+        store: an empty store for them. dtype: of the blocks.
+        numel: elements of all blocks. repeats: how often each stands for itself. passes: over the values in all.
+    """
+
+    def __init__(self, tensor: TensorSpec, elements: int | None) -> None:
+        self.tensor_dtype, self.over = tensor.dtype, ""
+        parts = tensor.extra.parts if tensor.extra else {}
+        for name in ("values", "buffer"):
+            if name in parts:
+                tensor, self.over = parts[name], STORED_VALUES
+        decoder = open_values(tensor).decoder
+        kind = _kind(decoder)
+        self.store, self.dtype, self._complex = kind.store, kind.dtype, kind.complex
+        size = elements or (kernels.BLOCK if self.dtype.itemsize < 8 else kernels.WIDE_BLOCK)
+        self._blocks: Blocks = blocks(tensor, size * decoder.row.itemsize, stored=kind.stored)
+        self.repeats = self._blocks.repeats
+        self.numel = self._blocks.numel
+        whole = isinstance(self.store, PatternStore) or self.numel <= SMALL
+        self.passes = 1 if whole else 2
+
+    def __iter__(self) -> Iterator[Array]:
+        """Yield the values; each block is valid until the next is asked for. Raises SourceError."""
+        return map(self._fit, self._blocks)
+
+    def sample(self, reads: int) -> Array:
+        """Return the values of a few reads spread over the tensor, at most `SMALL` of them; raises SourceError."""
+        return self._fit(self._blocks.sample(reads))[:SMALL]
+
+    def _fit(self, block: Array) -> Array:
+        if self._complex:
+            with np.errstate(all="ignore"):
+                return np.abs(block.astype(np.complex128))
+        return block.view(self.dtype)
+
+
+def open_reading(tensor: TensorSpec, elements: int | None = None) -> Reading:
+    """Return how to read a tensor, `elements` at a time if given.
+
+    Raises:
+        CheckpointError: it has no values.
+    """
+    return Reading(tensor, elements)
+
+
+class _Kind(NamedTuple):
+    store: Store
+    dtype: np.dtype[Any]
+    stored: bool = False
+    complex: bool = False
+
+
+@np.errstate(all="ignore")
+def _kind(decoder: Decoder) -> _Kind:
+    """Choose what counts the values of a decoder, and whether it counts them as they are stored."""
+    row, result = decoder.row, decoder.result
+    if row.kind == "complex":
+        return _Kind(Float64Store(), np.dtype(np.float64), complex=True)
+    if row.itemsize <= 2 and decoder.axis is None and row.per_byte == 1:
+        patterns = np.arange(1 << (8 * row.itemsize)).astype(f"u{row.itemsize}")
+        values = decoder.values(patterns.view(stored_dtype(row)), (slice(0, patterns.size),))
+        return _Kind(PatternStore(_plain(values), patterns.size), patterns.dtype, stored=True)
+    if result == np.float32:
+        return _Kind(Float32Store(), result)
+    if result == np.float64:
+        return _Kind(Float64Store(), result)
+    if result.itemsize == 1:  # packed integers, unpacked
+        return _Kind(PatternStore(np.arange(256), 256), result)
+    return _Kind(IntegerStore(), result)
+
+
+def _plain(values: Array) -> Array:
+    integers = values.dtype.kind in "iub"
+    return values.astype(np.int64 if integers else np.float64)
