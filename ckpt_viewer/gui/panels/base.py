@@ -30,6 +30,8 @@ class Panel(QWidget):
     """
 
     title: ClassVar[str]
+    uses_tree: ClassVar[bool] = False
+    """Whether it shows rows of the tree, and so has to be told anew when they are laid out differently."""
     settled = Signal()
     """What is shown is final: nothing is being read any more."""
 

@@ -23,6 +23,7 @@ class ContainerPanel(Panel):
     """Numbers and first entries of a dict, list, object or module."""
 
     title = "Contents"
+    uses_tree = True
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
@@ -70,7 +71,7 @@ class ContainerPanel(Panel):
 
     def _show(self, contents: Contents) -> None:
         self.table.show_facts(contents.facts)
-        self.entries.show_lines(contents.lines)
+        self.entries.show_lines(contents)
         self.heading.setText(contents.heading)
         self.entries.setVisible(bool(contents.lines))
         self.table.fit_height()

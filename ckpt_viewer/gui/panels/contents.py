@@ -24,11 +24,12 @@ class Contents(NamedTuple):
     """What is in a container.
 
     Attributes:
-        facts: rows of numbers. lines: rows of the tree, the first entries. total: all entries of the tree's row.
+        facts: rows of numbers. tree: what has the rows. lines: its rows, the first entries. total: how many there are.
         grouped: whether some of them are modules or runs of blocks.
     """
 
     facts: list[Fact]
+    tree: TreeIndex
     lines: list[int]
     total: int
     grouped: bool = False
@@ -53,7 +54,7 @@ def look_into(subject: Node | ModuleGroup, index: TreeIndex, context: Context) -
     """
     row = _tree_row(subject, index)
     if row is None:
-        return Contents(_facts(subject, None), [], 0)
+        return Contents(_facts(subject, None), index, [], 0)
     rows = [index.sources[row]] if isinstance(subject, Node) else list(_entries(index, row))
     node = subject if isinstance(subject, Node) else subject.node
     rollup = roll_up(index.outline, rows, node.checkpoint.locator, context)
@@ -61,7 +62,7 @@ def look_into(subject: Node | ModuleGroup, index: TreeIndex, context: Context) -
     row = row if target is None else target
     lines = list(islice(index.children(row), MOST_ENTRIES))
     grouped = not all(index.is_entry(line) for line in lines)
-    return Contents(_facts(subject, rollup), lines, sum(1 for _ in index.children(row)), grouped)
+    return Contents(_facts(subject, rollup), index, lines, sum(1 for _ in index.children(row)), grouped)
 
 
 def _tree_row(subject: Node | ModuleGroup, index: TreeIndex) -> int | None:

@@ -12,6 +12,7 @@ from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.tree.cells import DTYPE, NAME, SHAPE, SIZE, TYPE, Cells
 
 if TYPE_CHECKING:
+    from ckpt_viewer.gui.panels.contents import Contents
     from ckpt_viewer.gui.session import Session
 
 Index = QModelIndex | QPersistentModelIndex
@@ -24,13 +25,13 @@ class EntriesModel(QAbstractTableModel):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self._cells: Cells | None = None
+        self.cells: Cells | None = None
         self.lines: list[int] = []
 
     def show_lines(self, cells: Cells | None, lines: list[int]) -> None:
         """Show other rows of the tree."""
         self.beginResetModel()
-        self._cells, self.lines = cells, lines if cells is not None else []
+        self.cells, self.lines = cells, lines if cells is not None else []
         self.endResetModel()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
@@ -43,15 +44,15 @@ class EntriesModel(QAbstractTableModel):
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The tree's text; a scalar's value stands behind its name."""
-        if self._cells is None or not index.isValid():
+        if self.cells is None or not index.isValid():
             return None
         row, column = self.lines[index.row()], COLUMNS[index.column()][0]
         if role == Qt.ItemDataRole.DisplayRole:
-            text = self._cells.shown(row, column)
-            note = self._cells.note(row) if column == NAME else ""
+            text = self.cells.shown(row, column)
+            note = self.cells.note(row) if column == NAME else ""
             return f"{text}   {note}" if note else text
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._cells.tip(row, column)
+            return self.cells.tip(row, column)
         if role == Qt.ItemDataRole.TextAlignmentRole and column == SIZE:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole and column == NAME:
@@ -94,11 +95,11 @@ class EntriesView(QTableView):
         across.setHighlightSections(False)
         across.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
-    def show_lines(self, lines: list[int]) -> None:
+    def show_lines(self, contents: Contents) -> None:
         """Show other rows of the tree."""
-        checkpoint, index = self._session.checkpoint, self._session.index
-        cells = Cells(index, checkpoint.locator, "") if checkpoint is not None and index is not None else None
-        self.entries.show_lines(cells, lines)
+        checkpoint = self._session.checkpoint
+        cells = None if checkpoint is None else Cells(contents.tree, checkpoint.locator, "")
+        self.entries.show_lines(cells, contents.lines)
         across = self.horizontalHeader()
         across.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in range(1, len(COLUMNS)):
@@ -106,7 +107,7 @@ class EntriesView(QTableView):
 
     def follow(self, index: QModelIndex) -> None:
         """Select what a row stands for; finding its place may pass many siblings, so in a job."""
-        checkpoint, tree = self._session.checkpoint, self._session.index
-        if checkpoint is not None and tree is not None:
-            row = self.entries.lines[index.row()]
+        checkpoint, cells = self._session.checkpoint, self.entries.cells
+        if checkpoint is not None and cells is not None:
+            tree, row = cells.index, self.entries.lines[index.row()]
             self._finder.start(lambda _context: tree.subject(row, checkpoint))

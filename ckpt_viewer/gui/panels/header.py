@@ -167,6 +167,7 @@ class Header(QWidget):
         self._watch.ready.connect(self.refresh)
         self._pointer = Latest(session.jobs, self)
         self._pointer.finished.connect(lambda text: QGuiApplication.clipboard().setText(text))
+        self._pointer.failed.connect(session.trouble)
         self.breadcrumb = Breadcrumb(session.select)
         self.copy = _flat("", "Copy the path")
         self.copy.setObjectName("copyPathButton")

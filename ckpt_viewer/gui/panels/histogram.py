@@ -54,6 +54,7 @@ class HistogramPanel(Panel):
         self._count.progressed.connect(self._on_progress)
         for latest in (self._look, self._count):
             latest.failed.connect(self.show_error)
+        session.opened.connect(self._kept.clear)
         self._build()
 
     @classmethod

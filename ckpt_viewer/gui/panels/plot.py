@@ -23,7 +23,7 @@ TICK_PIXELS = 60
 
 
 INSIDE = 1e-3
-"""Share of an axis by which it reaches beyond its first and last mark: pyqtgraph drops marks that rounding puts outside."""
+"""Share of an axis by which it reaches beyond both ends: pyqtgraph drops marks that rounding puts outside."""
 
 
 def _ends(bins: int) -> tuple[float, float]:

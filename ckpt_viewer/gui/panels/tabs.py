@@ -78,6 +78,7 @@ class DetailTabs(QWidget):
         layout.addWidget(self.header)
         layout.addWidget(self.tabs, 1)
         session.remapped.connect(self._on_remapped)
+        session.indexed.connect(self._on_indexed)
 
     @property
     def subject(self) -> Any:
@@ -166,6 +167,14 @@ class DetailTabs(QWidget):
         for host in self._hosts.values():
             if host.panel is not None:
                 host.panel.remap()
+
+    def _on_indexed(self) -> None:
+        """The tree's rows were laid out differently: by module, or flat."""
+        self.header.show_subject(self._subject)
+        for host in self._hosts.values():
+            if host.kind.uses_tree:
+                host.leave(for_good=True)
+        self._tell()
 
 
 def _fitting(subject: Any) -> dict[type[Panel], int]:

@@ -51,7 +51,8 @@ class BinScale(NamedTuple):
     def origin(self) -> float:
         """What marks are counted from: `low` where values differ in their last digits only, else 0."""
         largest = max(abs(self.low), abs(self.high))
-        return self.low if not self.whole and self.high / 2 - self.low / 2 < NARROW * largest else 0.0
+        wide = self.high / 2 - self.low / 2
+        return self.low if not self.whole and 0 < wide < NARROW * largest else 0.0
 
     @property
     def suffix(self) -> str:
@@ -81,12 +82,11 @@ class BinScale(NamedTuple):
         """Return about `wanted` marks at round values between two positions."""
         if self.whole:
             return self._whole_ticks(first, last, wanted)
-        low, high, origin = self.value(first), self.value(last), self.origin
-        if origin:
-            return [
-                Tick(self.at(origin + off), f"+{text}")
-                for off, text in nice_values(low - origin, high - origin, wanted)
-            ]
+        if self.origin:
+            wide = self.high - self.low
+            offsets = nice_values(max(0, first) / self.bins * wide, last / self.bins * wide, wanted)
+            return [Tick(self.bins * offset / wide, f"+{text}") for offset, text in offsets]
+        low, high = self.value(first), self.value(last)
         return [Tick(self.at(value), text) for value, text in nice_values(low, high, wanted)]
 
 
