@@ -37,7 +37,7 @@ def remap_sentence(paths: Sequence[str]) -> str:
     from ckpt_viewer.export.plan import remap_target
 
     size = bytes_text(sum(_size(path) for path in paths))
-    names = [plain(Path(remap_target(path)).name, NAME_LIMIT) for path in paths]
+    names = [plain(remap_target(path).name, NAME_LIMIT) for path in paths]
     writable = all(os.access(Path(path).absolute().parent, os.W_OK) for path in paths)
     if len(paths) == 1:
         where = "beside it" if writable else "and asks where: its folder is read-only"
@@ -112,12 +112,18 @@ class DropHalf(QFrame):
         super().paintEvent(event)
         shown, painter = theme(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setBrush(QColor(shown.raised if self.highlighted else shown.base))
+        painter.setBrush(_mixed(shown.base, shown.accent, 0.15) if self.highlighted else QColor(shown.base))
         style = Qt.PenStyle.SolidLine if self.highlighted else Qt.PenStyle.DashLine
         colour = shown.link if self.highlighted else shown.muted
         painter.setPen(QPen(QColor(colour), 3 if self.highlighted else 1.5, style))
         painter.drawRoundedRect(self.rect().adjusted(2, 2, -2, -2), 10, 10)
         painter.end()
+
+
+def _mixed(ground: str, colour: str, share: float) -> QColor:
+    one, other = QColor(ground), QColor(colour)
+    parts = ((one.red(), other.red()), (one.green(), other.green()), (one.blue(), other.blue()))
+    return QColor(*(round(a + (b - a) * share) for a, b in parts))
 
 
 def two_halves(parent: QWidget | None = None, *, resting: bool = False) -> tuple[DropHalf, DropHalf]:

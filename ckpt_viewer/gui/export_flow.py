@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
@@ -104,7 +104,7 @@ class ExportFlow(QObject):
 
         checkpoint = self._session.borrow()
         job = self._session.jobs.start(
-            lambda context: _plan(plan_remap, checkpoint, context), title="Planning the copy"
+            lambda context: plan_remap(checkpoint, "cpu", context), title="Planning the copy for the CPU"
         )
         job.ended.connect(lambda: self._session.give_back(checkpoint))
         job.finished.connect(lambda plan: self._remap(checkpoint, plan))
@@ -113,7 +113,9 @@ class ExportFlow(QObject):
     def _remap(self, checkpoint: Checkpoint, plan: Plan) -> None:
         name = plain(Path(checkpoint.path).name, NAME_LIMIT)
         if plan.idle:
-            self._messages.post(Message("info", f"{name}: {plain(plan.idle, 400)} Nothing was written.", topic="remap"))
+            self._messages.post(
+                Message("info", f"{name}: {plain(plan.idle, 400)}; nothing was written.", topic="remap")
+            )
             return
         target = self._remap_target(plan)
         if not target or checkpoint is not self._session.checkpoint:  # given up, or reloaded meanwhile
@@ -202,12 +204,6 @@ class ExportFlow(QObject):
         if not show_in_folder(path):
             where = plain(str(path.parent), 300)
             self._messages.post(Message("info", f"No file manager answered. The file is in {where}."))
-
-
-def _plan(plan_remap: Callable[..., Any], checkpoint: Checkpoint, context: Context) -> Plan:
-    context.step(0, 0)
-    plan: Plan = plan_remap(checkpoint, "cpu")
-    return plan
 
 
 def _mark(path: Path) -> tuple[int, int]:

@@ -10,8 +10,9 @@ from PySide6.QtWidgets import QAbstractButton
 
 from ckpt_viewer.gui.theme import Theme, theme, themes
 
-SIZES = (16, 32, 48)
-"""Pixels of the pixmaps in an icon."""
+SIZE = 16
+RATIO = 2
+"""Pixels that are drawn for each pixel of a 100 % screen; one picture serves both, and start-up draws few."""
 
 SEVERITIES = ("error", "warning", "success", "info")
 
@@ -101,11 +102,9 @@ def colour_of(name: str, shown: Theme) -> str:
 
 def icon(name: str) -> QIcon:
     """Return an icon in the colours of the theme that is shown now."""
-    made, shown = QIcon(), theme()
-    for size in SIZES:
-        made.addPixmap(pixmap(name, size, colour_of(name, shown)))
-        made.addPixmap(pixmap(name, size, shown.muted), QIcon.Mode.Disabled)
-    return made
+    drawn = pixmap(name, SIZE * RATIO, colour_of(name, theme()))
+    drawn.setDevicePixelRatio(RATIO)
+    return QIcon(drawn)
 
 
 class _Tint(QObject):

@@ -62,7 +62,7 @@ class LoadFlow(QObject):
         session = self._session
         tags = [tag for tag, _ in session.overview.locations] if session.overview is not None else []
         self._widget.box.offer(tags, session.devices, session.device_note, session.map_location)
-        self._widget.setEnabled(session.checkpoint is not None)
+        self._widget.show_open(session.checkpoint is not None)
         if session.checkpoint is None:
             self._widget.code.show_code("")
             return

@@ -9,7 +9,7 @@ from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.location import Locator, MapLocation, parse_map_location
-from ckpt_viewer.gui.choices import CPU, RULES, choices
+from ckpt_viewer.gui.choices import RULES, choices
 from ckpt_viewer.gui.code_line import CodeLine
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import label, tooltip
@@ -29,7 +29,7 @@ class MapLocationBox(QComboBox):
         super().__init__(parent)
         self.setObjectName("mapLocationBox")
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(24)
+        self.setMinimumContentsLength(34)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.setMaxVisibleItems(20)
         self._current = "as-saved"
@@ -95,17 +95,20 @@ class LoadOnto(QWidget):
         row.setSpacing(8)
         row.addWidget(caption)
         row.addWidget(self.box)
-        row.addWidget(ElidedLabel("The file is not altered.", muted=True), 1)
+        self._note = ElidedLabel("", muted=True)
+        row.addWidget(self._note, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         column.addLayout(row)
         column.addWidget(self.code)
 
+    def show_open(self, is_open: bool) -> None:
+        """Offer the choice while a file is open."""
+        self.setEnabled(is_open)
+        self._note.setText("The file is not altered." if is_open else "")
+
     def focus_box(self) -> None:
         """Give the box the keyboard and open its list."""
         self.box.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.box.showPopup()
-
-
-__all__ = ["CPU", "LoadOnto", "MapLocationBox"]

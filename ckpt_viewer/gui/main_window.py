@@ -10,9 +10,9 @@ from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDragMo
 from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import Cancelled
+from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.load_flow import LoadFlow
-from ckpt_viewer.gui.message_bar import MessageBar
 from ckpt_viewer.gui.messages import Messages, error_text
 from ckpt_viewer.gui.session import Session
 from ckpt_viewer.gui.status import JobStatus
@@ -83,12 +83,16 @@ class MainWindow(QMainWindow):
         column = QVBoxLayout(central)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for widget in (self.toolbar, self.strip, MessageBar(self.messages)):
+        for widget in (self.toolbar, self.strip):
             column.addWidget(widget)
         column.addWidget(self.pages, 1)
+        self._column = column
+        self.messages.changed.connect(self._make_message_bar)
         self.setCentralWidget(central)
         self.status = JobStatus()
-        self.statusBar().addWidget(self.status, 1)
+        self._path = ElidedLabel(mode=Qt.TextElideMode.ElideMiddle, muted=True)
+        self.statusBar().addWidget(self._path, 1)
+        self.statusBar().addPermanentWidget(self.status, 1)
         self.statusBar().setSizeGripEnabled(False)
         for runner in (self.session.jobs, self.windows.writes):
             self.status.watch(runner)
@@ -96,6 +100,13 @@ class MainWindow(QMainWindow):
         self._late.setSingleShot(True)
         self._late.setInterval(LOADING_AFTER_MS)
         self._late.timeout.connect(self._show_loading_page)
+
+    def _make_message_bar(self) -> None:
+        """Make the bar when there is something to say: start-up has no time for it."""
+        from ckpt_viewer.gui.message_bar import MessageBar
+
+        self.messages.changed.disconnect(self._make_message_bar)
+        self._column.insertWidget(self._column.indexOf(self.pages), MessageBar(self.messages))
 
     def _connect(self) -> None:
         self.session.attach(self)
@@ -223,6 +234,7 @@ class MainWindow(QMainWindow):
 
     def _say_title(self) -> None:
         path = self.session.path
+        self._path.setText(plain(path))
         self.setWindowTitle(f"{plain(Path(path).name, 120)} – {PROGRAM}" if path else PROGRAM)
 
     def _say_summary(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QAccessible, QAccessibleEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
 from ckpt_viewer.gui import icons
@@ -144,6 +144,8 @@ class MessageBar(QFrame):
 
 def announce(widget: QWidget, text: str, *, urgent: bool = False) -> None:
     """Have a screen reader say something."""
+    from PySide6.QtGui import QAccessible, QAccessibleEvent
+
     try:
         from PySide6.QtGui import QAccessibleAnnouncementEvent
     except ImportError:  # Qt before 6.8 knows alerts only

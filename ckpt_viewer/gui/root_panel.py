@@ -139,7 +139,7 @@ class RootPanel(Panel):
             self._contents.addWidget(label("nothing: it is empty, or a single value", muted=True), 0, 0, 1, 2)
 
     def _link(self, link: Link) -> LinkButton:
-        button = LinkButton(link.name or '""', limit=32)
+        button = LinkButton(link.name or '""', limit=26)
         button.setAccessibleName(f"Go to {link.name}")
         button.clicked.connect(lambda: self.linkActivated.emit(link.pointer))
         return button

@@ -68,6 +68,7 @@ class RulesDialog(QDialog):
         table.setHorizontalHeaderLabels(["Saved on", "Bytes", "Goes onto"])
         table.verticalHeader().hide()
         table.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
+        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         header = table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)

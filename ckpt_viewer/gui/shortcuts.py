@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPalette
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from ckpt_viewer.gui.actions import shortcut_rows
 from ckpt_viewer.gui.labels import label, larger, monospaced
+from ckpt_viewer.gui.theme import theme
 
 
 class ShortcutCard(QFrame):
@@ -18,7 +19,6 @@ class ShortcutCard(QFrame):
         self._window = window
         self.setObjectName("shortcutCard")
         self.setAccessibleName("Keyboard shortcuts")
-        self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAutoFillBackground(True)
         self.setBackgroundRole(QPalette.ColorRole.Base)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -78,6 +78,14 @@ class ShortcutCard(QFrame):
             self.leave()
         else:
             super().keyPressEvent(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """With a border that stands out in both themes."""
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setPen(QPen(QColor(theme().muted), 1))
+        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+        painter.end()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """A click closes."""

@@ -67,7 +67,7 @@ class StartPage(QStackedWidget):
     def show_loading(self, path: str) -> None:
         """Say which file is being opened, with a way to stop."""
         column = self._fresh("Loading")
-        _centre(column, _heading(f"Opening {plain(Path(path).name)}"))
+        column.addWidget(_heading(f"Opening {plain(Path(path).name, 120)}"))
         bar = QProgressBar()
         bar.setRange(0, 0)
         bar.setTextVisible(False)
@@ -85,7 +85,7 @@ class StartPage(QStackedWidget):
         self._failed_icon.setAccessibleName("Error")
         self._retint()
         _centre(column, self._failed_icon)
-        heading = _heading(f"{plain(Path(path).name) or 'The file'} could not be opened")
+        heading = _heading(f"{plain(Path(path).name, 120) or 'The file'} could not be opened")
         heading.setObjectName("failedHeading")
         column.addWidget(heading)
         text = label(reason, wrap=True, selectable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ class Windows(QObject):
     """The last window is gone."""
     painted = Signal(object)
     """A window has painted its tree."""
+    failed = Signal(object)
+    """A window could not open its file: the error."""
 
     def __init__(self, devices: Devices | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -40,7 +43,6 @@ class Windows(QObject):
         self.writes = JobRunner(self, threads=1)
         self.settings = Settings()
         self.background = JobRunner(self, threads=1)
-        self.worker_allowed = True
         self._warm = False
         self._windows: list[MainWindow] = []
 
@@ -54,6 +56,7 @@ class Windows(QObject):
         from ckpt_viewer.gui.main_window import MainWindow
 
         window = MainWindow(self)
+        window.session.failed.connect(self.failed)
         self._windows.append(window)
         return window
 
@@ -110,9 +113,10 @@ class Windows(QObject):
         QTimer.singleShot(0, self, self._warm_up)
 
     def _warm_up(self) -> None:
+        gc.freeze()  # what start-up made stays; looking through it again and again would only take time
+        gc.enable()
         self.background.start(_import_pyqtgraph)
-        if self.worker_allowed:
-            self.devices.look()
+        self.devices.look()
 
     def shut_down(self) -> None:
         """Stop everything that runs; call it before the process ends."""
