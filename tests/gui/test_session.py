@@ -7,7 +7,7 @@ import pytest
 from hand_made import make_checkpoint
 
 from ckpt_viewer.errors import BadMapLocation, Cancelled, NotACheckpoint
-from ckpt_viewer.gui.session import Loaded, Session, View
+from ckpt_viewer.gui.session import Loaded, Session, View, index_tree
 
 
 class Files:
@@ -19,7 +19,7 @@ class Files:
         self.gates = {}
         self.read = []
 
-    def __call__(self, path, map_location, context):
+    def __call__(self, path, map_location, grouped, context):
         self.read.append((path, map_location))
         if path in self.gates:
             self.gates[path].wait(5)
@@ -27,7 +27,11 @@ class Files:
             raise self.errors[path]
         checkpoint = make_checkpoint(path, closed=self.closed)
         checkpoint.map_onto(map_location)
-        return Loaded(checkpoint, "index of " + path)
+        try:
+            return Loaded(checkpoint, index_tree(checkpoint, grouped, context))
+        except Cancelled:
+            checkpoint.close()
+            raise
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def opened(qtbot, session, path="a.pth", **more):
 def test_opening_tells_the_view_and_selects_the_root(qtbot, session, view):
     opened(qtbot, session)
     assert [call[0] for call in view.method_calls] == ["show_loading", "show_opened", "show_selected"]
-    assert session.index == "index of a.pth"
+    assert session.index.outline is session.checkpoint.outline
     assert session.selected.pointer == ""
     assert session.selected.checkpoint is session.checkpoint
 
@@ -173,3 +177,80 @@ def test_a_pointer_that_leads_nowhere_is_none(qtbot, session):
     opened(qtbot, session)
     assert session.find("/nowhere") is None
     assert session.find("/epoch").value == 3
+
+
+def test_a_pointer_to_a_module_of_a_state_dict_survives_a_reload(qtbot, session):
+    opened(qtbot, session)
+    group = session.find("/model/conv1.")
+    session.select(group)
+    with qtbot.waitSignal(session.selectionChanged):
+        session.reload()
+    assert session.selected.pointer == "/model/conv1."
+
+
+def test_a_wanted_pointer_that_leads_nowhere_is_told(qtbot, session, view):
+    with qtbot.waitSignal(session.trouble) as got:
+        session.open("a.pth", select="/nowhere")
+    assert str(got.args[0]) == "there is nothing at '/nowhere'; the root is selected instead"
+    assert session.selected.pointer == ""
+
+
+def test_the_tree_can_be_shown_by_flat_keys(qtbot, session):
+    opened(qtbot, session)
+    assert session.index.grouped
+    with qtbot.waitSignal(session.indexed):
+        session.regroup(False)
+    assert not session.index.grouped
+    with qtbot.waitSignal(session.selectionChanged):
+        session.reload()
+    assert not session.index.grouped
+
+
+def test_roles_are_marked_in_the_tree(qtbot, session):
+    opened(qtbot, session)
+    index = session.index
+    marks = {index.pointer(row): mark for row, mark in index.marks.items()}
+    assert marks["/model"] == "model"
+    assert marks["/optimizer"] == "optimizer"
+    assert index.notes[index.find("/optimizer")].startswith("momentum 0.9")
+
+
+def test_describing_answers_what_is_it_and_does_it_load(qtbot, session, view):
+    opened(qtbot, session)
+    session.set_devices(("cpu",), "")
+    with qtbot.waitSignal(session.described):
+        session.describe()
+    assert session.overview.kind == "training checkpoint"
+    assert [problem.target for problem in session.problems] == ["cuda:1"]
+    view.show_described.assert_called_once_with()
+
+
+def test_another_map_location_is_judged_anew(qtbot, session):
+    opened(qtbot, session)
+    session.set_devices(("cpu",), "")
+    with qtbot.waitSignal(session.described):
+        session.describe()
+    with qtbot.waitSignal(session.problemsChanged):
+        session.set_map_location("cpu")
+    assert session.problems == ()
+
+
+def test_a_map_location_chosen_while_it_is_described_is_judged_after(qtbot, session):
+    opened(qtbot, session)
+    session.set_devices(("cpu",), "")
+    session.describe()
+    session.set_map_location("cpu")
+    qtbot.waitUntil(lambda: session.overview is not None and not session.jobs.active)
+    assert session.problems == ()
+
+
+def test_a_description_that_fails_is_an_error_to_show(qtbot, session, monkeypatch):
+    def fail(checkpoint, context):
+        raise NotACheckpoint("it is too strange; look elsewhere")
+
+    monkeypatch.setattr("ckpt_viewer.analysis.overview.overview", fail)
+    opened(qtbot, session)
+    with qtbot.waitSignal(session.described):
+        session.describe()
+    assert str(session.error) == "it is too strange; look elsewhere"
+    assert session.overview is None
