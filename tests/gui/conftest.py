@@ -39,3 +39,19 @@ def nothing_is_left(own_settings, qapp):
 @pytest.fixture
 def checkpoint() -> Checkpoint:
     return make_checkpoint()
+
+
+@pytest.fixture
+def open_details(qtbot):
+    """Open details over checkpoints made by hand: ``open_details(root)``; closed when the test ends."""
+    from panel_samples import OpenDetails
+
+    opened = []
+
+    def open_one(root, **contents):
+        opened.append(OpenDetails(qtbot, root, **contents))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()

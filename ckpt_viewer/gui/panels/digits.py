@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ckpt_viewer.core.text import grouped
@@ -27,17 +28,12 @@ def six_digits(value: Any) -> str:
 
 
 def every_digit(value: Any) -> str:
-    """Return a number for a copy: the shortest text that reads back as the same value, no grouping, ASCII minus.
+    """Return a number for a copy: no grouping, ASCII minus, and reals so that a float64 of the text is the value.
 
-    `value` is a Python number or a numpy scalar; of the latter the text is the shortest for its own type, so that a
-    float32 0.1 is ``0.1`` and not ``0.10000000149011612``.
+    So a float32 0.1 is ``0.10000000149011612``, as in ``stats --json`` and as torch's ``item()`` has it.
     """
     if value is None:
         return ""
-    if type(value).__module__ == "numpy" and hasattr(value, "dtype") and value.dtype.kind in "fc":
-        if value.dtype.kind == "c":
-            return _complex(value, _full)
-        return _full(value)
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, complex):
@@ -52,7 +48,7 @@ def is_special(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _word(value: Any) -> str:
+def _word(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return "" if math.isfinite(value) else "Inf" if value > 0 else "-Inf"
@@ -62,11 +58,11 @@ def _six(value: float) -> str:
     return _word(value) or f"{value:.6g}"
 
 
-def _full(value: Any) -> str:
-    return _word(value) or (repr(value) if type(value) is float else str(value))
+def _full(value: float) -> str:
+    return _word(value) or repr(value)
 
 
-def _complex(value: Any, write: Any) -> str:
+def _complex(value: complex, write: Callable[[float], str]) -> str:
     real, imaginary = write(value.real), write(value.imag)
     sign = "" if imaginary.startswith("-") else "+"
     return f"{real}{sign}{imaginary}j"

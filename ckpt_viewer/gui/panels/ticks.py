@@ -105,6 +105,8 @@ def nice_values(low: float, high: float, wanted: int) -> list[tuple[float, str]]
     first, last = math.ceil(low / step), math.floor(high / step)
     values = [number * step for number in range(first, min(last, first + 4 * max(wanted, 1)) + 1)]
     values = [0.0 if abs(value) < step / 2 else value for value in values if low <= value <= high]
+    if not values and wanted < 4:  # no multiple of a step that is nearly as long as the axis
+        return nice_values(low, high, wanted + 1)
     return [(value, _written(value, step, largest)) for value in values]
 
 
