@@ -93,7 +93,7 @@ def csv_cell(text: str) -> str:
 
 
 def python_literal(text: str) -> str:
-    """Return text from outside as an ASCII literal of Python that nothing breaks out of, in double quotes if possible."""
+    """Return text from outside as an ASCII literal of Python that nothing breaks out of, double-quoted if it can be."""
     literal = ascii(text)
     # ascii() prefers single quotes; it leaves no double quote in them unescaped other than those of the text
     return f'"{literal[1:-1]}"' if literal[0] == "'" and '"' not in literal and "\\'" not in literal else literal

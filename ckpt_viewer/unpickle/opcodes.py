@@ -6,201 +6,16 @@ is which handler is in `table`.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
-from ckpt_viewer.errors import Damaged, Unsupported
+from ckpt_viewer.errors import Damaged
 from ckpt_viewer.unpickle.fastpath import fast_tensor
 from ckpt_viewer.unpickle.machine import COST, Machine, Stop
+from ckpt_viewer.unpickle.opcodes_plain import I32, U16, U32, int_text, read_line, text_line
 
 if TYPE_CHECKING:
     pass
-
-_U16 = struct.Struct("<H").unpack_from
-_I32 = struct.Struct("<i").unpack_from
-_U32 = struct.Struct("<I").unpack_from
-_U64 = struct.Struct("<Q").unpack_from
-_F64 = struct.Struct(">d").unpack_from
-
-
-def _line(m: Machine, at: int) -> tuple[bytes, int]:
-    end = m.data.find(b"\n", at)
-    if end < 0:
-        m.need(len(m.data) + 1)
-    return m.data[at:end], end + 1
-
-
-def _text_line(m: Machine, at: int) -> tuple[str, int]:
-    line, at = _line(m, at)
-    return line.decode("utf-8", "surrogateescape"), at
-
-
-def _int_text(m: Machine, text: bytes) -> int:
-    if len(text) > m.budget.digits:
-        raise Damaged(f"the pickle is damaged: an integer of {len(text)} digits as text")
-    return int(text)
-
-
-# --- plain values -------------------------------------------------------------------------------------------------
-
-
-def op_none(m: Machine, at: int) -> int:
-    m.stack.append(None)
-    return at
-
-
-def op_true(m: Machine, at: int) -> int:
-    m.stack.append(True)
-    return at
-
-
-def op_false(m: Machine, at: int) -> int:
-    m.stack.append(False)
-    return at
-
-
-def op_int(m: Machine, at: int) -> int:
-    line, at = _line(m, at)
-    m.stack.append({b"00": False, b"01": True}[line] if line in (b"00", b"01") else _int_text(m, line))
-    return at
-
-
-def op_binint(m: Machine, at: int) -> int:
-    m.stack.append(_I32(m.data, at)[0])
-    return at + 4
-
-
-def op_binint1(m: Machine, at: int) -> int:
-    m.stack.append(m.data[at])
-    return at + 1
-
-
-def op_binint2(m: Machine, at: int) -> int:
-    m.stack.append(_U16(m.data, at)[0])
-    return at + 2
-
-
-def op_long(m: Machine, at: int) -> int:
-    line, at = _line(m, at)
-    m.stack.append(_int_text(m, line.rstrip(b"L")))
-    return at
-
-
-def op_long1(m: Machine, at: int) -> int:
-    end = at + 1 + m.data[at]
-    m.need(end)
-    m.stack.append(int.from_bytes(m.data[at + 1 : end], "little", signed=True))
-    return end
-
-
-def op_long4(m: Machine, at: int) -> int:
-    end: int = at + 4 + _I32(m.data, at)[0]
-    if end < at + 4:
-        raise Damaged("the pickle is damaged: an integer of negative length")
-    m.need(end)
-    m.stack.append(int.from_bytes(m.data[at + 4 : end], "little", signed=True))
-    return end
-
-
-def op_float(m: Machine, at: int) -> int:
-    line, at = _line(m, at)
-    m.stack.append(float(line))
-    return at
-
-
-def op_binfloat(m: Machine, at: int) -> int:
-    m.stack.append(_F64(m.data, at)[0])
-    return at + 8
-
-
-# --- text and bytes -----------------------------------------------------------------------------------------------
-
-
-def _push_text(m: Machine, start: int, end: int) -> int:
-    m.need(end)
-    m.charged += COST["string"] + end - start
-    m.stack.append(m.data[start:end].decode("utf-8", "surrogatepass"))
-    return end
-
-
-def op_unicode(m: Machine, at: int) -> int:
-    line, at = _line(m, at)
-    m.charged += COST["string"] + len(line)
-    m.stack.append(line.decode("raw-unicode-escape"))
-    return at
-
-
-def op_binunicode(m: Machine, at: int) -> int:
-    end = at + 4 + _U32(m.data, at)[0]
-    return _push_text(m, at + 4, end)
-
-
-def op_short_binunicode(m: Machine, at: int) -> int:
-    return _push_text(m, at + 1, at + 1 + m.data[at])
-
-
-def op_binunicode8(m: Machine, at: int) -> int:
-    return _push_text(m, at + 8, at + 8 + _U64(m.data, at)[0])
-
-
-def _push_python2(m: Machine, raw: bytes) -> None:
-    """A Python 2 `str`: text where it is UTF-8, else Latin-1; the bytes are kept for those who meant bytes."""
-    m.charged += COST["string"] + len(raw)
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    if not text.isascii():
-        m.raw[id(text)] = (text, raw)
-    m.stack.append(text)
-
-
-def op_string(m: Machine, at: int) -> int:
-    line, at = _line(m, at)
-    if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
-        raise Damaged("the pickle is damaged: a string without its quotes")
-    import codecs
-
-    _push_python2(m, codecs.escape_decode(line[1:-1])[0])
-    return at
-
-
-def op_binstring(m: Machine, at: int) -> int:
-    end: int = at + 4 + _U32(m.data, at)[0]
-    m.need(end)
-    _push_python2(m, m.data[at + 4 : end])
-    return end
-
-
-def op_short_binstring(m: Machine, at: int) -> int:
-    end = at + 1 + m.data[at]
-    m.need(end)
-    _push_python2(m, m.data[at + 1 : end])
-    return end
-
-
-def _push_bytes(m: Machine, start: int, end: int) -> int:
-    m.need(end)
-    m.charged += COST["string"] + end - start
-    m.stack.append(m.data[start:end])
-    return end
-
-
-def op_binbytes(m: Machine, at: int) -> int:
-    return _push_bytes(m, at + 4, at + 4 + _U32(m.data, at)[0])
-
-
-def op_short_binbytes(m: Machine, at: int) -> int:
-    return _push_bytes(m, at + 1, at + 1 + m.data[at])
-
-
-def op_binbytes8(m: Machine, at: int) -> int:
-    return _push_bytes(m, at + 8, at + 8 + _U64(m.data, at)[0])
-
-
-def op_out_of_band(m: Machine, at: int) -> NoReturn:
-    raise Unsupported("the pickle refers to buffers outside of the file (pickle protocol 5); save it without them")
 
 
 # --- containers ---------------------------------------------------------------------------------------------------
@@ -334,8 +149,8 @@ def op_setitems(m: Machine, at: int) -> int:
 
 
 def op_global(m: Machine, at: int) -> int:
-    module, at = _text_line(m, at)
-    name, at = _text_line(m, at)
+    module, at = text_line(m, at)
+    name, at = text_line(m, at)
     m.stack.append(m.find_global(module, name))
     return at
 
@@ -369,8 +184,8 @@ def op_newobj_ex(m: Machine, at: int) -> int:
 
 
 def op_inst(m: Machine, at: int) -> int:
-    module, at = _text_line(m, at)
-    name, at = _text_line(m, at)
+    module, at = text_line(m, at)
+    name, at = text_line(m, at)
     arguments = tuple(m.pop_mark())
     m.stack.append(m.call(m.find_global(module, name), arguments, new=not arguments))
     return at
@@ -394,7 +209,7 @@ def op_binpersid(m: Machine, at: int) -> int:
 
 
 def op_persid(m: Machine, at: int) -> int:
-    text, at = _text_line(m, at)
+    text, at = text_line(m, at)
     m.stack.append(m.persistent(m, text))
     return at
 
@@ -409,11 +224,11 @@ def op_ext1(m: Machine, at: int) -> int:
 
 
 def op_ext2(m: Machine, at: int) -> int:
-    return _extension(m, _U16(m.data, at)[0], at + 2)
+    return _extension(m, U16(m.data, at)[0], at + 2)
 
 
 def op_ext4(m: Machine, at: int) -> int:
-    return _extension(m, _I32(m.data, at)[0], at + 4)
+    return _extension(m, I32(m.data, at)[0], at + 4)
 
 
 # --- stack, memo, frames ------------------------------------------------------------------------------------------
@@ -438,8 +253,8 @@ def op_dup(m: Machine, at: int) -> int:
 
 
 def op_get(m: Machine, at: int) -> int:
-    line, at = _line(m, at)
-    m.stack.append(m.get(_int_text(m, line)))
+    raw, at = read_line(m, at)
+    m.stack.append(m.get(int_text(m, raw)))
     return at
 
 
@@ -449,13 +264,13 @@ def op_binget(m: Machine, at: int) -> int:
 
 
 def op_long_binget(m: Machine, at: int) -> int:
-    m.stack.append(m.get(_U32(m.data, at)[0]))
+    m.stack.append(m.get(U32(m.data, at)[0]))
     return at + 4
 
 
 def op_put(m: Machine, at: int) -> int:
-    line, at = _line(m, at)
-    index = _int_text(m, line)
+    raw, at = read_line(m, at)
+    index = int_text(m, raw)
     if index < 0:
         raise Damaged("the pickle is damaged: a negative memo slot")
     m.put(index, m.stack[-1])
@@ -468,7 +283,7 @@ def op_binput(m: Machine, at: int) -> int:
 
 
 def op_long_binput(m: Machine, at: int) -> int:
-    m.put(_U32(m.data, at)[0], m.stack[-1])
+    m.put(U32(m.data, at)[0], m.stack[-1])
     return at + 4
 
 

@@ -1,15 +1,15 @@
 """The table of calls that we can describe, and of objects whose state we can read.
 
 ``RECIPES[(module, name)]`` is a function of ours that returns a record for a call of that name. Nothing is imported or
-called under the name itself. Tensors are in `recipes_torch`, Python's and numpy's values in `recipes_plain`, the rest
-in `recipes_objects`.
+called under the name itself. Tensors are in `recipes_torch` and `recipes_composite`, Python's and numpy's values in
+`recipes_plain`, the rest in `recipes_objects`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ckpt_viewer.unpickle import recipes_objects, recipes_plain, recipes_torch
+from ckpt_viewer.unpickle import recipes_composite, recipes_objects, recipes_plain, recipes_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RECIPES: dict[tuple[str, str], Recipe] = {
     **recipes_plain.RECIPES,
     **recipes_torch.RECIPES,
+    **recipes_composite.RECIPES,
     **recipes_objects.RECIPES,
 }
 """(module, name) -> recipe."""
