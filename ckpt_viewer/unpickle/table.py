@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.unpickle import opcodes as op
-from ckpt_viewer.unpickle import opcodes_plain as plain
+from ckpt_viewer.unpickle import opcodes_plain as val
 
 if TYPE_CHECKING:
     from ckpt_viewer.unpickle.machine import Handler, Machine
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 WEIGHTS_ONLY_OPCODES: dict[bytes, Handler] = {
     b"c": op.op_global, b"\x81": op.op_newobj, b"R": op.op_reduce, b"b": op.op_build, b"a": op.op_append,
     b"e": op.op_appends, b"s": op.op_setitem, b"u": op.op_setitems, b"(": op.op_mark, b"t": op.op_tuple,
-    b"\x85": op.op_tuple1, b"\x86": op.op_tuple2, b"\x87": op.op_tuple3, b"N": plain.op_none, b"\x89": plain.op_false,
-    b"\x88": plain.op_true, b")": op.op_empty_tuple, b"]": op.op_empty_list, b"}": op.op_empty_dict,
-    b"\x8f": op.op_empty_set, b"J": plain.op_binint, b"K": plain.op_binint1, b"M": plain.op_binint2, b"G": plain.op_binfloat,
-    b"X": plain.op_binunicode, b"U": plain.op_short_binstring, b"Q": op.op_binpersid, b"h": op.op_binget,
-    b"j": op.op_long_binget, b"q": op.op_binput, b"r": op.op_long_binput, b"\x8a": plain.op_long1, b"\x80": op.op_proto,
+    b"\x85": op.op_tuple1, b"\x86": op.op_tuple2, b"\x87": op.op_tuple3, b"N": val.op_none, b"\x89": val.op_false,
+    b"\x88": val.op_true, b")": op.op_empty_tuple, b"]": op.op_empty_list, b"}": op.op_empty_dict,
+    b"\x8f": op.op_empty_set, b"J": val.op_binint, b"K": val.op_binint1, b"M": val.op_binint2, b"G": val.op_binfloat,
+    b"X": val.op_binunicode, b"U": val.op_short_binstring, b"Q": op.op_binpersid, b"h": op.op_binget,
+    b"j": op.op_long_binget, b"q": op.op_binput, b"r": op.op_long_binput, b"\x8a": val.op_long1, b"\x80": op.op_proto,
     b".": op.op_stop,
 }  # fmt: skip
 
 OTHER_OPCODES: dict[bytes, Handler] = {
-    b"0": op.op_pop, b"1": op.op_pop_mark, b"2": op.op_dup, b"F": plain.op_float, b"I": plain.op_int, b"L": plain.op_long,
-    b"P": op.op_persid, b"S": plain.op_string, b"T": plain.op_binstring, b"V": plain.op_unicode, b"d": op.op_dict,
+    b"0": op.op_pop, b"1": op.op_pop_mark, b"2": op.op_dup, b"F": val.op_float, b"I": val.op_int, b"L": val.op_long,
+    b"P": op.op_persid, b"S": val.op_string, b"T": val.op_binstring, b"V": val.op_unicode, b"d": op.op_dict,
     b"g": op.op_get, b"i": op.op_inst, b"l": op.op_list, b"o": op.op_obj, b"p": op.op_put, b"\x82": op.op_ext1,
-    b"\x83": op.op_ext2, b"\x84": op.op_ext4, b"\x8b": plain.op_long4, b"B": plain.op_binbytes, b"C": plain.op_short_binbytes,
-    b"\x8c": plain.op_short_binunicode, b"\x8d": plain.op_binunicode8, b"\x8e": plain.op_binbytes8, b"\x90": op.op_appends,
+    b"\x83": op.op_ext2, b"\x84": op.op_ext4, b"\x8b": val.op_long4, b"B": val.op_binbytes, b"C": val.op_short_binbytes,
+    b"\x8c": val.op_short_binunicode, b"\x8d": val.op_binunicode8, b"\x8e": val.op_binbytes8, b"\x90": op.op_appends,
     b"\x91": op.op_frozenset, b"\x92": op.op_newobj_ex, b"\x93": op.op_stack_global, b"\x94": op.op_memoize,
-    b"\x95": op.op_frame, b"\x96": plain.op_binbytes8, b"\x97": plain.op_out_of_band, b"\x98": plain.op_out_of_band,
+    b"\x95": op.op_frame, b"\x96": val.op_binbytes8, b"\x97": val.op_out_of_band, b"\x98": val.op_out_of_band,
 }  # fmt: skip
 
 
