@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import SourceChanged, Truncated, Unreadable
@@ -175,6 +174,6 @@ class SliceSource:
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
     """Whether two paths lead to one file, also through links; False if either is missing."""
     try:
-        return Path(a).samefile(b)
+        return os.path.samefile(a, b)  # noqa: PTH121  pathlib would cost every start 7 ms
     except (OSError, ValueError):
         return False
