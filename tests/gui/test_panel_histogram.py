@@ -1,0 +1,362 @@
+"""The histogram panel: sample, exact numbers, cancelling, the picture, copies and files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from made_tensors import CountingSource, made_from, made_tensor
+from panel_samples import Changed, Short, at, facts_of, floats, gated, meta, sparse
+from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QImage
+from tree_samples import mapping_of
+
+from ckpt_viewer.core.progress import SILENT
+from ckpt_viewer.gui.panels import counting
+from ckpt_viewer.gui.panels.counting import AUTO, Request, exact, first_look, fitting_bins, statistics
+from ckpt_viewer.gui.panels.histogram import HistogramPanel
+from ckpt_viewer.gui.panels.saving import write_csv, write_png, write_svg
+from ckpt_viewer.gui.theme import DARK, themes
+from ckpt_viewer.stats.summary import preview
+
+NORMAL = np.random.default_rng(0).normal(size=1000).astype("float32")
+
+
+def panel_of(open_details, tensor):
+    panel = open_details(mapping_of({"t": tensor})).select("/t")
+    assert isinstance(panel, HistogramPanel)
+    return panel
+
+
+def table(panel):
+    return facts_of(panel.table)
+
+
+def test_the_numbers_are_exact(open_details):
+    panel = panel_of(open_details, made_from(NORMAL))
+    shown = table(panel)
+    assert shown["values"] == shown["finite"] == "1\u202f000"
+    assert shown["min"] == f"{NORMAL.min():.6g}"
+    assert shown["max"] == f"{NORMAL.max():.6g}"
+    assert shown["mean"] == f"{NORMAL.astype('float64').mean():.6g}"
+    assert shown["std"] == f"{NORMAL.astype('float64').std():.6g}"
+    assert [shown[name] for name in ("zeros", "NaN", "+Inf", "-Inf")] == ["0"] * 4
+    low, high = np.sort(NORMAL)[[490, 510]]
+    assert low <= float(shown["median"]) <= high
+    assert panel.status.text() == "exact"
+    assert sum(panel._plot.bins.counts) == 1000
+    assert panel.is_settled
+
+
+def test_the_objects_can_be_found_by_name(open_details):
+    import pyqtgraph
+
+    panel = panel_of(open_details, made_from(NORMAL))
+    window = panel.window()
+    plot = window.findChild(pyqtgraph.PlotWidget, "histogramPlot")
+    assert plot.isVisible()
+    assert plot.accessibleName()
+    assert window.findChild(type(panel.table), "statsTable") is panel.table
+
+
+def test_nan_and_infinities_are_counted_and_left_out(open_details):
+    panel = panel_of(open_details, floats(1, np.nan, np.inf, -np.inf, 0, np.nan))
+    shown = table(panel)
+    assert [shown[name] for name in ("NaN", "+Inf", "-Inf", "zeros", "finite")] == ["2", "1", "1", "1", "2"]
+    assert "4 values not finite left out" in panel.status.text()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "sentence", "nan"),
+    [
+        (made_from(np.zeros((0, 5), "float32")), "This tensor is empty: it has no values.", "0"),
+        (floats(np.nan, np.nan), "All 2 values are NaN; there is nothing to draw.", "2"),
+        (floats(np.nan, np.inf), "All 2 values are not finite: 1 NaN and 1 +Inf; there is nothing to draw.", "1"),
+        (floats(-np.inf), "The only value is -Inf; there is nothing to draw.", "0"),
+    ],
+)
+def test_a_sentence_stands_where_there_is_nothing_to_draw(open_details, tensor, sentence, nan):
+    panel = panel_of(open_details, tensor)
+    assert panel._instead.text.text() == sentence
+    assert panel._instead.isVisible()
+    assert table(panel)["NaN"] == nan
+    assert table(panel)["min"] == "none"
+    assert not panel.save.button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (meta(), "meta tensor has no values"),
+        (at(Short(bytes(8)), (2,)), "is cut off"),
+        (made_tensor(bytes(4), "bool", (8,)), "needs 8 bytes of a storage of 4"),
+    ],
+)
+def test_what_cannot_be_read_says_so_in_its_place(open_details, tensor, words):
+    panel = panel_of(open_details, tensor)
+    assert words in panel.sentence
+    assert panel.is_settled
+
+
+def test_a_file_that_changed_offers_to_be_read_again(qtbot, open_details):
+    details = open_details(mapping_of({"t": at(Changed(bytes(8)), (2,))}))
+    panel = details.select("/t")
+    assert panel.sentence.startswith("The file was changed by another program")
+    with qtbot.waitSignal(details.session.opened):
+        panel._notice.button.click()
+    details.wait()
+
+
+def test_constants_booleans_integers_and_complex_numbers(open_details):
+    details = open_details(
+        mapping_of({
+            "constant": made_from(np.full(10, 0.25)), "bool": made_from(np.array([True, False, True])),
+            "int": made_from(np.array([-3, 0, 3, 3])), "complex": made_from(np.array([3 + 4j, 0], "complex64")),
+            "half": made_from(np.array([1, 2], "float16")), "sparse": sparse(), "scalar": made_from(np.array(2.5)),
+        })
+    )  # fmt: skip
+    panel = details.select("/constant")
+    assert table(panel)["std"] == "0"
+    assert (panel._plot.bins.edges[0], panel._plot.bins.edges[-1]) == (-0.25, 0.75)
+    details.select("/bool")
+    assert panel._plot.bins.counts == (1, 2)
+    assert [tick.text for tick in panel._plot._scale.ticks(0, 2, 5)] == ["False", "True"]
+    details.select("/int")
+    assert panel._plot.bins.counts == (1, 0, 0, 1, 0, 0, 2)
+    details.select("/complex")
+    assert table(panel)["max"] == "5"
+    assert panel._plot._item.getAxis("bottom").labelText == "magnitude"
+    details.select("/half")
+    assert table(panel)["mean"] == "1.5"
+    details.select("/sparse")
+    assert table(panel)["mean"] == "3.5"
+    assert panel.status.text() == "exact, stored values only"
+    details.select("/scalar")
+    assert table(panel)["values"] == "1"
+
+
+def test_values_at_the_ends_of_float64_are_drawn(open_details):
+    panel = panel_of(open_details, made_from(np.array([1e308, -1e308, 5e-324])))
+    assert sum(panel._plot.bins.counts) == 3
+    assert not panel.window().grab().isNull()
+
+
+def test_bins_can_be_chosen(open_details):
+    details = open_details(mapping_of({"t": made_from(NORMAL)}))
+    panel = details.select("/t")
+    panel.bins.setValue(7)
+    details.wait()
+    assert len(panel._plot.bins.counts) == 7
+    assert sum(panel._plot.bins.counts) == 1000
+
+
+def test_whole_numbers_get_a_bin_each_unless_bins_were_chosen():
+    tensor = made_from(np.arange(5).repeat(1000))
+    summary = exact(Request(tensor, AUTO), None, SILENT)
+    assert summary.histogram.counts == (1000,) * 5
+    assert fitting_bins(Request(tensor, 64), summary) == 64
+    assert len(exact(Request(tensor, 64), None, SILENT).histogram.counts) == 64
+
+
+def test_a_large_tensor_is_sampled_first_and_then_exact(qtbot, open_details, monkeypatch):
+    monkeypatch.setattr(counting, "AT_ONCE", 10)
+    data = np.random.default_rng(1).normal(size=200_000).astype("float32")
+    data[-1] = np.nan
+    gate, entered = threading.Event(), threading.Event()
+    real = counting.exact
+
+    def held(request, sample, context):
+        entered.set()
+        assert gate.wait(10)
+        return real(request, sample, context)
+
+    monkeypatch.setattr(counting, "exact", held)
+    details = open_details(mapping_of({"t": made_from(data)}))
+    panel = details.select("/t", wait=False)
+    qtbot.waitUntil(lambda: entered.is_set() and panel._plot is not None)
+    assert panel.status.text().startswith("sample of ")
+    shown = table(panel)
+    assert shown["values"] == shown["NaN"] == shown["zeros"] == "counting …"
+    assert shown["mean"].startswith("≈ ")
+    assert not panel.is_settled
+    with qtbot.waitSignal(panel.settled):
+        gate.set()
+    assert panel.status.text().startswith("exact")
+    assert table(panel)["values"] == "200\u202f000"
+    assert table(panel)["NaN"] == "1"
+
+
+def test_selecting_another_tensor_drops_the_first(qtbot, open_details):
+    first, source = gated(np.zeros(100, "float32"))
+    details = open_details(mapping_of({"first": first, "second": floats(1, 2, 3)}))
+    panel = details.select("/first", wait=False)
+    qtbot.waitUntil(source.asked.is_set)
+    shown = []
+    panel.settled.connect(lambda: shown.append(table(panel)["values"]))
+    details.select("/second", wait=False)
+    qtbot.waitUntil(lambda: panel.is_settled)
+    source.gate.set()
+    details.wait()
+    assert shown == ["3"]
+    assert table(panel)["max"] == "3"
+
+
+def test_going_back_reads_nothing(open_details):
+    source = CountingSource(NORMAL.tobytes())
+    details = open_details(mapping_of({"a": made_tensor(b"", "float32", (1000,), source=source), "b": floats(1)}))
+    details.select("/a")
+    read = source.read
+    assert read >= 4000
+    details.select("/b")
+    panel = details.select("/a")
+    assert source.read == read
+    assert table(panel)["values"] == "1\u202f000"
+
+
+def test_hovering_says_the_bin_and_its_count(qtbot, open_details):
+    panel = panel_of(open_details, made_from(np.array([0.0, 0.1, 1.0])))
+    plot = panel._plot
+    heard = []
+    plot.hovered.connect(heard.append)
+    box = plot._item.getViewBox()
+    qtbot.waitUntil(lambda: box.width() > 50)
+    plot._on_moved(box.mapViewToScene(QPointF(0.5, 1.0)))
+    assert heard == [0]
+    bins = len(plot.bins.counts)
+    assert (
+        panel.hover.text()
+        == f"0 … {1 / bins:.6g}:  {plot.bins.counts[0]} value{'s' * (plot.bins.counts[0] != 1)}  "
+        + (f"({100 * plot.bins.counts[0] / 3:.3g} %)")
+    )
+    qtbot.keyClick(plot.widget, Qt.Key.Key_Right)
+    assert plot.at == 1
+    plot.eventFilter(plot.widget, QEvent(QEvent.Type.Leave))
+    assert (plot.at, panel.hover.text()) == (-1, " ")
+
+
+def test_the_hover_of_whole_numbers_names_them(open_details):
+    panel = panel_of(open_details, made_from(np.array([False, True, True])))
+    panel._plot.hover(1)
+    assert panel.hover.text() == "True:  2 values  (66.7 %)"
+
+
+def test_counts_can_be_logarithmic(open_details):
+    panel = panel_of(open_details, made_from(np.repeat(np.arange(3.0), [1, 1000, 0])))
+    panel.scale.setCurrentIndex(1)
+    plot = panel._plot
+    assert plot.logarithmic
+    assert plot._bars.yData.max() == pytest.approx(3)
+    assert plot._bars.yData.min() < 0
+    panel.scale.setCurrentIndex(0)
+    assert plot._bars.yData.max() == 1000
+
+
+def test_the_picture_follows_the_theme(open_details):
+    panel = panel_of(open_details, made_from(NORMAL))
+    assert panel._plot.widget.backgroundBrush().color().name() == "#ffffff"
+    themes().choose("dark")
+    try:
+        assert panel._plot.widget.backgroundBrush().color().name() == DARK.base
+        assert panel._plot._bars.opts["pen"].color().name().lower() == DARK.series[0].lower()
+    finally:
+        themes().choose("light")
+
+
+def test_copies_give_every_digit(qtbot, open_details):
+    panel = panel_of(open_details, floats(0.1))
+    panel.table.copy_all()
+    lines = dict(line.split("\t") for line in QGuiApplication.clipboard().text().splitlines())
+    assert lines["min"] == lines["median"] == "0.10000000149011612"
+    assert lines["values"] == "1"
+    panel.table.selectRow(1)
+    panel.table.copy()
+    assert QGuiApplication.clipboard().text() == "0.10000000149011612"
+    panel.save.copy_bins.trigger()
+    rows = [line.split("\t") for line in QGuiApplication.clipboard().text().splitlines()]
+    assert rows[0] == ["low", "high", "count"]
+    assert sum(int(row[2]) for row in rows[1:]) == 1
+    panel.save.copy_picture.trigger()
+    assert not QGuiApplication.clipboard().pixmap().isNull()
+
+
+def test_pictures_and_bins_are_saved(open_details, tmp_path):
+    panel = panel_of(open_details, made_from(NORMAL))
+    plot, save = panel._plot, panel.save
+    save.save(plot, str(tmp_path / "a.png"), write_png)
+    image = QImage(str(tmp_path / "a.png"))
+    assert image.size() == plot.widget.size()
+    save.save(plot, str(tmp_path / "a.svg"), write_svg)
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+    assert "<path" in (tmp_path / "a.svg").read_text()
+    save.save(plot, str(tmp_path / "a.csv"), write_csv)
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[0] == "low,high,count"
+    assert sum(int(line.split(",")[2]) for line in lines[1:]) == 1000
+    assert float(lines[1].split(",")[0]) == NORMAL.min().item()
+    assert panel.status.text() == "Saved a.csv."
+    for write in (write_png, write_svg, write_csv):
+        save.save(plot, str(tmp_path / "missing" / "a"), write)
+        assert "was not saved" in panel.status.text()
+
+
+def test_of_a_sample_no_count_is_told():
+    sample = preview(made_from(np.zeros(1_000_000, "float32")), 10)
+    assert sample.sample
+    shown = {fact.name: fact.shown for fact in statistics(sample)}
+    assert shown["zeros"] == shown["values"] == "counting …"
+    assert shown["max"] == "≈ 0"
+
+
+def test_the_first_look_at_little_is_exact_at_once():
+    assert not first_look(Request(floats(1, 2), AUTO), SILENT).sample
+
+
+CHILD = """
+import json, sys, threading
+sys.path[:0] = json.loads(sys.argv[1])
+from PySide6.QtWidgets import QApplication
+application = QApplication([])
+imported = {}
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("numpy", "pyqtgraph"):
+            imported[name] = threading.current_thread() is threading.main_thread()
+sys.meta_path.insert(0, Watch())
+import array
+from ckpt_viewer.core.tensor import Extent, StorageSpec, TensorSpec
+from ckpt_viewer.sources import MemorySource
+from hand_made import make_checkpoint, mapping
+from ckpt_viewer.gui.session import Loaded, Session
+from ckpt_viewer.gui.panels import DetailTabs
+from ckpt_viewer.gui.tree import build_index
+class Home:
+    prefix = ""
+    def extent(self, key):
+        return Extent(MemorySource(array.array("f", [1, 2, 3]).tobytes()), 0, 12)
+tensor = TensorSpec(StorageSpec("0", "cpu", "float32", 3, Home(), 0), "float32", (3,), (1,))
+checkpoint = make_checkpoint(root=mapping(t=tensor))
+session = Session(reader=lambda path, *rest: Loaded(checkpoint, build_index(checkpoint, rest[-1])))
+tabs = DetailTabs(session)
+session.selectionChanged.connect(tabs.show_node)
+tabs.settled.connect(lambda: application.exit(0) if session.selected.value is tensor else None)
+session.opened.connect(lambda: session.select(checkpoint["/t"]))
+session.open("x.pth", "/t")
+tabs.show()
+application.exec()
+tabs.close()
+session.close()
+print(json.dumps(imported))
+"""
+
+
+def test_neither_numpy_nor_pyqtgraph_is_imported_on_the_gui_thread():
+    paths = json.dumps([path for path in sys.path if path])
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, paths], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"numpy": False, "pyqtgraph": False}
