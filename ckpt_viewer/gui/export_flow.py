@@ -41,6 +41,8 @@ class ExportFlow(QObject):
         writing: jobs of this window that write a file, oldest first.
     """
 
+    started = Signal(object)
+    """A Job that writes."""
     written = Signal(object)
     """The path of a file that is there now."""
     openWanted = Signal(str)
@@ -170,6 +172,7 @@ class ExportFlow(QObject):
 
         job = self._writes.start(work, title=title)
         self.writing.append(job)
+        self.started.emit(job)
         job.ended.connect(lambda: self._on_ended(job, checkpoint))
         job.finished.connect(lambda written: self._on_written(written, say))
         job.failed.connect(lambda error: self._on_failed(error, target))

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from PySide6.QtCore import QDeadlineTimer, QObject, QThreadPool, Signal
+from shiboken6 import isValid
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import Cancelled, CheckpointError
@@ -63,6 +64,7 @@ class Job(QObject):
         ticket: grows with each job that is started in this process.
         title: what the status bar says while it runs; ``""`` for work that is not announced.
         done, total: the last progress, in the work's own unit; 0 of 0 until something was reported.
+        is_ended: whether the outcome was delivered.
     """
 
     progressed = Signal(object, object)
@@ -76,6 +78,7 @@ class Job(QObject):
         super().__init__()
         self.ticket, self.title = ticket, title
         self.done = self.total = 0
+        self.is_ended = False
         self._context = context
 
     def cancel(self) -> None:
@@ -93,6 +96,7 @@ class Job(QObject):
             self.progressed.emit(done, total)
 
     def _end(self, error: BaseException | None, result: object) -> None:
+        self.is_ended = True
         if self.is_cancelled or isinstance(error, Cancelled):
             self.cancelled.emit()
         elif error is not None:
@@ -116,12 +120,12 @@ class _Relay(QObject):
 
     def _on_progress(self, ticket: int, done: int, total: int) -> None:
         runner = self.runners.get(ticket)
-        if runner is not None:
+        if runner is not None and isValid(runner):
             runner._jobs[ticket]._report(done, total)
 
     def _on_arrival(self, ticket: int, error: BaseException | None, result: object) -> None:
         runner = self.runners.pop(ticket, None)
-        if runner is not None:
+        if runner is not None and isValid(runner):
             runner._deliver(ticket, error, result)
 
 

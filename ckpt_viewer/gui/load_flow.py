@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
@@ -45,14 +46,13 @@ class LoadFlow(QObject):
     def ask_rules(self) -> None:
         """Ask for a table of rules and map by it."""
         from ckpt_viewer.gui.rules_dialog import RulesDialog
-        from ckpt_viewer.gui.summary import file_name
 
         session = self._session
         current = session.map_location if isinstance(session.map_location, Mapping) else {}
         if session.overview is None:
             return
         locations = session.overview.locations
-        dialog = RulesDialog(locations, session.devices, current, file_name(session.path), self._window)
+        dialog = RulesDialog(locations, session.devices, current, Path(session.path).name, self._window)
         if dialog.exec():
             self.choose(dialog.table or None)
         dialog.deleteLater()

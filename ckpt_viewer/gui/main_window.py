@@ -94,8 +94,7 @@ class MainWindow(QMainWindow):
         self.statusBar().addWidget(self._path, 1)
         self.statusBar().addPermanentWidget(self.status, 1)
         self.statusBar().setSizeGripEnabled(False)
-        for runner in (self.session.jobs, self.windows.writes):
-            self.status.watch(runner)
+        self.status.watch(self.session.jobs)
         self._late = QTimer(self)
         self._late.setSingleShot(True)
         self._late.setInterval(LOADING_AFTER_MS)
@@ -132,6 +131,7 @@ class MainWindow(QMainWindow):
 
             self._export = ExportFlow(self.session, self.messages, self.windows.writes, self)
             self._export.openWanted.connect(lambda path: self.windows.open([path], self))
+            self._export.started.connect(self.status.add)
             self._export.idle.connect(self._close_if_wanted)
         return self._export
 

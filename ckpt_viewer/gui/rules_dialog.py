@@ -16,8 +16,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from ckpt_viewer.core.location import known_tag
-from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.core.location import Locator, known_tag
+from ckpt_viewer.core.text import bytes_text, python_literal
 from ckpt_viewer.gui.choices import targets_to_offer
 from ckpt_viewer.gui.code_line import CodeLine
 from ckpt_viewer.gui.labels import label, plain
@@ -106,6 +106,5 @@ class RulesDialog(QDialog):
             else ""
         )
         self._buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not wrong)
-        pairs = ", ".join(f"{tag!a}: {target!a}" for tag, target in self.table.items())
-        mapped = f", map_location={{{pairs}}}" if pairs else ""
-        self._code.show_code(f"torch.load({self._file_name!a}{mapped})")
+        mapped = f", {Locator(self.table).code}" if self.table else ""
+        self._code.show_code(f"torch.load({python_literal(self._file_name)}{mapped})")

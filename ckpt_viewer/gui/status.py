@@ -53,7 +53,7 @@ class JobStatus(QWidget):
             return
         self._jobs.append(job)
         job.progressed.connect(self._on_progress)
-        job.ended.connect(lambda: self._remove(job))
+        job.ended.connect(self._on_ended)
         if self.isHidden():
             self._late.start()
         else:
@@ -88,8 +88,8 @@ class JobStatus(QWidget):
         if not self.isHidden():
             self.refresh()
 
-    def _remove(self, job: Job) -> None:
-        self._jobs = [other for other in self._jobs if other is not job]
+    def _on_ended(self) -> None:
+        self._jobs = [job for job in self._jobs if not job.is_ended]
         if not self.isHidden() or not self._jobs:
             self.refresh()
 

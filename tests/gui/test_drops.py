@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+
+from ckpt_viewer.gui.drops import (
+    OPEN,
+    REMAP,
+    WindowDrops,
+    dropped_files,
+    leave_drops_to_window,
+    open_sentence,
+    remap_sentence,
+)
+
+COPY, MOVE, LINK = Qt.DropAction.CopyAction, Qt.DropAction.MoveAction, Qt.DropAction.LinkAction
+LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+
+
+class Window(QWidget):
+    """A window that hands its drag events over, as the real one does, with a line edit inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.setAcceptDrops(True)
+        self.resize(600, 400)
+        column = QVBoxLayout(self)
+        self.edit, self.text = QLineEdit(), QPlainTextEdit()
+        column.addWidget(self.edit)
+        column.addWidget(self.text)
+        self.drops = WindowDrops(self)
+
+    def dragEnterEvent(self, event):
+        self.drops.enter(event)
+
+    def dragMoveEvent(self, event):
+        self.drops.move(event)
+
+    def dragLeaveEvent(self, event):
+        self.drops.leave()
+
+    def dropEvent(self, event):
+        self.drops.drop(event)
+
+
+@pytest.fixture
+def window(qtbot):
+    made = Window()
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "model_3.pth"
+    path.write_bytes(b"x" * 134_000)
+    return str(path)
+
+
+def mime_of(*paths):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(path) for path in paths])
+    return mime
+
+
+def enter(window, mime, actions=COPY):
+    event = QDragEnterEvent(QPointF(50, 50), actions, mime, LEFT, NONE)
+    event.setDropAction(Qt.DropAction.IgnoreAction)
+    event.ignore()
+    QApplication.sendEvent(window, event)
+    return event
+
+
+def move(window, mime, at, actions=COPY):
+    event = QDragMoveEvent(QPointF(at), actions, mime, LEFT, NONE)
+    QApplication.sendEvent(window, event)
+    return event
+
+
+def drop(window, mime, at, actions=COPY):
+    event = QDropEvent(QPointF(at), actions, mime, LEFT, NONE)
+    QApplication.sendEvent(window, event)
+    return event
+
+
+def test_files_are_taken_and_nothing_else(tmp_path, file):
+    assert dropped_files(mime_of(file)) == [file]
+    assert dropped_files(mime_of(file, file)) == [file, file]
+    assert dropped_files(mime_of(str(tmp_path))) == []
+    assert dropped_files(mime_of(file, str(tmp_path))) == []
+    assert dropped_files(mime_of(file + ".gone")) == []
+    text, link = QMimeData(), QMimeData()
+    text.setText(file)
+    link.setUrls([QUrl("https://example.org/model.pth")])
+    assert dropped_files(text) == []
+    assert dropped_files(link) == []
+
+
+def test_a_refused_drag_shows_nothing(window, tmp_path):
+    text = QMimeData()
+    text.setText("hello")
+    for mime in (text, mime_of(str(tmp_path))):
+        assert not enter(window, mime).isAccepted()
+        assert not window.drops.overlay.isVisible()
+
+
+def test_a_file_over_the_window_shows_what_each_half_will_do(window, file):
+    mime = mime_of(file)
+    event = enter(window, mime)
+    overlay = window.drops.overlay
+    assert event.isAccepted()
+    assert event.dropAction() == COPY
+    assert overlay.isVisible()
+    assert overlay.geometry() == window.rect()
+    assert overlay.remap_half.accessibleName() == "Remap to CPU: writes model_3.cpu.pth, 134 kB, beside it"
+    assert overlay.open_half.text == "shows model_3.pth; nothing in it is executed"
+
+
+def test_the_halves_cover_the_window_and_the_large_one_opens(window, file):
+    enter(window, mime_of(file))
+    overlay = window.drops.overlay
+    wide, narrow = overlay.open_half.geometry(), overlay.remap_half.geometry()
+    assert wide.width() > narrow.width()
+    assert not wide.intersects(narrow)
+    halves = {overlay.half_at(QPoint(x, y)) for x in range(0, 600, 7) for y in range(0, 400, 7)}
+    assert halves == {OPEN, REMAP}
+
+
+def test_moving_marks_the_half_under_the_pointer(window, file):
+    mime = mime_of(file)
+    enter(window, mime)
+    overlay = window.drops.overlay
+    for half in (overlay.remap_half, overlay.open_half):
+        assert move(window, mime, half.geometry().center()).isAccepted()
+        assert half.highlighted
+    assert not overlay.remap_half.highlighted
+
+
+@pytest.mark.parametrize(("name", "half"), [("open_half", OPEN), ("remap_half", REMAP)])
+def test_dropping_says_which_half_and_which_files(qtbot, window, file, name, half):
+    mime = mime_of(file)
+    enter(window, mime)
+    at = getattr(window.drops.overlay, name).geometry().center()
+    with qtbot.waitSignal(window.drops.dropped) as got:
+        event = drop(window, mime, at)
+    assert got.args == [half, [file]]
+    assert event.isAccepted()
+    assert not window.drops.overlay.isVisible()
+
+
+def test_leaving_hides_the_halves(window, file):
+    enter(window, mime_of(file))
+    QApplication.sendEvent(window, QDragLeaveEvent())
+    assert not window.drops.overlay.isVisible()
+
+
+def test_a_file_is_never_moved(qtbot, window, file):
+    mime = mime_of(file)
+    assert not enter(window, mime, actions=MOVE).isAccepted()
+    event = enter(window, mime, actions=MOVE | LINK)
+    assert event.isAccepted()
+    assert event.dropAction() == LINK
+
+
+def test_a_file_that_went_away_meanwhile_is_not_opened(qtbot, window, file):
+    mime = mime_of(file)
+    enter(window, mime)
+    Path(file).unlink()
+    with qtbot.assertNotEmitted(window.drops.dropped):
+        assert not drop(window, mime, QPoint(50, 50)).isAccepted()
+
+
+def test_no_child_takes_a_drop(window):
+    assert window.edit.acceptDrops()
+    leave_drops_to_window(window)
+    assert not window.edit.acceptDrops()
+    assert not window.text.viewport().acceptDrops()
+    assert window.acceptDrops()
+
+
+def test_the_overlay_lies_between_a_drag_and_the_line_edit(window, file):
+    enter(window, mime_of(file))
+    assert window.childAt(window.edit.geometry().center()).window() is window
+    assert window.childAt(window.edit.geometry().center()) is not window.edit
+
+
+def test_what_is_said_of_several_files_and_of_suffixes(tmp_path):
+    paths = []
+    for name in ("last.ckpt", "x.pth.tar", "plain"):
+        (tmp_path / name).write_bytes(b"x" * 1000)
+        paths.append(str(tmp_path / name))
+    assert remap_sentence(paths[:1]) == "writes last.cpu.ckpt, 1 kB, beside it"
+    assert remap_sentence(paths[1:2]) == "writes x.cpu.pth.tar, 1 kB, beside it"
+    assert remap_sentence(paths) == "writes 3 copies, last.cpu.ckpt first, 3 kB in all, beside them"
+    assert open_sentence(paths) == "shows 3 files, a window each; nothing in them is executed"
+
+
+def test_a_read_only_folder_is_said_before_the_drop(monkeypatch, file):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert remap_sentence([file]) == "writes model_3.cpu.pth, 134 kB, and asks where: its folder is read-only"
+
+
+def test_a_name_is_shown_without_its_control_characters(tmp_path):
+    path = tmp_path / "a\u202eb<i>.pth"
+    path.write_bytes(b"")
+    assert open_sentence([str(path)]) == r"shows a\u202eb<i>.pth; nothing in it is executed"
+
+
+def test_drag_events_reach_the_window_and_not_its_children(window, file):
+    """Qt looks for the innermost widget under the pointer that accepts drops."""
+    leave_drops_to_window(window)
+    widget = window.childAt(window.edit.geometry().center())
+    while widget is not None and not widget.acceptDrops():
+        widget = widget.parentWidget()
+    assert widget is window

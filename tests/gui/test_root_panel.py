@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from hand_made import make_checkpoint, mapping
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel
+
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.errors import Damaged
+from ckpt_viewer.gui.links import LinkButton
+from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED
+from ckpt_viewer.gui.root_panel import RootPanel
+from ckpt_viewer.gui.session import Loaded, Session, index_tree
+from ckpt_viewer.gui.theme import themes
+
+
+def a_session(qtbot, checkpoint):
+    def read(path, map_location, grouped, context):
+        return Loaded(checkpoint, index_tree(checkpoint, grouped, context))
+
+    session = Session(reader=read)
+    with qtbot.waitSignal(session.selectionChanged):
+        session.open(checkpoint.path)
+    session.set_devices(("cpu",), "")
+    with qtbot.waitSignal(session.described):
+        session.describe()
+    return session
+
+
+@pytest.fixture
+def session(qtbot, checkpoint):
+    made = a_session(qtbot, checkpoint)
+    yield made
+    made.close()
+    qtbot.waitUntil(lambda: not made.jobs.active)
+
+
+@pytest.fixture
+def panel(qtbot, session):
+    made = RootPanel(session)
+    qtbot.addWidget(made)
+    made.show_subject(session.selected)
+    return made
+
+
+def texts(panel):
+    return [each.text() for each in panel.findChildren(QLabel) if each.text() and each.isVisibleTo(panel)]
+
+
+def links(panel):
+    return [each for each in panel.findChildren(LinkButton) if not each.isHidden()]
+
+
+def test_it_is_for_roots_and_second_to_the_histogram_of_a_lone_tensor(checkpoint):
+    assert RootPanel.rate(checkpoint.root) == BEST
+    assert RootPanel.rate(checkpoint["/model"]) == UNSUPPORTED
+    tensor = TensorSpec(None, "float32", (2,), (1,))
+    assert UNSUPPORTED < RootPanel.rate(make_checkpoint(root=tensor).root) < BEST
+
+
+def test_it_answers_at_a_glance(panel):
+    said = texts(panel)
+    assert "Training checkpoint, epoch 3" in said
+    assert "9.41 K parameters; 1 tensor, 37.6 kB; file 134 MB" in said
+    assert "no: cuda:1 is not on this computer" in said
+    assert "can be resumed" in said
+    assert panel._code.code == 'torch.load("model_3.pth")'
+    assert panel.is_settled
+
+
+def test_another_map_location_changes_what_it_says(qtbot, panel, session):
+    with qtbot.waitSignal(session.problemsChanged):
+        session.set_map_location("cpu")
+    panel.remap()
+    said = texts(panel)
+    assert "cuda:1 → cpu" in said
+    assert "yes, on the CPU" in said
+    assert panel._code.code == 'torch.load("model_3.pth", map_location="cpu")'
+
+
+def test_a_link_selects_the_entry(qtbot, panel, session):
+    link = next(each for each in links(panel) if each.text() == "optimizer")
+    with qtbot.waitSignal(session.selectionChanged) as got:
+        qtbot.mouseClick(link, Qt.MouseButton.LeftButton)
+    assert got.args[0].pointer == "/optimizer"
+
+
+def test_a_link_can_be_pressed_from_the_keyboard(qtbot, panel, session):
+    with qtbot.waitSignal(panel.linkActivated) as got:
+        qtbot.keyClick(links(panel)[0], Qt.Key.Key_Space)
+    assert got.args == ["/model"]
+
+
+def test_the_theme_may_change_while_it_shows(panel):
+    before = texts(panel)
+    themes().choose("dark")
+    assert sorted(texts(panel)) == sorted(before)
+
+
+def test_a_file_that_cannot_be_described_says_why(qtbot, panel, session):
+    session.overview, session.error = None, Damaged("the pickle is torn; copy it again")
+    panel.refresh()
+    assert panel.sentence == "The pickle is torn; copy it again."
+
+
+def test_an_empty_file_says_so(qtbot):
+    session = a_session(qtbot, make_checkpoint(root=mapping()))
+    panel = RootPanel(session)
+    qtbot.addWidget(panel)
+    panel.show_subject(session.selected)
+    assert "nothing: it is empty, or a single value" in texts(panel)
+    session.close()

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QProgressBar, QToolButton
+
+from ckpt_viewer.gui import status as module
+from ckpt_viewer.gui.jobs import JobRunner
+from ckpt_viewer.gui.status import JobStatus
+
+
+@pytest.fixture
+def runner(qtbot):
+    made = JobRunner()
+    yield made
+    made.cancel_all()
+    assert made.wait(5000)
+    qtbot.waitUntil(lambda: not made.active)
+
+
+@pytest.fixture
+def status(qtbot, runner, monkeypatch):
+    monkeypatch.setattr(module, "APPEAR_AFTER_MS", 0)
+    made = JobStatus()
+    qtbot.addWidget(made)
+    made.watch(runner)
+    return made
+
+
+@pytest.fixture
+def gate(runner):
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+def test_it_shows_titled_work_while_it_runs(qtbot, status, runner, gate):
+    runner.start(lambda context: gate.wait(5), title="Writing a.pth")
+    qtbot.waitUntil(lambda: not status.isHidden())
+    assert status._title.text() == "Writing a.pth"
+    gate.set()
+    qtbot.waitUntil(status.isHidden)
+
+
+def test_work_without_a_title_is_not_announced(qtbot, status, runner, gate):
+    job = runner.start(lambda context: gate.wait(5))
+    assert status.job is None
+    gate.set()
+    with qtbot.waitSignal(job.ended):
+        pass
+    assert status.isHidden()
+
+
+def test_progress_of_many_bytes(qtbot, status, runner, gate):
+    def work(context):
+        context._report_at = context._yield_at = 0.0
+        context.step(3 * 10**12, 4 * 10**12)
+        gate.wait(5)
+
+    runner.start(work, title="Writing")
+    bar = status.findChild(QProgressBar, "jobProgress")
+    qtbot.waitUntil(lambda: not status.isHidden() and bar.maximum() == module.SCALE)
+    assert bar.value() == 750
+
+
+def test_work_of_unknown_length_shows_that_something_goes_on(qtbot, status, runner, gate):
+    runner.start(lambda context: gate.wait(5), title="Looking")
+    qtbot.waitUntil(lambda: not status.isHidden())
+    bar = status.findChild(QProgressBar, "jobProgress")
+    assert (bar.minimum(), bar.maximum()) == (0, 0)
+
+
+def test_the_button_stops_what_is_shown(qtbot, status, runner, gate):
+    job = runner.start(lambda context: gate.wait(5), title="Writing")
+    qtbot.waitUntil(lambda: not status.isHidden())
+    button = status.findChild(QToolButton, "jobCancel")
+    assert button.accessibleName() == "Stop: Writing"
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert job.is_cancelled
+    assert status._title.text() == "Stopping: Writing"
+    with qtbot.waitSignal(job.cancelled):
+        gate.set()
+    qtbot.waitUntil(status.isHidden)
+
+
+def test_several_are_counted(qtbot, status, runner, gate):
+    for name in ("one", "two"):
+        runner.start(lambda context: gate.wait(5), title=name)
+    qtbot.waitUntil(lambda: not status.isHidden())
+    assert status._title.text() == "two (and 1 more)"

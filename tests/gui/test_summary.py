@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import pytest
+from hand_made import make_checkpoint, mapping
+
+from ckpt_viewer.analysis.loading import LoadProblem
+from ckpt_viewer.analysis.overview import overview
+from ckpt_viewer.core.finding import GlobalUse, Note
+from ckpt_viewer.core.location import Locator, leave_on_cpu
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.gui.summary import (
+    Fact,
+    contents_links,
+    device_of,
+    devices_text,
+    kind_text,
+    load_fact,
+    resume_fact,
+    root_facts,
+    strip_parts,
+    weights_only_fact,
+)
+
+LOAD = Fact("Loads here", "yes")
+
+
+def tensor(tag, key="0", numel=10):
+    return TensorSpec(StorageSpec(key, tag, "float32", numel, None, int(key)), "float32", (numel,), (1,))
+
+
+def state_dict(*tags):
+    return mapping(
+        "collections.OrderedDict", **{f"layer{n}__weight": tensor(tag, str(n)) for n, tag in enumerate(tags)}
+    )
+
+
+def test_the_strip_says_the_most_important_first(checkpoint):
+    checkpoint.map_onto("cpu")
+    parts = strip_parts(checkpoint, overview(checkpoint))
+    assert parts == [
+        "Training checkpoint, epoch 3",
+        "9.41 K parameters",
+        "134 MB",
+        "zip",
+        "cuda:1 → cpu",
+        "can be resumed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("root", "text"),
+    [
+        (state_dict("cpu"), "state_dict"),
+        (mapping(model=state_dict("cpu"), step=12), "Training checkpoint, step 12"),
+        (mapping(model=state_dict("cpu"), step=12, epoch=2), "Training checkpoint, epoch 2"),
+        (mapping(model=state_dict("cpu"), epoch=2.5), "Training checkpoint, epoch 2.5"),
+        (tensor("cpu"), "Tensor"),
+        (mapping(hello="world"), "Other contents"),
+    ],
+)
+def test_what_a_file_is(root, text):
+    assert kind_text(overview(make_checkpoint(root=root))) == text
+
+
+@pytest.mark.parametrize(
+    ("tags", "map_location", "text"),
+    [
+        (["cuda:1"], None, "cuda:1"),
+        (["cuda:1"], "cpu", "cuda:1 → cpu"),
+        (["cuda:0", "cuda:1"], {"cuda:1": "cpu"}, "cuda:0, cuda:1 → cpu"),
+        (["cuda:0"], leave_on_cpu, "cuda:0 → cpu"),
+        (["cpu"], "cpu", "cpu"),
+        ([None], None, "no device"),
+        ([f"cuda:{n}" for n in range(6)], None, "cuda:0, cuda:1, cuda:2, cuda:3, 2 more"),
+    ],
+)
+def test_where_it_lies_and_goes(tags, map_location, text):
+    checkpoint = make_checkpoint(root=state_dict(*tags))
+    checkpoint.map_onto(map_location)
+    assert devices_text(overview(checkpoint), checkpoint.locator) == text
+
+
+def test_a_callable_that_wants_more_than_a_tag_is_a_question_mark():
+    assert device_of(Locator(lambda storage, tag: 5), "cuda:0") == "?"
+
+
+@pytest.mark.parametrize(
+    ("remove", "text"),
+    [
+        ((), "can be resumed"),
+        (("lr_scheduler",), "can be resumed (but no lr_scheduler)"),
+        (("lr_scheduler", "epoch"), "can be resumed (but no lr_scheduler and no epoch or step)"),
+        (("optimizer",), "cannot be resumed: no optimizer state"),
+        (("model",), "cannot be resumed: no model"),
+    ],
+)
+def test_whether_it_can_be_resumed(remove, text):
+    whole = make_checkpoint().contents.root.string_items()
+    root = mapping(**{name: value for name, value in whole.items() if name not in remove})
+    assert resume_fact(overview(make_checkpoint(root=root))).text == text
+
+
+def test_nothing_to_resume_from():
+    assert (
+        resume_fact(overview(make_checkpoint(root=mapping(a=1)))).text == "cannot be resumed: there is no model in it"
+    )
+
+
+def test_whether_it_loads_here(checkpoint):
+    known, locator = overview(checkpoint), checkpoint.locator
+    problem = LoadProblem("cuda:1", "cuda:1", "torch says no")
+    fact = load_fact(known, locator, (problem,), ("cpu",), "")
+    assert fact == Fact("Loads here", "no: cuda:1 is not on this computer", "warning")
+    assert load_fact(known, locator, (), None, "looking for devices").text == "looking for devices"
+    assert load_fact(known, locator, (), ("cpu", "cuda:1"), "").text == "yes, onto cuda:1"
+    assert load_fact(known, Locator("cpu"), (), None, "looking for devices").text == "yes, on the CPU"
+
+
+def test_what_weights_only_says():
+    assert weights_only_fact(make_checkpoint()) == Fact("Safe mode", "torch.load(weights_only=True) reads it")
+    refused = weights_only_fact(make_checkpoint(weights_only="it names argparse.Namespace"))
+    assert refused == Fact("Safe mode", "torch.load needs weights_only=False: it names argparse.Namespace", "info")
+
+
+def test_a_dangerous_name_is_an_error_and_notes_are_shown():
+    checkpoint = make_checkpoint(
+        globals=(GlobalUse("posix.system", "dangerous"), GlobalUse("collections.OrderedDict", "known")),
+        notes=(Note("warning", "trailing-bytes", None, "12 bytes follow\x1b"),),
+    )
+    facts = root_facts(checkpoint, overview(checkpoint), LOAD)
+    assert Fact("Danger", "loading it in Python would run posix.system; nothing was run here", "error") in facts
+    assert facts[-1] == Fact("Note", r"12 bytes follow\x1b", "warning")
+
+
+def test_the_contents_are_links_with_a_few_words(checkpoint):
+    links, more = contents_links(checkpoint, overview(checkpoint))
+    assert [(link.name, link.pointer) for link in links] == [
+        ("model", "/model"),
+        ("optimizer", "/optimizer"),
+        ("lr_scheduler", "/lr_scheduler"),
+        ("epoch", "/epoch"),
+    ]
+    assert links[0].text == "model, 1 entry"
+    assert "momentum 0.9" in links[1].text
+    assert links[3].text == "3"
+    assert more == 0
+
+
+def test_of_very_many_entries_the_first_are_links():
+    root = mapping(**{f"key{n}": n for n in range(100)})
+    checkpoint = make_checkpoint(root=root)
+    links, more = contents_links(checkpoint, overview(checkpoint))
+    assert len(links) + more == 100
+    assert all(checkpoint[link.pointer].value == number for number, link in enumerate(links))
+
+
+def test_absurd_names_and_numbers_are_shown():
+    root = mapping(**{"a\u202e/b~": 1, "big": 1 << 100_000, "text": "<b>\n", "nothing": None, "nan": float("nan")})
+    checkpoint = make_checkpoint(root=root)
+    links, _ = contents_links(checkpoint, overview(checkpoint))
+    assert links[0].name == r"a\u202e/b~"
+    assert checkpoint[links[0].pointer].value == 1
+    assert [link.text for link in links[1:]] == ["an integer of 100001 bits", r"'<b>\n'", "None", "nan"]
