@@ -158,8 +158,9 @@ class Cells:
             return places[0].text(arrow) if places else ""
         saved = list(dict.fromkeys(Place(place.saved, place.saved or "cpu").text() for place in places))
         targets = list(dict.fromkeys(Place(None, place.mapped).text() for place in places))
-        text = _listed(saved)
-        return text if saved == targets else f"{text} {arrow} {_listed(targets)}"
+        if saved == targets:
+            return _listed(saved)
+        return f"{saved[0] if len(saved) == 1 else _counted(saved)} {arrow} {_listed(targets)}"
 
     def _device_lines(self, row: int) -> list[str]:
         """Return each way from a saved to a mapped device, the first twenty."""
@@ -236,13 +237,13 @@ class Cells:
         """Return the row for the clipboard: all columns, tab separated, full precision, ASCII arrow, no grouping."""
         index, amounts = self.index, self._amounts(row)
         value = index.value(row) if index.is_entry(row) else None
-        shape = list(value.shape) if isinstance(value, TensorSpec | NdArray) and value.shape is not None else None
+        shape = value.shape if isinstance(value, TensorSpec | NdArray) else None
         kind = escape_text(type_of(value)) if index.is_entry(row) else "module" if index.is_group(row) else "run"
         told = self.copied_value(row)
         cells = [
             self.pointer(row),
             kind,
-            str(shape) if shape is not None else told or "",
+            told or "" if shape is None else f"[{', '.join(_amount(size, str) for size in shape)}]",
             self.dtype(row),
             self.device(row, "->"),
             _amount(amounts[0], str) if amounts else "",
@@ -255,7 +256,11 @@ _SHOWN = (Cells.name, Cells.type, Cells.shape, Cells.dtype, Cells.device, Cells.
 
 
 def _listed(texts: list[str]) -> str:
-    return ", ".join(texts) if len(texts) <= NAMED_DEVICES else f"{len(texts)} devices"
+    return ", ".join(texts) if len(texts) <= NAMED_DEVICES else _counted(texts)
+
+
+def _counted(texts: list[str]) -> str:
+    return f"{len(texts)} devices"
 
 
 def _amount(number: int, text: Callable[[int], str]) -> str:

@@ -19,7 +19,7 @@ _SAMPLES = {
     TYPE: "OrderedDict",
     SHAPE: "64 × 64 × 3 × 3",
     DTYPE: "float32",
-    DEVICE: "cuda:1 → cpu",
+    DEVICE: "2 devices → cpu",
     PARAMETERS: "Parameters",
     SIZE: "99.9 MB",
 }

@@ -90,7 +90,7 @@ class TreeDelegate(QStyledItemDelegate):
         used = self._draw(painter, rect, QFontMetrics(font), name, note)
         rect.setLeft(rect.left() + used + GAP)
         if note and rect.width() >= LEAST_NOTE:
-            linked = self._model.tree is not None and self._model.tree.same_as(row) is not None
+            linked = row >= 0 and self._model.tree is not None and self._model.tree.same_as(row) is not None
             painter.setFont(cell.font)
             painter.setPen(plain if selected else palette.color(active, _LINK if linked else _MUTED))
             metrics: QFontMetrics = cell.fontMetrics

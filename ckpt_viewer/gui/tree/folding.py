@@ -192,4 +192,7 @@ def _moved_ends(ends: array[int], moved: array[int], runs: list[Run], context: C
 
 def _label(table: Table, run: Run) -> str:
     first, last = (table.names[block] for block in (run.blocks[0], run.blocks[-1]))
-    return f"[{first}…{last}]" if type(first) is int else f"{first}…{last}"
+    if isinstance(first, str) and isinstance(last, str):
+        stem, _, tail = _numbered(last) or ("", 0, "")
+        return f"{first.removesuffix(tail)}…{last.removesuffix(tail).removeprefix(stem)}{tail}"
+    return f"[{first}…{last}]"

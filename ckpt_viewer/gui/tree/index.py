@@ -216,7 +216,8 @@ class TreeIndex:
             row = self.outline.aliases.get(row, row)
             child = self._child(row, token)
             if child is None:
-                return self._group(row, unescape_token(token[:-1])) if number == len(tokens) - 1 else None
+                last = number == len(tokens) - 1 and token.endswith(".")
+                return self._group(row, unescape_token(token)) if last else None
             row = child
         return self.rows[row]
 
@@ -247,18 +248,17 @@ class TreeIndex:
             if parents[at] == row and type(steps[at]) is type(step):
                 return at
 
-    def _group(self, row: int, prefix: str) -> int | None:
-        """Return the innermost module of the state_dict at an outline row that a prefix leads to."""
-        at, rest = self.rows[row], prefix
-        while rest:
+    def _group(self, row: int, dotted: str) -> int | None:
+        """Return the module that a prefix with a dot behind it leads to, in the state_dict at an outline row."""
+        at = self.rows[row]
+        while dotted:
             for child in self._members(at):
-                name = str(self.names[child])
-                if self.kinds[child] == GROUP and (rest == name or rest.startswith(name + ".")):
-                    at, rest = child, rest[len(name) + 1 :]
+                if self.kinds[child] == GROUP and dotted.startswith(f"{self.names[child]}."):
+                    at, dotted = child, dotted[len(str(self.names[child])) + 1 :]
                     break
             else:
                 return None
-        return at if self.kinds[at] == GROUP else None
+        return at
 
     def _members(self, row: int) -> Iterator[int]:
         for child in self.children(row):

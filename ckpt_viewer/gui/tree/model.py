@@ -13,7 +13,6 @@ from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, NAME, PARAMETERS, SIZE, Cells
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.pages import Change, Pages
-from ckpt_viewer.gui.tree.table import PAGE
 
 
 class TreeRole(IntEnum):
@@ -228,7 +227,7 @@ class CheckpointTreeModel(QAbstractItemModel):
             return None
         row, column = self.row_of(index), index.column()
         if row < 0:
-            return self._more_text(index) if role == _SPOKEN and column == NAME else None
+            return self._data_of_more(index, role)
         if role == _TIP:
             return self._cells.tip(row, column)
         if role == _SPOKEN:
@@ -243,16 +242,16 @@ class CheckpointTreeModel(QAbstractItemModel):
         key, column = index.internalId(), index.column()
         if key < len(self._cells.index):
             return self._cells.shown(key, column)
-        return self._more_text(index) if column == NAME else None
+        return "Show more" if column == NAME else None
 
-    def _more_text(self, index: AnyIndex) -> str:
+    def _data_of_more(self, index: AnyIndex, role: int) -> str | None:
+        """A "show more" keeps its text while rows come in; only the note behind it counts down."""
         assert self._pages is not None
+        if index.column() != NAME or role not in (_NOTE, _SPOKEN):
+            return None
         hidden = self._pages.hidden(index.internalId())
-        if hidden is None:
-            return "Show more"
-        return (
-            f"Show {grouped(min(hidden, PAGE))} more of {grouped(hidden)}" if hidden > PAGE else f"Show {hidden} more"
-        )
+        note = "" if hidden is None else f"{grouped(hidden)} not shown"
+        return note if role == _NOTE else ", ".join(filter(None, ("Show more", note)))
 
 
 _OTHERS = frozenset((_TIP, _SPOKEN, _NOTE, _MARK))
