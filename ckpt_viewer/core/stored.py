@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ckpt_viewer.core.absent import missing_values
 from ckpt_viewer.core.numbers import Decoder, decoder_of
 from ckpt_viewer.core.strided import View
 from ckpt_viewer.core.tensor import Extent, TensorSpec
@@ -31,24 +32,6 @@ class Stored(NamedTuple):
     view: View
     decoder: Decoder
     shape: tuple[int, ...]
-
-
-def missing_values(tensor: TensorSpec) -> str:
-    """Return in a sentence why a tensor has no dense values of its own; ``""`` if it has."""
-    extra = tensor.extra
-    if extra and extra.parts:
-        parts = " and ".join(extra.parts)
-        kind = "nested" if extra.layout in ("strided", "jagged") else extra.layout
-        return f"a {kind} tensor has no dense values; look at its {parts}"
-    if tensor.location == "meta":
-        return "a meta tensor has no values, neither here nor in torch; look at its shape and dtype"
-    if tensor.shape is None:
-        return "this tensor was not initialised when it was saved and has no values; look at its type"
-    if extra and extra.data is not None:
-        return ""
-    if tensor.storage is None:
-        return f"{tensor.type} keeps its values in its attributes; look at the tensors below it"
-    return "" if tensor.storage.home is not None else "the storage of this tensor has no bytes in this file; look at ls"
 
 
 def open_values(tensor: TensorSpec) -> Stored:

@@ -67,19 +67,18 @@ def _block_of_floats(values: Array) -> Moments:
     significand = (bits & np.uint64((1 << 52) - 1)) | (normal.astype(np.uint64) << np.uint64(52))
     limbs = [((significand >> np.uint64(_LIMB * k)) & np.uint64(_MASK)).astype(np.float64) for k in range(3)]
 
-    def sums(weights: Array) -> Array:
-        return np.bincount(cells, weights, minlength=1 << 12).astype(np.int64)
-
-    firsts = [sums(limb) for limb in limbs]
-    products = [
-        (_LIMB * (i + j) + (i != j), sums(limbs[i] * limbs[j])) for i in range(3) for j in range(i, 3)
-    ]  # a product of two limbs counts twice
+    firsts = [np.bincount(cells, limb, minlength=1 << 12) for limb in limbs]
+    pairs = [(i, j) for i in range(3) for j in range(i, 3)]
+    products = [np.bincount(cells, limbs[i] * limbs[j], minlength=1 << 12) for i, j in pairs]
+    shifts = [_LIMB * (i + j) + (i != j) for i, j in pairs]  # a product of two different limbs counts twice
+    used = np.flatnonzero(firsts[0] + firsts[1] + firsts[2])
+    sums = np.stack([part[used] for part in (*firsts, *products)], axis=1).astype(np.int64).tolist()
     total = squares = 0
-    for cell in np.flatnonzero(firsts[0] + firsts[1] + firsts[2]).tolist():
-        value = sum(int(part[cell]) << (_LIMB * k) for k, part in enumerate(firsts))
-        square = sum(int(part[cell]) << shift for shift, part in products)
+    for cell, (low, middle, high, *parts) in zip(used.tolist(), sums, strict=True):
         exponent = max(cell & 0x7FF, 1) - 1
+        value = low + (middle << _LIMB) + (high << (2 * _LIMB))
         total += (-value if cell >> 11 else value) << exponent
+        square = sum([part << shift for part, shift in zip(parts, shifts, strict=True)])
         squares += square << (2 * exponent)
     return Moments(values.size, total, squares)
 
@@ -100,9 +99,10 @@ def _block_of_integers(values: Array) -> Moments:
         rest = rest >> 16
     limbs.append(rest.astype(np.float64))  # the top limb carries the sign
     total = sum(int(limb.sum()) << (16 * k) for k, limb in enumerate(limbs))
-    squares = sum(
-        int((limbs[i] * limbs[j]).sum()) << (16 * (i + j)) for i in range(len(limbs)) for j in range(len(limbs))
-    )
+    squares = 0
+    for i in range(len(limbs)):
+        for j in range(i, len(limbs)):  # a product of two different limbs counts twice
+            squares += int((limbs[i] * limbs[j]).sum()) << (16 * (i + j) + (i != j))
     return Moments(values.size, total, squares, 0)
 
 

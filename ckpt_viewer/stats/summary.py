@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def summarize_tensor(tensor: TensorSpec, bins: int = 256, context: Context = SIL
     Raises:
         CheckpointError: the tensor has no values, or its bytes cannot be read. Cancelled: by `context`.
     """
-    _check_bins(bins)
+    check_bins(bins)
     reading = open_reading(tensor)
     sketch, total, done = Sketch(reading.store), reading.numel * reading.passes, 0
     for block in reading:
@@ -99,7 +98,7 @@ def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
     Raises:
         CheckpointError: as `summarize_tensor`.
     """
-    _check_bins(bins)
+    check_bins(bins)
     reading = open_reading(tensor, elements=SAMPLE_ELEMENTS)
     sketch = Sketch(reading.store)
     values = reading.sample(SAMPLE_READS)
@@ -111,7 +110,8 @@ def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
     return _summary(reading, counted, counts, bins, sample=values.size < reading.numel)
 
 
-def _check_bins(bins: int) -> None:
+def check_bins(bins: int) -> None:
+    """Raise CheckpointError for a number of bins that no histogram can have."""
     if not 1 <= bins <= MAX_BINS:
         raise CheckpointError(f"a histogram cannot have {bins} bins; choose from 1 to {MAX_BINS}")
 
@@ -145,7 +145,7 @@ def _summary(reading: Reading, counted: Counted, counts: Array | None, bins: int
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
-    """Return a summary as an entry of `stats --json`, without its path; every number is finite or a string."""
+    """Return a summary as an entry of `stats --json`, without its path; every number in it is finite."""
     entry: dict[str, Any] = {
         name: getattr(summary, name)
         for name in ("dtype", "numel", "finite", "nan", "posinf", "neginf", "zeros", "min", "max", "mean", "std")
@@ -158,8 +158,3 @@ def summary_json(summary: Summary) -> dict[str, Any]:
     if summary.sample:
         entry["sample"] = True
     return entry
-
-
-def json_number(value: float) -> float | str:
-    """Return a float as JSON may hold it: NaN and infinities as strings."""
-    return value if isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"

@@ -19,14 +19,14 @@ from ckpt_viewer.core.decode import to_numpy
 from ckpt_viewer.core.tensor import Quantization, TensorExtra, TensorSpec
 from ckpt_viewer.errors import Cancelled, CheckpointError
 from ckpt_viewer.stats import reading, sketch
-from ckpt_viewer.stats.summary import json_number, preview, summarize_tensor, summary_json
+from ckpt_viewer.stats.summary import preview, summarize_tensor, summary_json
 from ckpt_viewer.stats.tally import SHARES
 
 RNG = np.random.default_rng(11)
 
 
 def exact_mean_std(values):
-    """Mean and std of a list of Python numbers in integers of any size; the std to far more digits than a float holds."""
+    """Mean and std of a list of Python numbers, in integers of any size."""
     n, unit = len(values), 1 << 1074
     scaled = [numerator * (unit // denominator) for numerator, denominator in (v.as_integer_ratio() for v in values)]
     total, squares = sum(scaled), sum(v * v for v in scaled)
@@ -352,7 +352,6 @@ def test_the_json_form():
     assert list(entry["quantiles"]) == list(SHARES)
     empty = summary_json(summarize_tensor(made_tensor(b"", "float32", (0,))))
     assert [empty[name] for name in ("min", "max", "mean", "std", "quantiles", "histogram")] == [None] * 6
-    assert [json_number(v) for v in (1.5, math.nan, math.inf, -math.inf)] == [1.5, "NaN", "Infinity", "-Infinity"]
 
 
 def test_the_public_function(tmp_path):

@@ -1,0 +1,220 @@
+"""The commands that print numbers: ``stats`` and ``show``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ckpt_viewer.core.path import Path, step_json
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.text import escape_text, shape_text
+from ckpt_viewer.errors import CheckpointError, Damaged, SourceChanged, Truncated, Unreadable
+
+if TYPE_CHECKING:
+    from ckpt_viewer.cli_export import Bar
+    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.stats.summary import Summary
+
+BINS = 256
+TEXT_BINS = 20
+BAR_CHARACTERS = 40
+HEADINGS = ("path", "shape", "dtype", "min", "max", "mean", "std", "zeros", "NaN", "Inf")
+
+
+def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the parsers of both commands."""
+    from ckpt_viewer.cli_show import run_show
+
+    parser = add("stats", help="print statistics and histograms of tensors")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("pointers", nargs="*", metavar="POINTER", help="tensors, or containers of them; default: all")
+    parser.add_argument("--json", action="store_true", help="everything, as one JSON document")
+    parser.add_argument("--bins", type=int, metavar="N", help=f"bins of a histogram ({BINS}; {TEXT_BINS} as text)")
+    parser.set_defaults(run=run_stats)
+    parser = add("show", help="print a value, or a slice of a tensor")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("pointer", metavar="POINTER", help="the node, as in /model/conv1.weight")
+    parser.add_argument("--slice", metavar="INDEX", help='part of a tensor, as in "0,:,3:7"')
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.set_defaults(run=run_show)
+
+
+class Target(NamedTuple):
+    """A tensor to be counted, and the path that it was found at."""
+
+    path: Path
+    tensor: TensorSpec
+
+
+class Outcome(NamedTuple):
+    """What became of a target.
+
+    Attributes:
+        summary: None where the tensor has no values. note: why not; ``""`` otherwise.
+    """
+
+    target: Target
+    summary: Summary | None
+    note: str = ""
+
+
+def run_stats(options: argparse.Namespace) -> int:
+    """Print statistics of tensors.
+
+    Raises:
+        CheckpointError: also after everything that can be read was printed, if a tensor is damaged.
+    """
+    from ckpt_viewer.cli_export import Bar
+    from ckpt_viewer.formats import open_checkpoint
+
+    bins = options.bins if options.bins is not None else BINS if options.json else TEXT_BINS
+    bar, damage = Bar(), list[CheckpointError]()
+    with open_checkpoint(options.file) as checkpoint:
+        targets = _targets(checkpoint, options.pointers)
+        try:
+            outcomes = _count(targets, bins, bar, damage)
+            lines = _document(outcomes) if options.json else _report(checkpoint, outcomes, bar, options.pointers)
+            sys.stdout.writelines(lines)
+            sys.stdout.flush()
+        finally:
+            bar.clear()
+    if damage:
+        raise CheckpointError(f"{len(damage)} of {len(targets)} tensors cannot be read: {damage[0]}")
+    return 0
+
+
+def _targets(checkpoint: Checkpoint, pointers: list[str]) -> list[Target]:
+    outline = checkpoint.outline
+    if not pointers:
+        return [Target(outline.path(row), tensor) for row, tensor in outline.tensors()]
+    found: list[Target] = []
+    for pointer in pointers:
+        node = checkpoint[pointer]
+        if node.kind == "tensor":
+            found.append(Target(node.path, node.tensor))
+            continue
+        row = outline.find(node.path) or 0
+        row = outline.aliases.get(row, row)
+        depth, below = len(outline.path(row)), range(row, outline.ends[row])
+        tensors = [(each, value) for each in below if type(value := outline.values[each]) is TensorSpec]
+        if not tensors:
+            raise CheckpointError(f"there is no tensor below {pointer!r}; `ls` lists what there is")
+        found += [Target(node.path + outline.path(each)[depth:], tensor) for each, tensor in tensors]
+    return found
+
+
+class _Share:
+    """A context for one of many tensors: reports bytes of all of them."""
+
+    def __init__(self, bar: Bar, before: int, nbytes: int, total: int) -> None:
+        self._bar, self._before, self._nbytes, self._total = bar, before, nbytes, total
+
+    def step(self, done: int, total: int) -> None:
+        self._bar.step(self._before + self._nbytes * done // max(total, 1), self._total)
+
+
+def _count(targets: list[Target], bins: int, bar: Bar, damage: list[CheckpointError]) -> Iterator[Outcome]:
+    """Count one tensor after another, one that is there several times once; `damage` gets what cannot be read."""
+    from ckpt_viewer.stats.summary import check_bins, summarize_tensor
+
+    check_bins(bins)
+    times = Counter(id(target.tensor) for target in targets)
+    kept: dict[int, Outcome] = {}
+    before, total = 0, sum(target.tensor.nbytes for target in targets)
+    for target in targets:
+        tensor = target.tensor
+        outcome = kept.get(id(tensor))
+        if outcome is None:
+            try:
+                outcome = Outcome(target, summarize_tensor(tensor, bins, _Share(bar, before, tensor.nbytes, total)))
+            except (SourceChanged, Unreadable):
+                raise
+            except CheckpointError as error:
+                outcome = Outcome(target, None, str(error))
+                if isinstance(error, Damaged | Truncated):
+                    damage.append(error)
+            if times[id(tensor)] > 1:
+                kept[id(tensor)] = outcome
+        before += tensor.nbytes
+        yield outcome._replace(target=target)
+
+
+# --- as JSON ------------------------------------------------------------------------------------------------------
+
+
+def _document(outcomes: Iterator[Outcome]) -> Iterator[str]:
+    yield '{"schema": 1, "tensors": ['
+    before = "\n"
+    for outcome in outcomes:
+        yield before + json.dumps(_entry(outcome), allow_nan=False)
+        before = ",\n"
+    yield "\n]}\n"
+
+
+def _entry(outcome: Outcome) -> dict[str, Any]:
+    from ckpt_viewer.stats.summary import summary_json
+
+    path, tensor = [step_json(step) for step in outcome.target.path], outcome.target.tensor
+    if outcome.summary is not None:
+        return {"path": path, **summary_json(outcome.summary)}
+    names = ("finite", "nan", "posinf", "neginf", "zeros", "min", "max", "mean", "std", "quantiles", "histogram")
+    entry = {"path": path, "dtype": tensor.dtype or None, "numel": tensor.numel}
+    return {**entry, **dict.fromkeys(names), "note": outcome.note}
+
+
+# --- for people ---------------------------------------------------------------------------------------------------
+
+
+def _report(checkpoint: Checkpoint, outcomes: Iterator[Outcome], bar: Bar, pointers: list[str]) -> Iterator[str]:
+    done = list(outcomes)
+    bar.clear()
+    names = [escape_text(checkpoint.node(outcome.target.path).pointer) or "(root)" for outcome in done]
+    yield from _table([HEADINGS, *(_row(name, outcome) for name, outcome in zip(names, done, strict=True))])
+    for name, outcome in zip(names, done, strict=True):
+        if outcome.note:
+            yield f"note: {name}: {escape_text(outcome.note)}\n"
+        elif outcome.summary is not None and outcome.summary.over:
+            yield f"note: {name}: over {outcome.summary.over}\n"
+    if len(pointers) == len(done) == 1 and done[0].summary is not None:
+        yield from _histogram(done[0].summary)
+
+
+def _row(name: str, outcome: Outcome) -> tuple[str, ...]:
+    tensor, summary = outcome.target.tensor, outcome.summary
+    head = name, shape_text(tensor.shape, "x"), tensor.dtype or "?"
+    if summary is None:
+        return (*head, *["-"] * 7)
+    numbers = summary.min, summary.max, summary.mean, summary.std, summary.zeros, summary.nan
+    return (*head, *map(number_text, numbers), number_text(summary.posinf + summary.neginf))
+
+
+def number_text(value: float | int | None) -> str:
+    """Return a number in full precision, ``-`` for none."""
+    return "-" if value is None else repr(value)
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    for row in rows:
+        left = [text.ljust(width) for text, width in zip(row[:3], widths, strict=False)]
+        right = [text.rjust(width) for text, width in zip(row[3:], widths[3:], strict=True)]
+        yield "  ".join([*left, *right]).rstrip() + "\n"
+
+
+def _histogram(summary: Summary) -> Iterator[str]:
+    if summary.quantiles is None or summary.histogram is None:
+        return
+    yield "\nquantiles\n"
+    for share, value in summary.quantiles.items():
+        yield f"{100 * float(share):>4g} %  {number_text(value)}\n"
+    yield "\n"
+    edges, counts = summary.histogram
+    texts = [number_text(edge) for edge in edges]
+    width, digits, most = max(map(len, texts)), len(str(max(counts))), max(counts)
+    for start, end, count in zip(texts, texts[1:], counts, strict=False):
+        bar = "#" * (-(-count * BAR_CHARACTERS // most))
+        yield f"{start:>{width}} to {end:<{width}}  {count:>{digits}}  {bar}".rstrip() + "\n"
