@@ -1,24 +1,28 @@
 """The one way to a file of resources/: icons, the sample checkpoint, the MIME package.
 
 In a checkout they lie in resources/ beside the package; a wheel carries them inside it, as ckpt_viewer/_resources.
+Imported before the first paint, so pathlib is not imported here but where a Path is wanted.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from typing import TYPE_CHECKING
 
 from ckpt_viewer.errors import Unreadable
 
-_PACKAGE = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 APP_ICON = "ckpt-viewer"
-DOCUMENT_ICON = "application-x-pytorch-checkpoint"
 ICON_SIZES = (16, 24, 32, 48, 64, 128, 256)
 
 
-def folder() -> Path:
+def folder() -> str:
     """The folder that holds the resources: the checkout's if there is one, else the wheel's."""
-    checkout = _PACKAGE.parent / "resources"
-    return checkout if (checkout / "sample").is_dir() else _PACKAGE / "_resources"
+    checkout = os.path.join(os.path.dirname(_PACKAGE), "resources")
+    return checkout if os.path.isdir(os.path.join(checkout, "sample")) else os.path.join(_PACKAGE, "_resources")
 
 
 def resource(*parts: str) -> Path:
@@ -27,10 +31,9 @@ def resource(*parts: str) -> Path:
     Raises:
         Unreadable: the installation is incomplete.
     """
-    path = folder().joinpath(*parts)
-    if not path.exists():
-        raise Unreadable(f"the program's own file {path} is missing; install ckpt_viewer again")
-    return path
+    from pathlib import Path
+
+    return Path(_existing(*parts))
 
 
 def sample_checkpoint() -> Path:
@@ -38,6 +41,17 @@ def sample_checkpoint() -> Path:
     return resource("sample", "model_3.pth")
 
 
-def app_icon(size: int = 256) -> Path:
-    """The program's icon as a PNG of `size` pixels, one of ICON_SIZES."""
-    return resource("icons", "hicolor", f"{size}x{size}", "apps", f"{APP_ICON}.png")
+def app_icon(size: int = 256) -> str:
+    """The path of the program's icon as a PNG of `size` pixels, one of ICON_SIZES.
+
+    Raises:
+        Unreadable: the installation is incomplete.
+    """
+    return _existing("icons", "hicolor", f"{size}x{size}", "apps", f"{APP_ICON}.png")
+
+
+def _existing(*parts: str) -> str:
+    path = os.path.join(folder(), *parts)
+    if not os.path.exists(path):
+        raise Unreadable(f"the program's own file {path} is missing; install ckpt_viewer again")
+    return path

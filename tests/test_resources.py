@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ def test_the_sample_is_small_and_a_zip() -> None:
 
 def test_every_icon_size_is_there_with_that_size() -> None:
     for size in resources.ICON_SIZES:
-        header = resources.app_icon(size).read_bytes()[:24]
+        header = Path(resources.app_icon(size)).read_bytes()[:24]
         assert header[:8] == b"\x89PNG\r\n\x1a\n"
         assert (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")) == (size, size)
 
@@ -32,7 +35,7 @@ def test_a_wheel_has_them_inside_the_package(tmp_path: Path, monkeypatch: pytest
     inside = tmp_path / "ckpt_viewer" / "_resources" / "sample"
     inside.mkdir(parents=True)
     (inside / "model_3.pth").write_bytes(b"x")
-    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "ckpt_viewer")
+    monkeypatch.setattr(resources, "_PACKAGE", str(tmp_path / "ckpt_viewer"))
     assert resources.sample_checkpoint() == inside / "model_3.pth"
 
 
@@ -55,3 +58,12 @@ def test_the_sample_is_a_resume_checkpoint_from_another_gpu() -> None:
     assert checkpoint["lr_scheduler"]["step_size"] == 2
     assert "bn1.running_var" in checkpoint["model"]
     assert "momentum_buffer" in checkpoint["optimizer"]["state"][0]
+
+
+def test_it_is_imported_without_pathlib() -> None:
+    """The window's icon is found before the tree is painted; pathlib would cost several milliseconds there."""
+    code = "import sys, ckpt_viewer.resources as r; r.app_icon(32); print('pathlib' in sys.modules)"
+    root = Path(resources.__file__).parent.parent
+    environ = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-S", "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
