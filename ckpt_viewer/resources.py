@@ -4,6 +4,7 @@ In a checkout they lie in resources/ beside the package; a wheel carries them in
 Imported before the first paint, so pathlib is not imported here but where a Path is wanted.
 """
 
+# ruff: noqa: PTH
 from __future__ import annotations
 
 import os
