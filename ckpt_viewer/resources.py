@@ -4,7 +4,7 @@ In a checkout they lie in resources/ beside the package; a wheel carries them in
 Imported before the first paint, so pathlib is not imported here but where a Path is wanted.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH100, PTH110, PTH112, PTH118, PTH120
 from __future__ import annotations
 
 import os
