@@ -45,6 +45,13 @@ class Parts:
         self.parts.append(Range(offset, nbytes))
         self.nbytes += nbytes
 
+    def placed(self) -> Iterator[tuple[int, bytearray | Range]]:
+        """Yield every part with the position in the file at which it starts."""
+        position = 0
+        for part in self.parts:
+            yield position, part
+            position += part.nbytes if isinstance(part, Range) else len(part)
+
     def blocks(self) -> Iterator[bytearray | memoryview]:
         """Yield the file's bytes; a block is good until the next one. Raises as the source does."""
         reader = Reader()

@@ -27,14 +27,14 @@ class Recipe(Protocol):
     """How one kind of file is written and checked.
 
     Attributes:
-        nbytes: length of the file. checked_bytes: how many bytes `verify` reports.
+        nbytes: length of the file. copied_bytes: how many `write` reports, and `verify` again.
     """
 
     @property
     def nbytes(self) -> int: ...
 
     @property
-    def checked_bytes(self) -> int: ...
+    def copied_bytes(self) -> int: ...
 
     def write(self, file: AtomicFile, step: StepBytes) -> None:
         """Append everything to `file`; raises SourceError, WriteFailed, Cancelled."""
@@ -202,7 +202,7 @@ def write(
     if plan.idle:
         return Written(None, 0, plan.tensors, warnings=(plan.idle, *plan.warnings))
     recipe = plan.recipe
-    meter = Meter(context, recipe.nbytes + (recipe.checked_bytes if verify else 0))
+    meter = Meter(context, recipe.copied_bytes * (2 if verify else 1))
     with AtomicFile(path, force=force, source=plan.source, nbytes=recipe.nbytes) as file:
         recipe.write(file, meter)
         file.flush()

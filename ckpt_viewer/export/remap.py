@@ -15,7 +15,7 @@ from ckpt_viewer.export.parts import Parts
 from ckpt_viewer.export.remap_legacy import remap_legacy
 from ckpt_viewer.export.remap_zip import remap_zip
 from ckpt_viewer.export.retag import Retagger, is_nested, storages
-from ckpt_viewer.export.verify import Pairing, compare_storages, compare_trees, differs
+from ckpt_viewer.export.verify import Pairing, compare_bytes, compare_places, compare_trees, differs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Remap:
         return self.parts.nbytes
 
     @property
-    def checked_bytes(self) -> int:
-        """Bytes that `verify` compares."""
-        return sum({id(storage): storage.nbytes for storage in storages(self.checkpoint)}.values())
+    def copied_bytes(self) -> int:
+        """Bytes that `write` reports, and `verify` again."""
+        return self.parts.nbytes
 
     def write(self, file: AtomicFile, step: StepBytes) -> None:
         """Append everything to `file`.
@@ -54,11 +54,12 @@ class Remap:
 
     def verify(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare the copy with the source; raises WriteFailed if they differ, and what reading raises."""
-        if copy.format != self.checkpoint.format:
+        if copy.format != self.checkpoint.format or copy.contents.source is None:
             raise differs("its format")
         pairing = Pairing(self._tag_of)
         compare_trees(self.checkpoint.outline, copy.outline, pairing, step)
-        compare_storages(pairing.pairs.values(), step)
+        compare_bytes(self.parts, copy.contents.source, step)
+        compare_places(self.parts, pairing.pairs.values(), step)
 
     def _tag_of(self, storage: StorageSpec) -> str | None:
         return storage.location if is_nested(storage) else self.retagger.tags.get(storage.key)

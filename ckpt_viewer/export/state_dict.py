@@ -48,8 +48,8 @@ class StateDict:
     nbytes: int
 
     @property
-    def checked_bytes(self) -> int:
-        """Bytes that a comparison with the source reads."""
+    def copied_bytes(self) -> int:
+        """Bytes that `write` reports, and `verify` again: those of the tensors."""
         return sum(piece.nbytes for piece in self.pieces.used)
 
     def write(self, file: AtomicFile, step: StepBytes) -> None:

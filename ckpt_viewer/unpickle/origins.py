@@ -76,14 +76,17 @@ class Origins:
         self.far_memo: dict[int, Item] = {}
 
     def text(self, push: Push) -> str:
-        """Return the string that `push` pushes."""
+        """Return the string that `push` pushes; raises Damaged if its bytes are no text."""
         data, start, end = self.data, push.literal.start, push.literal.end
         code = data[start : start + 1]
-        if code in STRINGS:
-            raw = data[start + 1 + STRINGS[code] : end]
-            return raw.decode("latin-1") if code in b"UT" else raw.decode("utf-8", "surrogatepass")
-        if code == b"V":
-            return data[start + 1 : end - 1].decode("raw-unicode-escape")
+        try:
+            if code in STRINGS:
+                raw = data[start + 1 + STRINGS[code] : end]
+                return raw.decode("latin-1") if code in b"UT" else raw.decode("utf-8", "surrogatepass")
+            if code == b"V":
+                return data[start + 1 : end - 1].decode("raw-unicode-escape")
+        except UnicodeDecodeError as error:
+            raise Damaged(f"the pickle is damaged near byte {start}: a string that is no text") from error
         return data[start + 2 : end - 2].decode("latin-1")
 
     def push_again(self, item: Item, start: int, end: int) -> int:

@@ -1,0 +1,293 @@
+"""What every writer owes its users; inherited by the tests of each."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import builders
+import pytest
+import torch
+
+import ckpt_viewer
+from ckpt_viewer.errors import Cancelled, CannotExport, SourceChanged, TargetExists, WriteFailed
+from ckpt_viewer.export.plan import write
+
+ROOT = Path(__file__).resolve().parents[2]
+OLD = b"precious"
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Names in a folder that a writer may have forgotten."""
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+class StopAt:
+    """A context that is cancelled once `share` of the work is done."""
+
+    def __init__(self, share: float) -> None:
+        self.share, self.steps = share, []
+
+    def step(self, done, total):
+        self.steps.append((done, total))
+        if done >= total * self.share:
+            raise Cancelled
+
+
+def checkpoint_value():
+    torch.manual_seed(0)
+    base = torch.randn(3000, 7)
+    return {"model": {"base.weight": base, "view.weight": base[10:20], "n.weight": torch.arange(9)}, "epoch": 3}
+
+
+class WriterContract:
+    """Subclasses say how to plan, and what a right result is."""
+
+    arguments: tuple[str, ...]
+    """Of the command line, before -o."""
+
+    def plan(self, checkpoint):
+        raise NotImplementedError
+
+    def check(self, source: Path, target: Path) -> None:
+        """Compare with torch; raises AssertionError."""
+        raise NotImplementedError
+
+    @pytest.fixture(params=[False, True], ids=["zip", "legacy"])
+    def source(self, tmp_path, request):
+        folder = tmp_path / "in"
+        folder.mkdir()
+        return builders.save(checkpoint_value(), folder / "model_3.pth", legacy=request.param, tag="cuda:1")
+
+    @pytest.fixture
+    def opened(self, source):
+        with ckpt_viewer.open_checkpoint(source) as checkpoint:
+            yield checkpoint
+
+    @pytest.fixture
+    def target(self, tmp_path):
+        folder = tmp_path / "out"
+        folder.mkdir()
+        return folder / "new.pth"
+
+    # --- what it writes ---------------------------------------------------------------------------------------------
+
+    def test_the_result_is_right(self, opened, source, target):
+        plan = self.plan(opened)
+        written = write(plan, target)
+        self.check(source, target)
+        assert (written.path, written.bytes) == (target, target.stat().st_size)
+        assert written.bytes == plan.nbytes
+        assert written.verified == "ckpt-viewer"
+        assert leftovers(target.parent) == []
+
+    def test_verifying_can_be_left_out(self, opened, source, target):
+        assert write(self.plan(opened), target, verify=False).verified is None
+        self.check(source, target)
+
+    def test_the_source_is_not_touched(self, opened, source, target):
+        before = source.read_bytes(), source.stat().st_mtime_ns
+        write(self.plan(opened), target)
+        assert (source.read_bytes(), source.stat().st_mtime_ns) == before
+
+    def test_the_default_target_is_beside_the_source(self, opened, source):
+        written = write(self.plan(opened))
+        assert written.path.parent == source.parent
+        assert written.path != source
+        self.check(source, written.path)
+
+    def test_the_mode_is_what_a_save_would_give(self, opened, target):
+        mask = os.umask(0o027)
+        try:
+            write(self.plan(opened), target)
+        finally:
+            os.umask(mask)
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+    def test_progress_only_grows(self, opened, target):
+        context = StopAt(2)
+        write(self.plan(opened), target, context=context)
+        done = [done for done, _ in context.steps]
+        assert done == sorted(done)
+        assert done[-1] > self.plan(opened).nbytes // 2
+        assert all(done <= total for done, total in context.steps)
+
+    # --- what it must not harm --------------------------------------------------------------------------------------
+
+    def test_an_existing_target_stays(self, opened, target):
+        target.write_bytes(OLD)
+        with pytest.raises(TargetExists, match="exists already"):
+            write(self.plan(opened), target)
+        assert target.read_bytes() == OLD
+        assert leftovers(target.parent) == []
+
+    def test_force_replaces_it_and_keeps_its_mode(self, opened, source, target):
+        target.write_bytes(OLD)
+        target.chmod(0o604)
+        write(self.plan(opened), target, force=True)
+        self.check(source, target)
+        assert stat.S_IMODE(target.stat().st_mode) == 0o604
+
+    def test_a_target_that_appears_meanwhile_stays(self, opened, target):
+        class Intruder:
+            def step(self, done, total):
+                target.write_bytes(OLD)
+
+        with pytest.raises(TargetExists):
+            write(self.plan(opened), target, context=Intruder())
+        assert target.read_bytes() == OLD
+        assert leftovers(target.parent) == []
+
+    @pytest.mark.parametrize("how", ["itself", "link", "hard link", "dots"])
+    def test_the_source_is_never_the_target(self, opened, source, target, how):
+        before = source.read_bytes()
+        other = {"itself": source, "dots": source.parent / "x" / ".." / source.name}.get(how, target)
+        if how == "link":
+            target.symlink_to(source)
+        elif how == "hard link":
+            os.link(source, target)
+        elif how == "dots":
+            (source.parent / "x").mkdir()
+        with pytest.raises(CannotExport, match="very file that is read"):
+            write(self.plan(opened), other, force=True)
+        assert source.read_bytes() == before
+        assert leftovers(source.parent) == []
+
+    @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+    @pytest.mark.parametrize("old", [False, True])
+    def test_cancelling_leaves_nothing(self, opened, target, share, old):
+        if old:
+            target.write_bytes(OLD)
+        with pytest.raises(Cancelled):
+            write(self.plan(opened), target, force=True, context=StopAt(share))
+        assert target.exists() == old
+        assert not old or target.read_bytes() == OLD
+        assert leftovers(target.parent) == []
+
+    def test_a_full_disk_leaves_nothing(self, opened, target, monkeypatch):
+        target.write_bytes(OLD)
+        real, calls = os.write, []
+
+        def full(fd, data):
+            calls.append(len(data))
+            if len(calls) > 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(fd, data[:1000])
+
+        monkeypatch.setattr("ckpt_viewer.export.atomic.os.write", full)
+        with pytest.raises(WriteFailed, match=r"disk of .* is full; free some space"):
+            write(self.plan(opened), target, force=True)
+        assert target.read_bytes() == OLD
+        assert leftovers(target.parent) == []
+
+    def test_too_little_space_is_said_before_anything_is_written(self, opened, target, monkeypatch):
+        import shutil
+
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 70_000))
+        with pytest.raises(WriteFailed, match=r"too little space: .* kB are needed and .* kB are missing; free some"):
+            write(self.plan(opened), target)
+        assert list(target.parent.iterdir()) == []
+
+    def test_a_source_that_changes_gives_no_result(self, opened, source, target):
+        plan = self.plan(opened)
+        data = source.read_bytes()
+        source.write_bytes(data[:-1] + b"x")
+        os.utime(source, ns=(1, 1))
+        with pytest.raises(SourceChanged, match="changed by another program"):
+            write(plan, target)
+        assert list(target.parent.iterdir()) == []
+
+    @pytest.mark.parametrize("place", [0, 40_000, -1])
+    def test_a_wrong_byte_is_noticed_before_the_file_gets_its_name(self, opened, target, monkeypatch, place):
+        from ckpt_viewer.export.atomic import AtomicFile
+
+        real, wrong = AtomicFile.write, []
+
+        def write_wrong(self, data):
+            if len(data) > 50_000 and not wrong:
+                wrong.append(True)
+                data = bytearray(data)
+                data[place] ^= 1
+            real(self, data)
+
+        monkeypatch.setattr(AtomicFile, "write", write_wrong)
+        with pytest.raises(WriteFailed, match="differs from the source at"):
+            write(self.plan(opened), target)
+        assert wrong
+        assert list(target.parent.iterdir()) == []
+
+    # --- as a program -----------------------------------------------------------------------------------------------
+
+    def run(self, source, target, *more, **options):
+        command = [sys.executable, "-m", "ckpt_viewer", *self.arguments, str(source), "-o", str(target), *more]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False, **options)
+
+    def test_a_limited_file_size_is_a_sentence(self, source, target):
+        limit = (20_000, 20_000)
+        done = self.run(source, target, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+        assert done.returncode == 2
+        assert "a file of this size is not allowed" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert list(target.parent.iterdir()) == []
+
+    def test_a_signal_leaves_nothing(self, source, target):
+        """Whatever instant a signal arrives at, there is either nothing or the whole file."""
+        code = (
+            "import os, signal, sys\n"
+            "from ckpt_viewer.export import atomic\n"
+            "from ckpt_viewer.cli import main\n"
+            "real = atomic.AtomicFile.write\n"
+            "def write(self, data):\n"
+            "    real(self, data)\n"
+            "    if self.position > 50_000: os.kill(os.getpid(), int(sys.argv[1]))\n"
+            "atomic.AtomicFile.write = write\n"
+            "sys.exit(main(sys.argv[2:]))\n"
+        )
+        for number in ("2", "15"):
+            command = [sys.executable, "-c", code, number, *self.arguments, str(source), "-o", str(target)]
+            env = {**os.environ, "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+            assert done.returncode == 130
+            assert "Traceback" not in done.stderr
+            assert list(target.parent.iterdir()) == []
+
+    def test_memory_does_not_grow_with_the_file(self, tmp_path, target):
+        source = builders.save(
+            {"weight": torch.zeros(40_000_000), "bias": torch.zeros(3)}, tmp_path / "large.pth", tag="cuda:0"
+        )
+        code = (
+            "import sys\nfrom ckpt_viewer.cli import main\ncode = main(sys.argv[1:])\n"
+            "text = open('/proc/self/status').read()\n"
+            "print(int(text.partition('VmHWM:')[2].split()[0]) * 1024, file=sys.stderr)\nsys.exit(code)\n"
+        )
+        command = [sys.executable, "-c", code, *self.arguments, str(source), "-o", str(target)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert target.stat().st_size > 160_000_000
+        assert int(done.stderr) < 60_000_000
+
+    def test_two_threads_do_not_disturb_each_other(self, opened, source, target):
+        plan, failures = self.plan(opened), []
+
+        def work(number):
+            try:
+                write(plan, target.with_name(f"{number}.pth"))
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert failures == []
+        for number in range(2):
+            self.check(source, target.with_name(f"{number}.pth"))
