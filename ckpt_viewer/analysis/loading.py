@@ -99,7 +99,8 @@ def load_error(target: str, devices: Sequence[str] | None) -> str:
 
 def load_code(checkpoint: Checkpoint) -> str:
     """Return the line that loads this file under its map_location. Names from outside go in as ASCII literals."""
-    arguments = [python_literal(os.path.basename(checkpoint.path))  # noqa: PTH119  pathlib costs 7 ms]
+    name = os.path.basename(checkpoint.path)  # noqa: PTH119  pathlib would cost every start 7 ms
+    arguments = [python_literal(name)]
     if checkpoint.locator.code:
         arguments.append(checkpoint.locator.code)
     return f"torch.load({', '.join(arguments)})"
