@@ -30,6 +30,7 @@ class MapLocationBox(QComboBox):
         self.setObjectName("mapLocationBox")
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(34)
+        self.setMinimumWidth(160)  # less than the contents in a narrow window
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.setMaxVisibleItems(20)
         self._current = "as-saved"

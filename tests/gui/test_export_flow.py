@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import builders
+import pytest
+from PySide6.QtWidgets import QWidget
+
+from ckpt_viewer.core.node import Node
+from ckpt_viewer.errors import WriteFailed
+from ckpt_viewer.gui import asking
+from ckpt_viewer.gui.export_flow import ExportFlow, default_export_name
+from ckpt_viewer.gui.jobs import JobRunner
+from ckpt_viewer.gui.messages import Messages
+from ckpt_viewer.gui.session import Session
+from ckpt_viewer.resources import sample_checkpoint
+
+torch = pytest.importorskip("torch")
+
+
+class Answers:
+    """What the user answers to each dialog, and which were asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.target, self.which, self.replace = None, 0, True
+
+    def ask_target(self, parent, proposed, title):
+        self.asked.append(("target", proposed))
+        return proposed if self.target is None else self.target
+
+    def ask_which(self, parent, title, question, answers):
+        self.asked.append(("which", list(answers)))
+        return self.which
+
+    def ask_replace(self, parent, path):
+        self.asked.append(("replace", path))
+        return self.replace
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    made = Answers()
+    for name in ("ask_target", "ask_which", "ask_replace"):
+        monkeypatch.setattr(asking, name, getattr(made, name))
+    return made
+
+
+class Desk:
+    """A session with an open file, and a flow over it."""
+
+    def __init__(self, qtbot, window):
+        self.qtbot = qtbot
+        self.session, self.messages, self.writes = Session(), Messages(), JobRunner()
+        self.flow = ExportFlow(self.session, self.messages, self.writes, window)
+
+    def open(self, path):
+        with self.qtbot.waitSignal(self.session.selectionChanged):
+            self.session.open(str(path))
+
+    def settle(self):
+        self.qtbot.waitUntil(lambda: not self.session.jobs.active and not self.writes.active, timeout=20_000)
+
+    @property
+    def said(self):
+        return [(message.severity, message.text) for message in self.messages.all]
+
+    def press(self, text):
+        message = self.messages.all[0]
+        next(action for action in message.actions if action.text == text).call()
+
+
+@pytest.fixture
+def desk(qtbot, answers):
+    window = QWidget()
+    qtbot.addWidget(window)
+    made = Desk(qtbot, window)
+    yield made
+    made.session.close()
+    made.writes.cancel_all()
+    made.settle()
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return Path(shutil.copy(sample_checkpoint(), tmp_path / "model_3.pth"))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/a/model_3.pth", "/a/model_3.state_dict.pth"),
+        ("/a/x.pth.tar", "/a/x.state_dict.pth"),
+        ("/a/last.ckpt", "/a/last.state_dict.pth"),
+        ("/a/plain", "/a/plain.state_dict.pth"),
+        ("/a/.pth", "/a/.pth.state_dict.pth"),
+    ],
+)
+def test_the_name_that_is_proposed(path, name):
+    assert default_export_name(path) == name
+
+
+def test_the_state_dict_is_written_and_loads(desk, answers, sample):
+    desk.open(sample)
+    desk.flow.export_state_dict()
+    desk.settle()
+    target = sample.with_name("model_3.state_dict.pth")
+    assert answers.asked == [("target", str(target))]
+    assert desk.said[0][0] == "success"
+    assert desk.said[0][1].startswith("Wrote model_3.state_dict.pth: 44 tensors, ")
+    saved = torch.load(sample, map_location="cpu", weights_only=True)["model"]
+    written = torch.load(target, weights_only=True)
+    assert list(written) == list(saved)
+    assert all(torch.equal(written[name], saved[name]) for name in saved)
+
+
+def test_giving_up_in_the_dialog_writes_nothing(desk, answers, sample):
+    answers.target = ""
+    desk.open(sample)
+    desk.flow.export_state_dict()
+    desk.settle()
+    assert desk.said == []
+    assert [path.name for path in sample.parent.iterdir()] == ["model_3.pth"]
+
+
+def test_of_several_models_one_is_asked_for(desk, answers, tmp_path):
+    first, second = torch.nn.Linear(2, 3), torch.nn.Linear(4, 5)
+    path = builders.save(
+        {"generator": first.state_dict(), "critic": second.state_dict(), "epoch": 1}, tmp_path / "g.pth"
+    )
+    answers.which = 1
+    desk.open(path)
+    desk.flow.export_state_dict()
+    desk.settle()
+    assert answers.asked[0] == ("which", ["/generator: 9 parameters", "/critic: 25 parameters"])
+    written = torch.load(tmp_path / "g.state_dict.pth", weights_only=True)
+    assert torch.equal(written["weight"], second.weight)
+
+
+def test_choosing_none_of_them_writes_nothing(desk, answers, tmp_path):
+    layers = {name: torch.nn.Linear(2, 3).state_dict() for name in ("a_model", "b_model")}
+    answers.which = None
+    desk.open(builders.save(layers, tmp_path / "g.pth"))
+    desk.flow.export_state_dict()
+    desk.settle()
+    assert [kind for kind, _ in answers.asked] == ["which"]
+
+
+def test_a_file_without_a_model_says_so(desk, tmp_path):
+    desk.open(builders.save({"hello": "world"}, tmp_path / "x.pth"))
+    desk.flow.export_state_dict()
+    assert desk.said == [("warning", "There is no model in this file, so there is no state_dict to export.")]
+
+
+def test_the_source_is_never_replaced(desk, answers, sample):
+    before = sample.read_bytes()
+    answers.target = str(sample)
+    desk.open(sample)
+    desk.flow.export_state_dict()
+    desk.settle()
+    assert desk.said == [("error", "model_3.pth: the target is the very file that is read; choose another name.")]
+    assert sample.read_bytes() == before
+
+
+def test_a_copy_for_the_cpu_is_written_beside_the_file_and_loads(desk, answers, sample):
+    desk.open(sample)
+    with desk.qtbot.waitSignal(desk.flow.written, timeout=20_000) as got:
+        desk.flow.remap_to_cpu()
+    target = sample.with_name("model_3.cpu.pth")
+    assert got.args == [target]
+    assert answers.asked == []
+    desk.settle()
+    copy = torch.load(target, weights_only=True)
+    source = torch.load(sample, map_location="cpu", weights_only=True)
+    assert copy["epoch"] == source["epoch"]
+    assert all(torch.equal(copy["model"][name], source["model"][name]) for name in source["model"])
+    assert desk.said[0][0] == "success"
+    assert desk.said[0][1].startswith("Wrote model_3.cpu.pth, a copy for the CPU: 67 tensors, ")
+    assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder", "Delete copy"]
+
+
+def test_the_copy_can_be_deleted_again(desk, sample):
+    desk.open(sample)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    desk.press("Delete copy")
+    assert not sample.with_name("model_3.cpu.pth").exists()
+    assert desk.said[0] == ("info", "Deleted model_3.cpu.pth.")
+
+
+def test_a_copy_that_somebody_changed_is_not_deleted(desk, sample):
+    desk.open(sample)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    copy = sample.with_name("model_3.cpu.pth")
+    copy.write_bytes(b"precious")
+    desk.press("Delete copy")
+    assert copy.read_bytes() == b"precious"
+    assert desk.said[0][0] == "error"
+    assert "it was changed since it was written" in desk.said[0][1]
+
+
+def test_a_file_that_is_all_on_the_cpu_says_so_and_writes_nothing(desk, tmp_path):
+    path = builders.save({"model": torch.nn.Linear(2, 2).state_dict()}, tmp_path / "x.pth")
+    desk.open(path)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    assert desk.said == [
+        ("info", "x.pth: every tensor is on cpu already, so there is nothing to remap; nothing was written.")
+    ]
+    assert [each.name for each in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_an_existing_copy_is_replaced_only_when_asked(desk, answers, sample):
+    target = sample.with_name("model_3.cpu.pth")
+    target.write_bytes(b"old")
+    answers.replace, answers.target = False, ""
+    desk.open(sample)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    assert answers.asked == [("replace", str(target)), ("target", str(target))]
+    assert target.read_bytes() == b"old"
+    answers.replace = True
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    assert "model" in torch.load(target, weights_only=True)
+
+
+def test_a_file_that_appears_after_the_question_is_not_replaced(desk, sample, monkeypatch):
+    target = sample.with_name("model_3.cpu.pth")
+    usual = ExportFlow._write
+
+    def late(flow, plan, path, *rest):
+        def planned():
+            target.write_bytes(b"somebody else's")
+            return plan()
+
+        usual(flow, planned, path, *rest)
+
+    monkeypatch.setattr(ExportFlow, "_write", late)
+    desk.open(sample)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    assert target.read_bytes() == b"somebody else's"
+    assert desk.said[0][0] == "error"
+    assert "a file of that name is there now and was not replaced" in desk.said[0][1]
+
+
+def test_a_read_only_folder_asks_where(desk, answers, sample, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere.pth"
+    answers.target = str(elsewhere)
+    desk.open(sample)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != sample.parent)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    assert answers.asked == [("target", str(Path.home() / "model_3.cpu.pth"))]
+    assert "model" in torch.load(elsewhere, weights_only=True)
+
+
+def test_what_torch_will_say_of_the_copy_is_said_beforehand(desk, tmp_path):
+    import argparse
+
+    model = torch.nn.Linear(2, 2).state_dict()
+    path = builders.save({"model": model, "args": argparse.Namespace(lr=1)}, tmp_path / "x.pth", tag="cuda:0")
+    desk.open(path)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    kinds = [kind for kind, _ in desk.said]
+    assert kinds == ["success", "warning"]
+    assert "only with weights_only=False" in desk.said[1][1]
+    assert "argparse.Namespace" in desk.said[1][1]
+
+
+def test_stopping_leaves_no_file(desk, sample, monkeypatch):
+    from ckpt_viewer.export import plan
+
+    entered, gate = threading.Event(), threading.Event()
+    usual = plan.write
+
+    def slow(*args, context, **more):
+        entered.set()
+        gate.wait(5)
+        context.step(0, 1)
+        return usual(*args, context=context, **more)
+
+    monkeypatch.setattr(plan, "write", slow)
+    desk.open(sample)
+    desk.flow.remap_to_cpu()
+    desk.qtbot.waitUntil(entered.is_set)
+    desk.flow.writing[0].cancel()
+    with desk.qtbot.waitSignal(desk.flow.idle):
+        gate.set()
+    assert desk.said == [("info", "Writing model_3.cpu.pth was stopped; no file was written.")]
+    assert [path.name for path in sample.parent.iterdir()] == ["model_3.pth"]
+
+
+def test_the_file_may_be_reloaded_while_a_copy_is_written(desk, sample, monkeypatch):
+    from ckpt_viewer.export import plan
+
+    entered, gate = threading.Event(), threading.Event()
+    usual = plan.write
+
+    def slow(*args, **more):
+        entered.set()
+        gate.wait(5)
+        return usual(*args, **more)
+
+    monkeypatch.setattr(plan, "write", slow)
+    desk.open(sample)
+    desk.flow.remap_to_cpu()
+    desk.qtbot.waitUntil(entered.is_set)
+    with desk.qtbot.waitSignal(desk.session.selectionChanged):
+        desk.session.reload()
+    gate.set()
+    desk.settle()
+    assert desk.said[0][0] == "success"
+    assert isinstance(desk.session.selected, Node)
+
+
+def test_a_failure_is_a_sentence(desk, sample, monkeypatch):
+    from ckpt_viewer.export import plan
+
+    def full(*args, **more):
+        raise WriteFailed("the disk of '/x' is full; free some space or choose another folder")
+
+    monkeypatch.setattr(plan, "write", full)
+    desk.open(sample)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    text = "model_3.cpu.pth: the disk of '/x' is full; free some space or choose another folder."
+    assert desk.said == [("error", text)]
+
+
+def test_a_whole_module_is_exported_without_its_class(desk, tmp_path):
+    net = torch.nn.Sequential(OrderedDict(one=torch.nn.Linear(2, 3), two=torch.nn.BatchNorm1d(3)))
+    desk.open(builders.save(net, tmp_path / "whole.pth"))
+    desk.flow.export_state_dict()
+    desk.settle()
+    net.load_state_dict(torch.load(tmp_path / "whole.state_dict.pth", weights_only=True), strict=True)
