@@ -7,8 +7,7 @@ from PySide6.QtGui import QGuiApplication
 from tree_samples import checkpoint_of, flat_checkpoint, large_checkpoint, state_dict, training_checkpoint
 
 from ckpt_viewer.core.node import Node
-from ckpt_viewer.gui.tree import ModuleGroup, build_index
-from ckpt_viewer.gui.tree import view as view_module
+from ckpt_viewer.gui.tree import ModuleGroup, build_index, typeahead
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE
 from ckpt_viewer.gui.tree.columns import NARROW
 from ckpt_viewer.gui.tree.menu import tree_menu
@@ -130,7 +129,7 @@ def test_enter_follows_a_link(qtbot, training):
 def test_type_ahead_goes_to_names_that_show_first(qtbot, training, monkeypatch):
     press(qtbot, training, "l")
     assert training.current_pointer() == "/model/layer1."
-    monkeypatch.setattr(view_module.time, "monotonic", lambda: 10**9)
+    monkeypatch.setattr(typeahead.time, "monotonic", lambda: 10**9)
     training.select_pointer("")
     press(qtbot, training, "mode")
     assert training.current_pointer() == "/model"
@@ -139,7 +138,7 @@ def test_type_ahead_goes_to_names_that_show_first(qtbot, training, monkeypatch):
 
 
 def test_one_letter_again_goes_on_and_round(qtbot, training, monkeypatch):
-    monkeypatch.setattr(view_module.time, "monotonic", lambda: 10**9)
+    monkeypatch.setattr(typeahead.time, "monotonic", lambda: 10**9)
     reached = []
     for _ in range(3):
         press(qtbot, training, "m")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
 from typing import NamedTuple
 
 from ckpt_viewer.core.expand import SCALARS, length_of, type_of
 from ckpt_viewer.core.location import Locator
-from ckpt_viewer.core.path import python_repr
-from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text, count_text, escape_text, grouped, parameters_text, shape_text, shorten
-from ckpt_viewer.core.value import Global, Instance, Mapping, NdArray, Sequence, Value
+from ckpt_viewer.core.value import Global, Instance, NdArray
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.names import TEXT_LIMIT, display_name, raw_name
+from ckpt_viewer.gui.tree.values import amount_text, full_text, is_short, value_text
 
 COLUMNS = ("Name", "Type", "Shape", "Dtype", "Device", "Parameters", "Size")
 NAME, TYPE, SHAPE, DTYPE, DEVICE, PARAMETERS, SIZE = range(7)
@@ -24,8 +23,8 @@ NOTE_LIMIT = 120
 """Characters of a value that a row shows."""
 NAMED_DEVICES = 2
 """Devices that one cell names; more are counted, and named in the tool tip."""
-LISTED = 8
-"""Members of a list whose members are shown in its own row."""
+KEPT = 2000
+"""Rows whose painted texts are kept."""
 
 _BARE = ("torch.", "collections.")
 """Classes from these modules are shown by their name alone; all others with their module."""
@@ -45,16 +44,48 @@ class Place(NamedTuple):
         return f"{escape_text(shorten(self.saved, 40))} {arrow} {mapped}"
 
 
+class RowTexts(NamedTuple):
+    """Everything that is painted in a row: see `Cells.shown`, `Cells.note`, `Cells.mark`, `TreeIndex.same_as`."""
+
+    cells: tuple[str, ...]
+    note: str
+    mark: str
+    is_link: bool
+
+
 class Cells:
     """The texts of an index's rows under one map_location.
 
     Attributes:
-        index: the rows. locator: answers where tensors go; replace it to map anew. title: the root's name.
+        index: the rows. title: the root's name.
         dangerous: names of classes and functions that would do harm if they were called; nothing is called here.
     """
 
     def __init__(self, index: TreeIndex, locator: Locator, title: str, dangerous: frozenset[str] = frozenset()) -> None:
-        self.index, self.locator, self.title, self.dangerous = index, locator, title, dangerous
+        self.index, self.title, self.dangerous = index, title, dangerous
+        self._locator = locator
+        self._painted: dict[int, RowTexts] = {}
+
+    @property
+    def locator(self) -> Locator:
+        """Answers where tensors go; another one maps everything anew."""
+        return self._locator
+
+    @locator.setter
+    def locator(self, locator: Locator) -> None:
+        self._locator = locator
+        self._painted.clear()
+
+    def painted(self, row: int) -> RowTexts:
+        """Return what is painted in a row; kept until there is another map_location."""
+        texts = self._painted.get(row)
+        if texts is None:
+            if len(self._painted) >= KEPT:
+                self._painted.clear()
+            cells = tuple(shown(self, row) for shown in _SHOWN)
+            link = self.index.same_as(row) is not None
+            texts = self._painted[row] = RowTexts(cells, self.note(row), self.mark(row), link)
+        return texts
 
     def shown(self, row: int, column: int) -> str:
         """Return the text of a cell, numbers with three digits."""
@@ -177,12 +208,12 @@ class Cells:
     def parameters(self, row: int) -> str:
         """Return how many elements the distinct tensors have, with K, M, B."""
         amounts = self._amounts(row)
-        return "" if amounts is None else _amount(amounts[0], count_text)
+        return "" if amounts is None else amount_text(amounts[0], count_text)
 
     def size(self, row: int) -> str:
         """Return how many bytes those take."""
         amounts = self._amounts(row)
-        return "" if amounts is None else _amount(amounts[1], bytes_text)
+        return "" if amounts is None else amount_text(amounts[1], bytes_text)
 
     def pointer(self, row: int) -> str:
         """Return the pointer of a row, escaped for people and the clipboard."""
@@ -205,9 +236,9 @@ class Cells:
             arrows = any(ARROW in line for line in lines)
             return [*lines, "saved on → loads onto" if arrows else "saved there, loads there"]
         if column == PARAMETERS and amounts:
-            return [parameters_text(1) if amounts[0] == 1 else f"{_amount(amounts[0], grouped)} parameters"]
+            return [parameters_text(1) if amounts[0] == 1 else f"{amount_text(amounts[0], grouped)} parameters"]
         if column == SIZE and amounts:
-            return [f"{_amount(amounts[1], grouped)} bytes"]
+            return [f"{amount_text(amounts[1], grouped)} bytes"]
         return [self.shown(row, column)]
 
     def _value(self, row: int, limit: int) -> str:
@@ -243,11 +274,11 @@ class Cells:
         cells = [
             self.pointer(row),
             kind,
-            told or "" if shape is None else f"[{', '.join(_amount(size, str) for size in shape)}]",
+            told or "" if shape is None else f"[{', '.join(amount_text(size, str) for size in shape)}]",
             self.dtype(row),
             self.device(row, "->"),
-            _amount(amounts[0], str) if amounts else "",
-            _amount(amounts[1], str) if amounts else "",
+            amount_text(amounts[0], str) if amounts else "",
+            amount_text(amounts[1], str) if amounts else "",
         ]
         return "\t".join(cells)
 
@@ -261,35 +292,3 @@ def _listed(texts: list[str]) -> str:
 
 def _counted(texts: list[str]) -> str:
     return f"{len(texts)} devices"
-
-
-def _amount(number: int, text: Callable[[int], str]) -> str:
-    """Return the text of a number; of one that no real tensor has (and that Python may refuse to print) its size."""
-    return text(number) if number.bit_length() <= 64 else f"10^{int(number.bit_length() * 0.30103)}"
-
-
-def is_short(value: Value) -> bool:
-    """Whether a container is small and plain enough to stand in its own row: betas, milestones."""
-    items = value.items if isinstance(value, Sequence) else value
-    if not isinstance(items, list | tuple) or not 0 < len(items) <= LISTED:
-        return False
-    return all(type(item) in SCALARS and not isinstance(item, StorageSpec) for item in items)
-
-
-def value_text(value: Value, limit: int) -> str:
-    """Return a scalar (or a short list of them) as Python writes it, escaped and cut."""
-    if isinstance(value, StorageSpec):
-        return f"storage {escape_text(value.unique_key)}, {bytes_text(value.nbytes)}"
-    if isinstance(value, Mapping):
-        return ""
-    text = shorten(escape_text(python_repr(value)), limit)
-    if isinstance(value, str | bytes) and len(value) > limit:
-        return f"{text}  ({grouped(len(value))} {'characters' if isinstance(value, str) else 'bytes'})"
-    return text
-
-
-def full_text(value: Value) -> str:
-    """Return a scalar in full, as Python writes it."""
-    if isinstance(value, str | bytes | float | complex):
-        return repr(value)
-    return value_text(value, TEXT_LIMIT)

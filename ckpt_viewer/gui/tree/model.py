@@ -14,6 +14,9 @@ from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, NAME, PARAMETERS, SIZE, 
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.pages import Change, Pages
 
+MOST_FOUND = 150
+"""Rows from which on a filter opens no further ones by itself."""
+
 
 class TreeRole(IntEnum):
     """What `data` answers beside Qt's own roles."""
@@ -54,6 +57,7 @@ class CheckpointTreeModel(QAbstractItemModel):
         self._cells: Cells | None = None
         self._pages: Pages | None = None
         self._all: Pages | None = None
+        self._rows = 0
 
     @property
     def tree(self) -> TreeIndex | None:
@@ -79,10 +83,11 @@ class CheckpointTreeModel(QAbstractItemModel):
         """Show another index, without a filter; None shows nothing."""
         self.beginResetModel()
         self._cells = cells
+        self._rows = len(cells.index) if cells else 0
         self._pages = self._all = Pages(cells.index) if cells else None
         self.endResetModel()
 
-    def set_filter(self, query: str, most: int = 300) -> list[int]:
+    def set_filter(self, query: str, most: int = MOST_FOUND) -> list[int]:
         """Show only what a filter text finds and what is above it; everything for a blank one.
 
         Returns:
@@ -111,7 +116,16 @@ class CheckpointTreeModel(QAbstractItemModel):
         if not index.isValid() or self._pages is None:
             return -1
         key = index.internalId()
-        return -1 if self._pages.is_more(key) else key
+        return key if key < self._rows else -1
+
+    def depth(self, index: AnyIndex) -> int:
+        """Return how many rows are above a row or a "show more"."""
+        if self._cells is None or self._pages is None:
+            return 0
+        parents, depth, row = self._cells.index.parents, 0, self._pages.parent_of(index.internalId())
+        while row >= 0:
+            row, depth = parents[row], depth + 1
+        return depth
 
     def index_of(self, row: int, column: int = 0) -> QModelIndex:
         """Return the model index of a row of the TreeIndex; an invalid one if it is not shown."""
@@ -161,36 +175,32 @@ class CheckpointTreeModel(QAbstractItemModel):
             return QModelIndex()
         if not parent.isValid():
             return self.createIndex(0, column, 0) if row == 0 else QModelIndex()
-        above = self.row_of(parent)
-        ids = self._pages.ids(above) if above >= 0 and parent.column() == 0 else ()
+        above = parent.internalId()
+        ids = self._pages.ids(above) if above < self._rows and parent.column() == 0 else ()
         return self.createIndex(row, column, ids[row]) if row < len(ids) else QModelIndex()
 
     def parent(self, index: AnyIndex = _NOWHERE) -> QModelIndex:  # type: ignore[override]
         if not index.isValid() or self._pages is None:
             return QModelIndex()
-        return self._index_of_key(self._pages.parent_of(index.internalId()))
+        above = self._pages.parent_of(index.internalId())
+        return self.createIndex(self._pages.position(above), 0, above) if above >= 0 else QModelIndex()
 
     def rowCount(self, parent: AnyIndex = _NOWHERE) -> int:
-        if self._pages is None:
-            return 0
-        if not parent.isValid():
-            return 1
-        row = self.row_of(parent)
-        return len(self._pages.ids(row)) if row >= 0 and parent.column() == 0 else 0
+        if self._pages is None or not parent.isValid():
+            return int(self._pages is not None)
+        row = parent.internalId()
+        return len(self._pages.ids(row)) if row < self._rows and parent.column() == 0 else 0
 
     def columnCount(self, parent: AnyIndex = _NOWHERE) -> int:  # noqa: ARG002 - Qt's signature
         return len(COLUMNS)
 
     def hasChildren(self, parent: AnyIndex = _NOWHERE) -> bool:
-        if self._cells is None:
+        if self._cells is None or not parent.isValid():
+            return self._cells is not None
+        row = parent.internalId()
+        if row >= self._rows or self._cells.index.ends[row] == row + 1 or parent.column() > 0:
             return False
-        if not parent.isValid():
-            return True
-        row = self.row_of(parent)
-        return row >= 0 and parent.column() == 0 and self._cells.index.ends[row] > row + 1 and self._has_any(row)
-
-    def _has_any(self, row: int) -> bool:
-        """Nothing at all is below the root if nothing matches; every other row that shows has what it shows for."""
+        # nothing at all is below the root if nothing matches; every other row that shows has what it shows for
         return row > 0 or bool(self._pages and (self._pages.must_fetch(0) or self._pages.ids(0)))
 
     def canFetchMore(self, parent: AnyIndex) -> bool:

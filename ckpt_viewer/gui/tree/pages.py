@@ -24,7 +24,7 @@ BEFORE = 50
 """Rows that are shown before one that was jumped to."""
 FIRST = 38
 """Rows of the root that are shown at first, where it has more: a tree opens with at most 40."""
-FIRST_FOUND = 200
+FIRST_FOUND = 100
 """Rows of a parent that a filter shows at first."""
 
 
@@ -46,9 +46,9 @@ class Pages:
 
     def __init__(self, index: TreeIndex, matches: Matches | None = None) -> None:
         self.index, self.matches = index, matches
+        self._rows = len(index)
         self._ids: dict[int, array[int]] = {}
         self._gaps: dict[int, int] = {}
-        self._whole: dict[int, bool] = {}
         self._hidden: dict[int, int] = {}
 
     def ids(self, parent: int) -> array[int]:
@@ -74,14 +74,14 @@ class Pages:
 
     def parent_of(self, key: int) -> int:
         """Return the row that an id is below; -1 for the root."""
-        rows = len(self.index)
+        rows = self._rows
         if key < rows:
             return self.index.parents[key]
         return key - rows if key < 2 * rows else self.index.parents[key - 2 * rows]
 
     def is_more(self, key: int) -> bool:
         """Whether an id is a "show more"."""
-        return key >= len(self.index)
+        return key >= self._rows
 
     def position(self, key: int) -> int:
         """Return where an id stands below its parent, -1 if it is not shown."""
@@ -106,7 +106,7 @@ class Pages:
         return bisect_left(ids, self._order(key), key=self._order)
 
     def _order(self, key: int) -> float:
-        rows = 2 * len(self.index)
+        rows = 2 * self._rows
         return key - rows - 0.5 if key >= rows else key
 
     def hidden(self, key: int) -> int | None:
@@ -122,7 +122,7 @@ class Pages:
     def _span(self, key: int) -> tuple[int, int]:
         """Return the child from which on, and the row before which, a "show more" stands for all."""
         parent, at = self.parent_of(key), self.position(key)
-        last = key - 2 * len(self.index)
+        last = key - 2 * self._rows
         start = self.index.ends[self.ids(parent)[at - 1]] if at else parent + 1
         return start, last if last >= 0 else self.index.ends[parent]
 
@@ -146,7 +146,7 @@ class Pages:
         at = self._bisect(parent, ids, row)
         start, stop = self._span(ids[at])  # of the "show more" that the row hides behind
         around = self._around(parent, row, start, stop)
-        removed = int(around[-1] != len(self.index) + parent)
+        removed = int(around[-1] != self._rows + parent)
         if not removed:
             around.pop()
         elif stop < ends[parent] and self._any(parent, ends[around[-1]], stop):
@@ -160,14 +160,14 @@ class Pages:
         if ids is None:
             ids = self._ids[change.parent] = array("q")
         ids[change.position : change.position] = change.new
-        rows = 2 * len(self.index)
+        rows = 2 * self._rows
         self._gaps[change.parent] = self._gaps.get(change.parent, 0) + sum(key >= rows for key in change.new)
 
     def remove(self, change: Change) -> None:
         """Take out the "show more" that a change has used up."""
         at = change.position + len(change.new)
         ids = self._ids[change.parent]
-        if ids[at] >= 2 * len(self.index):
+        if ids[at] >= 2 * self._rows:
             self._gaps[change.parent] -= 1
         del ids[at : at + change.removed]
 
@@ -183,9 +183,9 @@ class Pages:
             first = before
         found = array("q", islice(self._children(parent, first, stop), PAGE))
         if first > start:
-            found.insert(0, 2 * len(index) + first)
+            found.insert(0, 2 * self._rows + first)
         if stop == index.ends[parent] and index.ends[found[-1]] < stop:
-            found.append(len(index) + parent)
+            found.append(self._rows + parent)
         return found
 
     def _first(self, parent: int) -> array[int]:
@@ -197,7 +197,7 @@ class Pages:
         end = self.index.ends[parent]
         found = array("q", islice(self._children(parent, parent + 1, end), limit))
         if found and self._any(parent, self.index.ends[found[-1]], end):
-            found.append(len(self.index) + parent)
+            found.append(self._rows + parent)
         return found
 
     def _any(self, parent: int, start: int, stop: int) -> bool:
@@ -206,7 +206,7 @@ class Pages:
     def _children(self, parent: int, start: int, stop: int) -> Iterator[int]:
         """Yield the children of `parent` that the filter leaves, from the child at `start` to before `stop`."""
         ends = self.index.ends
-        if self.matches is None or self._is_whole(parent):
+        if self.matches is None or self.matches.inherited(parent):
             while start < stop:
                 yield start
                 start = ends[start]
@@ -217,14 +217,6 @@ class Pages:
                 row = parents[row]
             yield row
             start = ends[row]
-
-    def _is_whole(self, parent: int) -> bool:
-        """Whether everything below a row is left by the filter: the row or one above it is a match itself."""
-        whole = self._whole.get(parent)
-        if whole is None:
-            assert self.matches is not None
-            whole = self._whole[parent] = self.matches.inherited(parent)
-        return whole
 
     def opened(self, most: int) -> list[int]:
         """Return the rows that a filter opens to show about `most` of its matches: those above them, in pre-order."""
@@ -240,6 +232,6 @@ class Pages:
             waiting.extend(
                 child
                 for child in reversed(ids)
-                if not self.is_more(child) and self.index.ends[child] > child + 1 and not self._is_whole(child)
+                if not self.is_more(child) and self.index.ends[child] > child + 1 and not self.matches.inherited(child)
             )
         return rows

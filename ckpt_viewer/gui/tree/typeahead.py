@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from ckpt_viewer.core.text import escape_text
@@ -19,17 +20,23 @@ class Opened(Protocol):
 
 
 class TypeAhead:
-    """Keeps what was typed so far."""
+    """Keeps what was typed so far; a pause begins anew."""
 
     def __init__(self) -> None:
         self._typed = ""
+        self._last = 0.0
 
-    def find(self, key: str, current: int, starts_anew: bool, pages: Pages, opened: Opened) -> int | None:
+    def find(self, key: str, pause: float, current: int, pages: Pages, opened: Opened) -> int | None:
         """Return the row to go to: one that shows, else any (without a filter), else None.
 
         One letter again and again goes from row to row; other letters narrow down from the current row on.
+
+        Args:
+            key: what was typed now. pause: seconds after which it begins anew. current: the row to start from, or -1.
         """
-        self._typed = key if starts_anew else self._typed + key
+        now = time.monotonic()
+        self._typed = key if now - self._last > pause else self._typed + key
+        self._last = now
         typed = self._typed.lower()
         again = len(set(typed)) == 1
         text = escape_text(typed[0] if again else typed).encode("utf-8", "backslashreplace")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QApplication, QTreeView, QWidget
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence, QPainter, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QApplication, QStyleOptionViewItem, QTreeView, QWidget
 
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.tree.cells import Cells
 from ckpt_viewer.gui.tree.columns import Columns
-from ckpt_viewer.gui.tree.delegate import TreeDelegate
+from ckpt_viewer.gui.tree.delegate import RowHeight
 from ckpt_viewer.gui.tree.menu import tree_menu
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel
 from ckpt_viewer.gui.tree.opening import rows_to_open, subtree_to_open
+from ckpt_viewer.gui.tree.painting import RowPainter
 from ckpt_viewer.gui.tree.typeahead import TypeAhead
 
 MOST_OPENED = 2000
@@ -48,10 +48,10 @@ class CheckpointTreeView(QTreeView):
         self._opened: set[int] = set()
         self._current = -1
         self._quiet = False
+        self._painter: RowPainter | None = None
         self._typed = TypeAhead()
-        self._last_key = 0.0
         self.setModel(self.tree_model)
-        self.setItemDelegate(TreeDelegate(self.tree_model, self))
+        self.setItemDelegate(RowHeight(self))
         self.setUniformRowHeights(True)
         self.setRootIsDecorated(False)
         self.setIndentation(16)
@@ -199,9 +199,7 @@ class CheckpointTreeView(QTreeView):
         pages = self.tree_model.pages
         if pages is None or not search:
             return
-        now, interval = time.monotonic(), QApplication.keyboardInputInterval() / 1000
-        row = self._typed.find(search, self._current, now - self._last_key > interval, pages, self)
-        self._last_key = now
+        row = self._typed.find(search, QApplication.keyboardInputInterval() / 1000, self._current, pages, self)
         if row is not None:
             self.select(row)
 
@@ -272,6 +270,15 @@ class CheckpointTreeView(QTreeView):
             QGuiApplication.clipboard().setText(text)
 
     # what Qt tells
+
+    def drawRow(self, painter: QPainter, options: QStyleOptionViewItem, index: AnyIndex) -> None:
+        if self._painter is None:
+            self._painter = RowPainter(self, self.tree_model)
+        self._painter.draw(painter, options, index)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        self._painter = None  # its fonts and colours may be others now
 
     def _on_expanded(self, index: QModelIndex) -> None:
         if not self.tree_model.is_filtered:
