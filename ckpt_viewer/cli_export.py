@@ -136,8 +136,8 @@ class Bar:
         if not self._on or now - self._drawn < REDRAW:
             return
         self._drawn = now
-        filled = BAR_WIDTH * done // max(total, 1)
-        sys.stderr.write(f"\r[{'=' * filled:<{BAR_WIDTH}}] {bytes_text(done)} of {bytes_text(total)}\x1b[K")
+        filled, percent = BAR_WIDTH * done // max(total, 1), 100 * done // max(total, 1)
+        sys.stderr.write(f"\r[{'=' * filled:<{BAR_WIDTH}}] {percent} %\x1b[K")
         sys.stderr.flush()
 
     def clear(self) -> None:

@@ -17,6 +17,7 @@ DEPTH = 32
 VALUES = 100_000
 """Members that such a value may have in all, shared ones counted again."""
 
+SPARSE = frozenset({"sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc"})
 PLAIN_TENSORS = frozenset({"torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _NOTHING = TensorExtra()
@@ -29,14 +30,14 @@ def obstacle(tensor: TensorSpec) -> str:
         return "is a nested tensor"
     if tensor.shape is None or not tensor.dtype:
         return "has no values yet (a lazy parameter)"
-    if extra.parts:
+    if extra.layout in SPARSE:
         return next((found for part in extra.parts.values() if (found := obstacle(part))), "")
-    if tensor.storage is None and extra.data is None:
-        if tensor.type in PLAIN_TENSORS:
-            return "has no values (a meta tensor)"
+    if extra.parts or extra.layout != "strided":
         return f"is a {tensor.type}, whose values are not those of a plain tensor"
-    if tensor.storage is not None and tensor.storage.home is None:
-        return "has no values in this file"
+    if tensor.storage is None or tensor.storage.home is None:
+        if tensor.type in PLAIN_TENSORS:
+            return "has no values in this file (a meta tensor)"
+        return f"is a {tensor.type}, whose values are not those of a plain tensor"
     if tensor.dtype not in DTYPES:
         return f"has the unknown dtype {tensor.dtype}"
     return _quantization_obstacle(extra)

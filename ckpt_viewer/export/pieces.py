@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
 from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
 from ckpt_viewer.errors import CannotExport, Damaged
-from ckpt_viewer.sources import MemorySource
 
 CLASS_OF = {dtype: name for name, dtype in STORAGE_CLASSES.items() if dtype}
 """dtype -> its storage class in module torch; the dtypes that torch got later have none."""
@@ -24,16 +23,15 @@ class Piece:
     """One storage of the new file.
 
     Attributes:
-        storage: where its bytes come from; None if `data` holds them.
+        storage: where its bytes come from.
         start, nbytes: the part of `storage` that is used.
         dtypes: of the tensors that view it. key: name of its record, once it has one.
     """
 
-    storage: StorageSpec | None
+    storage: StorageSpec
     start: int
     nbytes: int
     dtypes: set[str] = field(default_factory=set)
-    data: bytes = b""
     key: str = ""
 
     @property
@@ -54,8 +52,6 @@ class Piece:
             Damaged, Truncated: the container has fewer bytes than the pickle claims.
             CannotExport: numbers of several widths share big-endian bytes.
         """
-        if self.storage is None:
-            return MemorySource(self.data), 0, 1
         extent = self.storage.extent()
         if self.start + self.nbytes > extent.nbytes:
             raise Damaged(
@@ -82,7 +78,6 @@ class Pieces:
         self.used: list[Piece] = []
         self.unused = 0
         self._of_root: dict[int, list[Piece]] = {}
-        self._own: dict[int, Piece] = {}
         roots: dict[int, StorageSpec] = {}
         reaches: dict[int, list[tuple[int, int, str]]] = {}
         for tensor in tensors:
@@ -96,17 +91,13 @@ class Pieces:
 
     def of(self, tensor: TensorSpec) -> tuple[Piece, int]:
         """Return the piece that holds a tensor and the tensor's offset in it, in elements; gives the piece its key."""
-        offset = 0
-        if tensor.storage is None:
-            piece = self._own.setdefault(id(tensor), _own_piece(tensor))
-        else:
-            root, shift = root_of(tensor.storage)
-            pieces = self._of_root[id(root)]
-            at = _reach(tensor)[0]
-            piece = pieces[bisect_right(pieces, at, key=lambda one: one.start) - 1]
-            if tensor.numel:
-                row = DTYPES[tensor.dtype]
-                offset = (shift + tensor.offset * row.itemsize - piece.start) // row.itemsize
+        assert tensor.storage is not None
+        root, shift = root_of(tensor.storage)
+        pieces = self._of_root[id(root)]
+        at = _reach(tensor)[0]
+        piece = pieces[bisect_right(pieces, at, key=lambda one: one.start) - 1]
+        row = DTYPES[tensor.dtype]
+        offset = (shift + tensor.offset * row.itemsize - piece.start) // row.itemsize if tensor.numel else 0
         if not piece.key:
             piece.key = str(len(self.used))
             self.used.append(piece)
@@ -147,8 +138,3 @@ def _divide(root: StorageSpec, reaches: list[tuple[int, int, str]]) -> list[Piec
     if any(len(piece.dtypes) > 1 for piece in pieces):  # a part might start where the wider dtype cannot
         return [Piece(root, 0, root.nbytes, {dtype for _, _, dtype in reaches})]
     return pieces
-
-
-def _own_piece(tensor: TensorSpec) -> Piece:
-    data = tensor.extra.data if tensor.extra is not None and tensor.extra.data is not None else b""
-    return Piece(None, 0, tensor.nbytes, {tensor.dtype}, data[: tensor.nbytes])

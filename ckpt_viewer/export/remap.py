@@ -14,7 +14,7 @@ from ckpt_viewer.export.blocks import StepBytes
 from ckpt_viewer.export.parts import Parts
 from ckpt_viewer.export.remap_legacy import remap_legacy
 from ckpt_viewer.export.remap_zip import remap_zip
-from ckpt_viewer.export.retag import Retagger, is_nested, storages
+from ckpt_viewer.export.retag import Retagger, in_container, storages
 from ckpt_viewer.export.verify import Pairing, compare_bytes, compare_places, compare_trees, differs
 
 
@@ -62,7 +62,7 @@ class Remap:
         compare_places(self.parts, pairing.pairs.values(), step)
 
     def _tag_of(self, storage: StorageSpec) -> str | None:
-        return storage.location if is_nested(storage) else self.retagger.tags.get(storage.key)
+        return self.retagger.tags.get(storage.key) if in_container(storage) else storage.location
 
 
 def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Context = SILENT) -> Remap:
@@ -81,6 +81,11 @@ def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Contex
     if checkpoint.format == "torch-zip":
         parts, references = remap_zip(source, retagger, context)
     else:
-        starts = [one.extent().offset for one in storages(checkpoint) if not is_nested(one)]
+        starts = [one.extent().offset for one in storages(checkpoint) if in_container(one)]
         parts, references = remap_legacy(source, min(starts, default=source.size), retagger, context)
+    if retagger.missed():
+        raise CannotExport(
+            f"{retagger.missed()} storages are named in a way that only very old programs used; load the file with "
+            "map_location and save it again"
+        )
     return Remap(checkpoint, retagger, parts, references)

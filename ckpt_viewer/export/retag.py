@@ -25,7 +25,7 @@ class Retagger:
     def __init__(self, checkpoint: Checkpoint, map_location: MapLocation) -> None:
         self.locator = Locator(map_location)
         self.tags: dict[str, str] = {}
-        self._specs = {storage.key: storage for storage in storages(checkpoint) if not is_nested(storage)}
+        self._specs = {storage.key: storage for storage in storages(checkpoint) if in_container(storage)}
 
     def __call__(self, key: str, tag: str) -> str:
         """Return the tag that the storage `key`, saved with `tag`, gets."""
@@ -37,6 +37,10 @@ class Retagger:
             if new != tag and not known_tag(new):
                 raise BadMapLocation(f"torch has no device {new!r}; use cpu, cuda:0, mps or another device of torch")
         return new
+
+    def missed(self) -> int:
+        """Return how many storages of the checkpoint were not asked for."""
+        return len(self._specs.keys() - self.tags.keys())
 
 
 def storages(checkpoint: Checkpoint) -> Iterator[StorageSpec]:
@@ -63,8 +67,13 @@ def parts_of(tensor: TensorSpec) -> Iterator[TensorSpec]:
         yield from parts_of(part)
 
 
+def in_container(storage: StorageSpec) -> bool:
+    """Whether a storage has a persistent id in the file's own pickle, so that a map_location reaches it."""
+    return storage.home is not None and not storage.home.prefix and not storage.key.startswith("pickle!")
+
+
 def is_nested(storage: StorageSpec) -> bool:
-    """Whether a storage lies in a checkpoint inside the pickle, which map_location does not reach."""
+    """Whether a storage lies in a checkpoint inside the pickle."""
     return storage.home is not None and bool(storage.home.prefix)
 
 

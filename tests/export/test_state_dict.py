@@ -1,9 +1,17 @@
 """The params-only state_dict, judged by torch."""
 
+from collections import OrderedDict
+
+import builders
+import pytest
 import torch
 from writer_contract import WriterContract, checkpoint_value
 
-from ckpt_viewer.export.plan import plan_export
+import ckpt_viewer
+from ckpt_viewer.errors import CannotExport, NoSuchNode
+from ckpt_viewer.export.plan import plan_export, write
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:ComplexHalf support")]
 
 
 class TestContract(WriterContract):
@@ -20,4 +28,366 @@ class TestContract(WriterContract):
         assert all(torch.equal(got[name], wanted[name]) for name in wanted)
         assert {tensor.device.type for tensor in got.values()} == {"cpu"}
         storages = {name: tensor.untyped_storage().data_ptr() for name, tensor in got.items()}
-        assert storages["base.weight"] == storages["view.weight"] != storages["n.weight"]
+        if len(wanted) > 2:
+            assert storages["base.weight"] == storages["view.weight"] != storages["n.weight"]
+
+
+@pytest.fixture
+def export(tmp_path):
+    """Save an object, export its model; return what torch loads, and the report."""
+
+    def export(value, model=None, *, legacy=False, path=None):
+        source = path or builders.save(value, tmp_path / "x.pth", legacy=legacy, tag="cuda:1")
+        with ckpt_viewer.open_checkpoint(source) as checkpoint:
+            written = write(plan_export(checkpoint, model), tmp_path / "out.pth")
+        assert written.verified
+        return torch.load(written.path, weights_only=True), written
+
+    return export
+
+
+def refusal(value, path, model=None):
+    with (
+        ckpt_viewer.open_checkpoint(builders.save(value, path, tag="cuda:1")) as checkpoint,
+        pytest.raises(CannotExport) as error,
+    ):
+        plan_export(checkpoint, model)
+    return str(error.value)
+
+
+def raw(tensor):
+    """The bytes of a tensor's elements, in order."""
+    return tensor.contiguous().resolve_conj().resolve_neg().view(torch.uint8).tolist() if tensor.numel() else []
+
+
+DTYPES = [
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool, torch.complex64, torch.complex128, torch.uint16, torch.uint32, torch.uint64,
+    torch.complex32, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz,
+    torch.float8_e8m0fnu,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_dtype(export, dtype):
+    size = torch.empty(0, dtype=dtype).element_size()
+    numbers = torch.arange(24 * size, dtype=torch.int64).remainder(2 if dtype == torch.bool else 251).to(torch.uint8)
+    value = {"a.weight": numbers.view(dtype).reshape(4, 6), "a.bias": numbers[: 3 * size].clone().view(dtype)}
+    got, _ = export(value)
+    for name, tensor in value.items():
+        assert got[name].dtype == dtype
+        assert got[name].untyped_storage().tolist() == tensor.untyped_storage().tolist()
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_layouts_and_sharing(export, legacy):
+    base = torch.randn(6, 8)
+    value = {
+        "base": base, "row": base[2], "column": base[:, 3], "transposed": base.t(), "tied": base,
+        "scalar": torch.tensor(2.5), "empty": torch.empty(0, 3), "also empty": torch.empty(2, 0).t(),
+        "expanded": torch.arange(4.0).expand(5, 4), "last": torch.nn.Parameter(base[5, 7]),
+    }  # fmt: skip
+    got, _ = export({f"m.{name}": tensor for name, tensor in value.items()}, legacy=legacy)
+    assert list(got) == [f"m.{name}" for name in value]
+    for name, tensor in value.items():
+        new = got[f"m.{name}"]
+        assert (new.shape, new.stride(), new.dtype) == (tensor.shape, tensor.stride(), tensor.dtype)
+        assert torch.equal(new, tensor)
+        assert not new.requires_grad
+    got["m.base"][5, 7] = 99
+    got["m.base"][2, 3] = 77
+    assert [float(got[f"m.{name}"]) for name in ("last",)] == [99]
+    assert [float(got["m.row"][3]), float(got["m.column"][2]), float(got["m.transposed"][3, 2])] == [77] * 3
+
+
+def test_views_of_a_huge_base_are_cut_out(export):
+    base = torch.arange(100_000.0)
+    value = {"a.weight": base[500:600].view(10, 10), "a.bias": base[590:610], "b.weight": base[99_000:99_100:3]}
+    got, written = export(value)
+    assert all(torch.equal(got[name], value[name]) for name in value)
+    assert written.bytes < 5000
+    assert "no tensor of the model uses" in " ".join(written.warnings)
+    got["a.weight"][9, 9] = -1
+    assert got["a.bias"][9] == -1
+    assert got["a.weight"].untyped_storage().nbytes() == 110 * 4
+
+
+def test_parts_of_one_whole_buffer_stay_together(export):
+    flat = torch.arange(60.0)
+    value = {"a.weight": flat[:20].view(4, 5), "a.bias": flat[20:25], "b.weight": flat[25:]}
+    got, written = export(value)
+    assert len({tensor.untyped_storage().data_ptr() for tensor in got.values()}) == 1
+    assert written.warnings == ()
+
+
+def test_conjugate_and_negative_bits(export):
+    numbers = torch.randn(5, dtype=torch.complex64)
+    value = {
+        "a.weight": numbers.conj(),
+        "b.weight": numbers,
+        "c.weight": torch.randn(3, dtype=torch.complex64).conj().imag,
+    }
+    got, _ = export(value)
+    assert (got["a.weight"].is_conj(), got["c.weight"].is_neg()) == (True, True)
+    assert all(torch.equal(got[name], tensor) for name, tensor in value.items())
+    assert got["a.weight"].untyped_storage().data_ptr() == got["b.weight"].untyped_storage().data_ptr()
+
+
+def quantized(kind):
+    values = torch.randn(4, 6)
+    if kind == "per tensor":
+        return torch.quantize_per_tensor(values, 0.05, 3, torch.qint8)
+    dtype = torch.quint4x2 if kind == "packed" else torch.qint32 if kind == "wide" else torch.quint8
+    scales, zeros = torch.rand(4, dtype=torch.float64) + 0.1, torch.tensor([1, 2, 3, 4])
+    if kind == "packed":
+        scales, zeros = scales.float(), zeros.float()
+    return torch.quantize_per_channel(values, scales, zeros, 0, dtype)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["per tensor", "per channel", "wide", "packed"])
+def test_quantised(export, kind):
+    value = {"a.weight": quantized(kind), "a.bias": torch.randn(4)}
+    got, _ = export(value)
+    new, old = got["a.weight"], value["a.weight"]
+    assert (new.dtype, new.qscheme(), new.shape) == (old.dtype, old.qscheme(), old.shape)
+    assert torch.equal(new.dequantize(), old.dequantize())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_quantised_module(export):
+    net = torch.ao.nn.quantized.Linear(3, 2)
+    got, written = export(net.state_dict(), "")
+    assert list(got) == list(net.state_dict())
+    assert "kept although no tensors" in " ".join(written.warnings)
+    torch.ao.nn.quantized.Linear(3, 2).load_state_dict(got, strict=True)
+
+
+SPARSE = {
+    "coo": lambda dense: dense.to_sparse_coo(),
+    "uncoalesced": lambda dense: torch.sparse_coo_tensor([[0, 0], [1, 1]], [1.0, 2.0], (4, 6)),
+    "csr": lambda dense: dense.to_sparse_csr(), "csc": lambda dense: dense.to_sparse_csc(),
+    "bsr": lambda dense: dense.to_sparse_bsr((2, 3)), "bsc": lambda dense: dense.to_sparse_bsc((2, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", SPARSE)
+def test_sparse(export, layout):
+    dense = torch.zeros(4, 6)
+    dense[1, 2], dense[3, 5] = 5, 7
+    value = {"a.weight": SPARSE[layout](dense), "a.bias": torch.randn(4)}
+    got, _ = export(value)
+    new, old = got["a.weight"], value["a.weight"]
+    assert (new.layout, new.shape) == (old.layout, old.shape)
+    assert torch.equal(new.to_dense(), old.to_dense())
+    assert layout not in ("coo", "uncoalesced") or new.is_coalesced() == old.is_coalesced()
+
+
+def test_big_endian(export, tmp_path):
+    def swapped(values, form):
+        import struct
+
+        return struct.pack(f">{len(values)}{form}", *values)
+
+    items = {
+        "w.f": ("FloatStorage", swapped([1.5, -2.0, 3.0], "f"), (3,)),
+        "w.d": ("DoubleStorage", swapped([1.5, -2.0], "d"), (2,)),
+        "w.c": ("ComplexFloatStorage", swapped([1.0, 2.0, 3.0, 4.0], "f"), (2,)),
+        "w.s": ("ShortStorage", swapped([258, -2], "h"), (2,)),
+        "w.b": ("ByteStorage", b"\x01\x02\x03", (3,)),
+    }
+    pairs = [
+        (builders.text(name), builders.tensor(shape, cls=cls, key=name)) for name, (cls, _, shape) in items.items()
+    ]
+    path = tmp_path / "x.pth"
+    data = {name: data for name, (_, data, _) in items.items()}
+    path.write_bytes(builders.zip_checkpoint(builders.pickled(builders.mapped(*pairs)), data, byteorder="big"))
+    got, _ = export(None, "", path=path)
+    assert [tensor.tolist() for tensor in got.values()] == [
+        [1.5, -2.0, 3.0], [1.5, -2.0], [1 + 2j, 3 + 4j], [258, -2], [1, 2, 3],
+    ]  # fmt: skip
+
+
+def test_bytes_that_lie_in_the_pickle(export, tmp_path):
+    """As torch saves xla tensors."""
+    import numpy as np
+
+    array = np.arange(6, dtype="f4").reshape(2, 3)
+    value = {"a.weight": Rebuilt(array), "a.bias": torch.zeros(2)}
+    path = tmp_path / "x.pth"
+    torch.save(value, path)
+    got, _ = export(None, "", path=path)
+    assert got["a.weight"].tolist() == array.tolist()
+
+
+class Rebuilt:
+    def __init__(self, array):
+        self.array = array
+
+    def __reduce__(self):
+        function = torch._utils._rebuild_device_tensor_from_numpy
+        return function, (self.array, torch.float32, "xla:0", False)
+
+
+# --- names, metadata, what is no tensor -----------------------------------------------------------------------------
+
+
+def test_names_of_every_kind(export):
+    names = ["", "a/b", "weight.µ", "\ud800x", "x" * 5000, "storage", "cpu", "0", "torch", "a\nb"]
+    value = OrderedDict((name, torch.tensor(float(number))) for number, name in enumerate(names))
+    got, _ = export(value)
+    assert list(got) == names
+    assert [float(tensor) for tensor in got.values()] == list(range(len(names)))
+
+
+def test_many_names_in_order(export):
+    value = {f"layer.{number * 7919 % 5003}.weight": torch.tensor([number]) for number in range(5003)}
+    got, _ = export(value)
+    assert list(got) == list(value)
+    assert all(got[name].item() == tensor.item() for name, tensor in value.items())
+
+
+def test_metadata_is_kept(export):
+    state = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).state_dict()
+    state._metadata["1"]["note"] = [1, 2.5, None, True, ("a", -(2**70))]
+    got, _ = export(state)
+    assert got._metadata == state._metadata
+    assert list(got._metadata) == list(state._metadata)
+
+
+def test_metadata_that_cannot_be_kept_is_said(export):
+    state = torch.nn.Linear(2, 2).state_dict()
+    state._metadata["x"] = torch.device("cpu")
+    got, written = export(state)
+    assert not hasattr(got, "_metadata")
+    assert "_metadata" in " ".join(written.warnings)
+
+
+def test_plain_extra_state_is_kept(export):
+    extra = {"scale": 1.5, "history": [1, (2, None)], "on": True, "deep": OrderedDict(a={"b": torch.ones(2)})}
+    value = OrderedDict([("a.weight", torch.zeros(2)), ("a._extra_state", extra), ("b.weight", torch.ones(1))])
+    got, written = export(value, "")
+    assert list(got) == ["a.weight", "a._extra_state", "b.weight"]
+    kept = got["a._extra_state"]
+    assert torch.equal(kept["deep"]["a"].pop("b"), torch.ones(2))
+    extra["deep"]["a"].pop("b")
+    assert kept == extra
+    assert written.dropped == ()
+    assert "kept although no tensors: 'a._extra_state'" in written.warnings
+
+
+def test_other_extra_state_is_left_out(export):
+    import argparse
+
+    value = OrderedDict([("a.weight", torch.zeros(2)), ("a._extra_state", argparse.Namespace(x=1))])
+    got, written = export(value, "")
+    assert list(got) == ["a.weight"]
+    assert written.dropped == ("a._extra_state",)
+    assert "left out, being neither tensors nor plain values: 'a._extra_state'" in written.warnings
+
+
+def test_endless_and_explosive_values_are_left_out(export):
+    loop = []
+    loop.append(loop)
+    bomb = [0]
+    for _ in range(40):
+        bomb = [bomb, bomb]
+    value = OrderedDict([("a.weight", torch.zeros(2)), ("loop", loop), ("bomb", bomb), ("long", 1 << 5000)])
+    got, written = export(value, "")
+    assert list(got) == ["a.weight"]
+    assert written.dropped == ("loop", "bomb", "long")
+
+
+def test_keys_that_are_no_names_are_left_out(export):
+    got, written = export({"a.weight": torch.zeros(2), "b.weight": torch.zeros(1), 3: torch.ones(1)}, "")
+    assert list(got) == ["a.weight", "b.weight"]
+    assert "1 entries whose keys are no strings are left out" in written.warnings
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_meta_tensors(tmp_path):
+    value = {"a.weight": torch.zeros(2), "b.weight": torch.empty(3, device="meta")}
+    assert "'b.weight' has no values in this file (a meta tensor)" in refusal(value, tmp_path / "x.pth", "")
+
+
+def test_lazy_parameters(tmp_path):
+    value = OrderedDict(torch.nn.LazyLinear(3).state_dict())
+    assert "'weight' has no values yet" in refusal(value, tmp_path / "x.pth", "")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors(tmp_path):
+    value = {"a.weight": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "b.weight": torch.zeros(1)}
+    assert "'a.weight' is a nested tensor" in refusal(value, tmp_path / "x.pth", "")
+
+
+def test_values_that_hide_in_a_subclass(tmp_path):
+    shell = builders.call(
+        builders.name("torch._utils", "_rebuild_wrapper_subclass"), builders.name("my.lib", "Packed"),
+        builders.name("torch", "float32"), builders.many(builders.integer(2)), builders.many(builders.integer(1)),
+        builders.integer(0), b"N", builders.call(builders.name("torch", "device"), builders.text("cpu")), b"\x89",
+    )  # fmt: skip
+    path = tmp_path / "x.pth"
+    body = builders.mapped((builders.text("a.weight"), shell))
+    path.write_bytes(builders.zip_checkpoint(builders.pickled(body), {}))
+    with (
+        ckpt_viewer.open_checkpoint(path) as checkpoint,
+        pytest.raises(CannotExport, match=r"'a\.weight' is a my\.lib\.Packed"),
+    ):
+        plan_export(checkpoint, "")
+
+
+def test_a_retyped_tensor_becomes_plain(export, tmp_path):
+    plain = builders.many(builders.storage("0", 4), builders.integer(0), builders.many(builders.integer(4)),
+                          builders.many(builders.integer(1)), b"\x89", builders.HOOKS)  # fmt: skip
+    retyped = builders.call(
+        builders.name("torch._tensor", "_rebuild_from_type_v2"), builders.name("torch._utils", "_rebuild_tensor_v2"),
+        builders.name("fastai.torch_core", "TensorBase"), plain, b"}",
+    )  # fmt: skip
+    path = tmp_path / "x.pth"
+    body = builders.mapped((builders.text("a.weight"), retyped))
+    path.write_bytes(builders.zip_checkpoint(builders.pickled(body), {"0": builders.floats(1, 2, 3, 4)}))
+    got, written = export(None, "", path=path)
+    assert got["a.weight"].tolist() == [1, 2, 3, 4]
+    assert "1 tensors of class fastai.torch_core.TensorBase become plain tensors" in written.warnings
+
+
+# --- which model ----------------------------------------------------------------------------------------------------
+
+
+def gan():
+    return {"generator": torch.nn.Linear(2, 3).state_dict(), "netD": torch.nn.Linear(4, 5).state_dict(), "epoch": 1}
+
+
+def test_several_models_are_listed(tmp_path):
+    assert "there are 2 models in this file (/generator, /netD); choose one with --from" in refusal(
+        gan(), tmp_path / "x.pth"
+    )
+
+
+@pytest.mark.parametrize(("pointer", "size"), [("/generator", 6), ("/netD", 20)])
+def test_a_chosen_model(export, pointer, size):
+    got, _ = export(gan(), pointer)
+    assert got["weight"].numel() == size
+
+
+def test_a_model_object(export, tmp_path):
+    source = builders.save(gan(), tmp_path / "g.pth")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        plan = plan_export(checkpoint, checkpoint.models[1])
+        assert write(plan).tensors == 2
+    assert torch.load(tmp_path / "g.state_dict.pth")["weight"].numel() == 20
+
+
+def test_no_model(tmp_path):
+    assert "no model was recognised" in refusal({"epoch": 3}, tmp_path / "x.pth")
+    assert "no tensor in what was chosen" in refusal({"epoch": 3}, tmp_path / "x.pth", "/epoch")
+
+
+def test_an_unknown_pointer(tmp_path):
+    source = builders.save(gan(), tmp_path / "x.pth")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint, pytest.raises(NoSuchNode):
+        plan_export(checkpoint, "/nothing")

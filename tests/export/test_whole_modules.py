@@ -68,7 +68,9 @@ def strided():
 MODULES = {
     "linear": lambda: nn.Linear(3, 2),
     "conv and batch norm": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()),
-    "norm without statistics": lambda: nn.Sequential(nn.BatchNorm1d(4, affine=False, track_running_stats=False), nn.PReLU()),
+    "norm without statistics": lambda: nn.Sequential(
+        nn.BatchNorm1d(4, affine=False, track_running_stats=False), nn.PReLU()
+    ),
     "instance norm": lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
     "lstm": lambda: nn.LSTM(4, 5, num_layers=2, bidirectional=True, proj_size=3),
     "gru": lambda: nn.GRU(4, 5, batch_first=True),

@@ -1,0 +1,158 @@
+"""Files appear whole or not at all; what the system refuses becomes a sentence."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from ckpt_viewer.errors import TargetExists, WriteFailed
+from ckpt_viewer.export import atomic
+from ckpt_viewer.export.atomic import AtomicFile
+
+
+def put(target, data=b"new", **options):
+    with AtomicFile(target, **options) as file:
+        file.write(data)
+
+
+def test_it_appears_only_at_the_end(tmp_path):
+    with AtomicFile(tmp_path / "x") as file:
+        file.write(b"whole")
+        file.flush()
+        assert not (tmp_path / "x").exists()
+        assert file.temporary.parent == tmp_path
+        assert stat.S_IMODE(file.temporary.stat().st_mode) == 0o600
+        assert file.temporary.read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_small_and_large_writes_keep_their_order(tmp_path):
+    pieces = [bytes([n % 256]) * size for n, size in enumerate([1, 70_000, 3, 65_535, 65_536, 0, 9, 2_000_000] * 3)]
+    with AtomicFile(tmp_path / "x") as file:
+        for piece in pieces:
+            file.write(memoryview(piece))
+        assert file.position == sum(map(len, pieces))
+    assert (tmp_path / "x").read_bytes() == b"".join(pieces)
+
+
+def test_short_writes_are_continued(tmp_path, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(atomic.os, "write", lambda fd, data: real(fd, data[:7]))
+    put(tmp_path / "x", bytes(range(100)))
+    assert (tmp_path / "x").read_bytes() == bytes(range(100))
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_any_exception_removes_it(tmp_path, error):
+    def break_off():
+        with AtomicFile(tmp_path / "x") as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        break_off()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_hard_links(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(atomic.os, "link", refuse)
+    put(tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == b"new"
+    with pytest.raises(TargetExists):
+        put(tmp_path / "x", b"other")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, "is full; free some space"),
+        (errno.EDQUOT, "is full; free some space"),
+        (errno.EFBIG, "a file of this size is not allowed"),
+        (errno.EACCES, "you are not allowed to write into"),
+        (errno.EPERM, "you are not allowed to write into"),
+        (errno.EROFS, "is read-only; choose another folder"),
+        (errno.ENAMETOOLONG, "too long; choose a shorter one"),
+        (errno.EIO, r"failed \(Input/output error\); check the disk"),
+    ],
+)
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+def test_what_the_system_refuses(tmp_path, monkeypatch, number, sentence, call):
+    def refuse(*args, **options):
+        raise OSError(number, os.strerror(number))
+
+    if call == "replace":
+        monkeypatch.setattr(atomic.Path, "replace", refuse)
+    else:
+        monkeypatch.setattr(atomic.os, call, refuse)
+    with pytest.raises(WriteFailed, match=sentence):
+        put(tmp_path / "x", force=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "sentence"),
+    [
+        ("none/x", WriteFailed, "there is no folder"),
+        (".", TargetExists, "is a folder"),
+        ("file/x", WriteFailed, "Not a directory|no folder"),
+        ("a\0b", WriteFailed, "no usable file name"),
+        ("x" * 300, WriteFailed, "too long"),
+        ("fifo", TargetExists, "no regular file"),
+        ("link to fifo", TargetExists, "no regular file"),
+        ("link to folder", TargetExists, "is a folder"),
+    ],
+)
+def test_targets_that_cannot_be(tmp_path, name, error, sentence):
+    (tmp_path / "file").write_bytes(b"old")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link to fifo").symlink_to("fifo")
+    (tmp_path / "link to folder").symlink_to(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(error, match=sentence):
+        put(tmp_path / name, force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "other").write_bytes(b"old")
+    (tmp_path / "x").symlink_to("other")
+    with pytest.raises(TargetExists):
+        put(tmp_path / "x")
+    put(tmp_path / "x", force=True)
+    assert (tmp_path / "other").read_bytes() == b"old"
+    assert not (tmp_path / "x").is_symlink()
+
+
+def test_a_dangling_link_is_something_that_exists(tmp_path):
+    (tmp_path / "x").symlink_to("nothing")
+    with pytest.raises(TargetExists):
+        put(tmp_path / "x")
+    assert (tmp_path / "x").is_symlink()
+
+
+def test_long_names_are_no_problem(tmp_path):
+    put(tmp_path / ("ä" * 127))
+    assert (tmp_path / ("ä" * 127)).read_bytes() == b"new"
+
+
+def test_the_umask_without_proc(monkeypatch):
+    monkeypatch.setattr(atomic.Path, "read_text", lambda *args: "")
+    mask = os.umask(0o037)
+    try:
+        assert atomic._umask() == 0o037
+        assert os.umask(0o037) == 0o037
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(WriteFailed, match="not allowed to write into"):
+        put(tmp_path / "x")

@@ -1,0 +1,165 @@
+"""The commands export and remap, as a user types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import builders
+import pytest
+import torch
+
+from ckpt_viewer import cli_export
+from ckpt_viewer.cli import main
+
+pytestmark = pytest.mark.torch
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def source(tmp_path):
+    value = {"model": torch.nn.Linear(3, 2).state_dict(), "epoch": 3}
+    return builders.save(value, tmp_path / "model_3.pth", tag="cuda:1")
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_export(run, source, tmp_path):
+    out = tmp_path / "weights.pth"
+    code, text, errors = run("export", source, "-o", out)
+    assert (code, errors) == (0, "")
+    assert text == f"wrote {out}: {cli_export.bytes_text(out.stat().st_size)}, 2 tensors, compared with the source\n"
+    torch.nn.Linear(3, 2).load_state_dict(torch.load(out, weights_only=True), strict=True)
+
+
+def test_remap_has_a_default_name(run, source):
+    code, text, _ = run("remap", source, "--map-location", "cpu")
+    target = source.with_name("model_3.cpu.pth")
+    assert code == 0
+    assert text.startswith(f"wrote {target}: ")
+    assert torch.load(target, weights_only=True)["epoch"] == 3
+
+
+def test_json(run, source, tmp_path):
+    out = tmp_path / "new.pth"
+    for command in (["export", source], ["remap", source, "--map-location", "cpu"]):
+        code, text, errors = run(*command, "-o", out, "--force", "--json")
+        assert (code, errors) == (0, "")
+        assert json.loads(text) == {
+            "schema": 1, "written": str(out), "bytes": out.stat().st_size, "tensors": 2, "renamed": {}, "dropped": [],
+            "cast": {}, "warnings": [], "verified": "ckpt-viewer",
+        }  # fmt: skip
+
+
+def test_a_dry_run_writes_nothing(run, source, tmp_path):
+    out = tmp_path / "new.pth"
+    code, text, _ = run("export", source, "-o", out, "--dry-run")
+    assert code == 0
+    assert text.startswith(f"would write {out}: ")
+    code, text, _ = run("remap", source, "--map-location", "cpu", "--dry-run", "--json")
+    document = json.loads(text)
+    assert (code, document["written"], document["verified"]) == (0, None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["model_3.pth"]
+    run("remap", source, "--map-location", "cpu", "-o", out)
+    assert document["bytes"] == out.stat().st_size
+
+
+def test_a_dry_run_fails_where_the_run_would(run, source, tmp_path):
+    assert run("export", source, "-o", source, "--dry-run")[0] == 2
+    assert run("export", source, "-o", tmp_path / "none" / "x", "--dry-run")[0] == 2
+
+
+def test_no_verify(run, source, tmp_path):
+    _, text, _ = run("export", source, "-o", tmp_path / "x", "--no-verify", "--json")
+    assert json.loads(text)["verified"] is None
+    _, text, _ = run("export", source, "-o", tmp_path / "y", "--no-verify")
+    assert "compared" not in text
+
+
+def test_nothing_to_do(run, source, tmp_path):
+    for more in ([], ["--dry-run"]):
+        code, text, errors = run("remap", source, "--map-location", "cuda:1", *more)
+        assert (code, text, errors) == (0, "every tensor is on cuda:1 already, so there is nothing to remap\n", "")
+    _, text, _ = run("remap", source, "--map-location", "cuda:1", "--json")
+    document = json.loads(text)
+    assert (document["written"], document["bytes"]) == (None, 0)
+    assert document["warnings"] == ["every tensor is on cuda:1 already, so there is nothing to remap"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model_3.pth"]
+
+
+def test_warnings_go_to_standard_error(run, tmp_path):
+    value = {"model": {"a.weight": torch.arange(1000.0)[:10]}, "epoch": 1}
+    source = builders.save(value, tmp_path / "x.pth")
+    _, text, errors = run("export", source, "-o", tmp_path / "y.pth")
+    assert "warning:" not in text
+    assert errors.startswith("ckpt-viewer: warning: the storages hold 3.96 kB that no tensor of the model uses")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["export", "{}", "-o", "{}"], "the target is the very file that is read; choose another name"),
+        (["remap", "{}", "-o", "{}", "--map-location", "cpu", "--force"], "the very file that is read"),
+        (["remap", "{}", "--map-location", "banana"], "torch has no device 'banana'"),
+        (["remap", "{}"], "the following arguments are required: --map-location"),
+        (["export", "{}"], "the following arguments are required: -o"),
+        (["export", "{}", "-o", "x", "--from", "/optimizer"], "there is no 'optimizer'"),
+        (["export", "{}", "-o", "x", "--from", "/epoch"], "there is no tensor in what was chosen"),
+        (["export", "{}", "-o", "x", "--from", "model"], "is no pointer"),
+        (["export", "{}", "-o", "x", "--format", "safetensors"], "invalid choice: 'safetensors'"),
+        (["export", "{}", "-o", "x", "--dtype", "float16"], "unrecognized arguments: --dtype float16"),
+        (["remap", "{}", "--map-location", "cpu", "--drop-optimizer"], "unrecognized arguments: --drop-optimizer"),
+        (["export", "nothing.pth", "-o", "x"], "there is no such file"),
+        (["export", "{}", "-o", "/dev/null", "--force"], "is no regular file and is not replaced"),
+    ],
+)
+def test_a_sentence_for_everything_that_cannot_be(source, arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = source.read_bytes()
+    try:
+        code = main([argument.format(source) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert sentence in err
+    assert [path.name for path in tmp_path.iterdir()] == ["model_3.pth"]
+    assert source.read_bytes() == before
+
+
+def test_an_existing_file_needs_force(run, source, tmp_path):
+    out = tmp_path / "new.pth"
+    out.write_bytes(b"old")
+    code, _, errors = run("export", source, "-o", out)
+    assert (code, out.read_bytes()) == (2, b"old")
+    assert "exists already; choose another name, or allow replacing it (--force)" in errors
+    assert run("export", source, "-o", out, "--force")[0] == 0
+
+
+def test_a_bar_on_a_terminal_and_none_into_a_pipe(source, tmp_path):
+    import pty
+
+    command = [sys.executable, "-m", "ckpt_viewer", "remap", str(source), "--map-location", "cpu", "-o"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    piped = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, env=env, check=True, timeout=60)
+    assert piped.stderr == b""
+    master, slave = pty.openpty()
+    subprocess.run(
+        [*command, str(tmp_path / "b")], stdout=subprocess.DEVNULL, stderr=slave, env=env, check=True, timeout=60
+    )
+    os.close(slave)
+    drawn = os.read(master, 100_000)
+    os.close(master)
+    assert b"[==" in drawn
+    assert b" %" in drawn
+    assert drawn.endswith(b"\r\x1b[K")
