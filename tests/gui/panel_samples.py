@@ -107,6 +107,8 @@ class OpenDetails:
         self.session.selectionChanged.connect(self.tabs.show_node)
         self.tabs.resize(700, 500)
         self.tabs.show()
+        self.tabs.show_node(self.session.selected)
+        qtbot.waitUntil(lambda: self.tabs.tabs.count() > 0, timeout=30_000)
 
     def _read(self, path, *rest):
         return Loaded(self.checkpoint, build_index(self.checkpoint, rest[-1]))

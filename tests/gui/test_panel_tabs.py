@@ -16,6 +16,7 @@ from tree_samples import mapping_of, state_dict
 from ckpt_viewer.core.checkpoint import GlobalUse
 from ckpt_viewer.core.tensor import StorageSpec
 from ckpt_viewer.core.value import Global, Instance
+from ckpt_viewer.gui.panels import DetailTabs
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.contents import MOST_ENTRIES
 from ckpt_viewer.gui.panels.header import Breadcrumb
@@ -77,10 +78,32 @@ def test_panels_are_built_on_first_use(open_details):
     details = open_details(everything())
     details.select("/tensor")
     built = {host.kind.title for host in details.tabs._hosts.values() if host.panel is not None}
-    assert built == {"Histogram"}
+    assert built == {"Overview", "Histogram"}
     details.select("/tensor", "Storage")
     built = {host.kind.title for host in details.tabs._hosts.values() if host.panel is not None}
-    assert built == {"Histogram", "Storage"}
+    assert built == {"Overview", "Histogram", "Storage"}
+
+
+def test_a_selection_made_before_the_panels_are_there_is_shown_once_they_are(qtbot, open_details):
+    details = open_details(everything())
+    late = DetailTabs(details.session)
+    qtbot.addWidget(late)
+    late.show_node(details.checkpoint["/tensor"])
+    late.show_node(details.checkpoint["/number"])
+    assert not late.is_settled
+    qtbot.waitUntil(lambda: late.is_settled and late.tabs.count() == 1)
+    assert late.panel.title == "Value"
+
+
+def test_panels_are_asked_for_again_if_a_new_file_cancelled_that(qtbot, open_details):
+    details = open_details(everything())
+    late = DetailTabs(details.session)
+    qtbot.addWidget(late)
+    late.show_node(details.checkpoint["/tensor"])
+    details.session.jobs.cancel_all()
+    qtbot.waitUntil(lambda: not details.session.jobs.active)
+    late.show_node(details.checkpoint["/number"])
+    qtbot.waitUntil(lambda: late.tabs.count() == 1)
 
 
 def test_the_chosen_tab_stays_where_it_fits(open_details):
@@ -117,7 +140,7 @@ def test_a_panel_that_is_left_while_it_reads_is_cancelled(qtbot, open_details, m
     details = open_details(everything())
     details.select("/tensor", wait=False)
     qtbot.waitUntil(entered.is_set)
-    job = details.session.jobs.active[0]
+    job = details.tabs.panel._look.job
     details.tabs.choose(2)
     assert job.is_cancelled
     gate.set()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
 
 
-MOST_LINKS = 10_000
+MOST_LINKS = 1_000
 """Entries that are listed as links."""
 
 

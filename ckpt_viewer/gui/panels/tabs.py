@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.header import Header
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
+
+Panels: TypeAlias = tuple[type[Panel], ...]
 
 
 class _Host(QWidget):
@@ -64,6 +68,10 @@ class DetailTabs(QWidget):
         self._subject: Any = None
         self._hosts: dict[type[Panel], _Host] = {}
         self._preferred: type[Panel] | None = None
+        self._panels: Panels | None = None
+        self._loading = Latest(session.jobs, self)
+        self._loading.finished.connect(self._on_panels)
+        self._loading.failed.connect(session.trouble)
         self.header = Header(session)
         self.tabs = QTabWidget()
         self.tabs.setObjectName("detailTabs")
@@ -94,6 +102,8 @@ class DetailTabs(QWidget):
     @property
     def is_settled(self) -> bool:
         """Whether what is shown is final."""
+        if self._panels is None:
+            return self._subject is None
         return self.panel is None or self.panel.is_settled
 
     def show_node(self, subject: Any) -> None:
@@ -104,7 +114,10 @@ class DetailTabs(QWidget):
         for host in self._hosts.values():
             if host is not self.tabs.currentWidget() or subject is None:
                 host.leave(for_good=True)
-        fitting = _fitting(subject)
+        if self._panels is None and subject is not None:
+            self._load_panels()
+            return
+        fitting = self._fitting(subject)
         self._set_pages(list(fitting))
         if fitting:
             best = max(fitting, key=lambda kind: fitting[kind])
@@ -117,6 +130,23 @@ class DetailTabs(QWidget):
         if 1 <= number <= self.tabs.count():
             self._on_clicked(number - 1)
             self.tabs.setCurrentIndex(number - 1)
+
+    def _load_panels(self) -> None:
+        """Import the panels, on a thread: 30 modules take longer than the GUI may stand still."""
+        job = self._loading.job
+        if job is None or job.is_cancelled:
+            self._loading.start(_import_panels)
+
+    def _on_panels(self, panels: Panels) -> None:
+        self._panels = panels
+        self.show_node(self._subject)
+
+    def _fitting(self, subject: Any) -> dict[type[Panel], int]:
+        """Return the panels that can show `subject`, in the order of PANELS, with their rates."""
+        if subject is None or self._panels is None:
+            return {}
+        rates = {kind: kind.rate(subject) for kind in self._panels}
+        return {kind: rate for kind, rate in rates.items() if rate > UNSUPPORTED}
 
     def _set_pages(self, kinds: list[type[Panel]]) -> None:
         hosts = [self._host(kind) for kind in kinds]
@@ -177,11 +207,8 @@ class DetailTabs(QWidget):
         self._tell()
 
 
-def _fitting(subject: Any) -> dict[type[Panel], int]:
-    """Return the panels that can show `subject`, in the order of PANELS, with their rates."""
-    if subject is None:
-        return {}
+def _import_panels(context: Context) -> Panels:
+    context.step(0, 0)
     from ckpt_viewer.gui.panels.registry import PANELS  # panels import this package
 
-    rates = {kind: kind.rate(subject) for kind in PANELS}
-    return {kind: rate for kind, rate in rates.items() if rate > UNSUPPORTED}
+    return PANELS
