@@ -12,7 +12,7 @@ def missing_values(tensor: TensorSpec) -> str:
         parts = " and ".join(extra.parts)
         kind = "nested" if extra.layout in ("strided", "jagged") else extra.layout
         return f"a {kind} tensor has no dense values; look at its {parts}"
-    if tensor.location == "meta":
+    if tensor.location == "meta" and (tensor.storage is None or tensor.storage.home is None):
         return "a meta tensor has no values, neither here nor in torch; look at its shape and dtype"
     if tensor.shape is None:
         return "this tensor was not initialised when it was saved and has no values; look at its type"

@@ -18,7 +18,7 @@ from ckpt_viewer.core.filemap import mapped
 from ckpt_viewer.core.numbers import Decoder, stored_dtype
 from ckpt_viewer.core.stored import Stored, open_values, within_budget
 from ckpt_viewer.core.strided import Array, Index, Pick, Pieces, View, gather
-from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.errors import CheckpointError, OverBudget
 
 if TYPE_CHECKING:
@@ -187,7 +187,8 @@ def element_bytes(
     """
     row = DTYPES.get(tensor.dtype)
     if row is not None and row.per_byte > 1 and tensor.shape is not None:  # bytes of packed numbers as they are
-        tensor = tensor.with_(dtype="uint8", shape=(tensor.nbytes,), stride=(1,))
+        data = TensorExtra(data=tensor.extra.data) if tensor.extra and tensor.extra.data is not None else None
+        tensor = tensor.with_(dtype="uint8", shape=(tensor.nbytes,), stride=(1,), extra=data)
     found = open_values(tensor)
     view, dtype = found.view, stored_dtype(found.decoder.row)
     within_budget(view.numel * view.item, view)

@@ -63,6 +63,11 @@ class View(NamedTuple):
         return True
 
     @property
+    def row_major(self) -> tuple[int, ...]:
+        """The strides that a contiguous tensor of this shape has."""
+        return tuple(prod(max(n, 1) for n in self.shape[d + 1 :]) for d in range(len(self.shape)))
+
+    @property
     def dense(self) -> bool:
         """Whether the elements fill a range of memory, each once, in some order of the dimensions."""
         expected = 1

@@ -131,6 +131,7 @@ def test_packed_quantised_values_are_torchs(columns):
     )
     tensor = made_tensor(bytes(given.untyped_storage().tolist()), "quint4x2", x.shape, quantization=quantization)
     expected = given.dequantize().numpy()
+    assert b"".join(element_bytes(tensor, 2)) == bytes(given.untyped_storage().tolist())
     assert np.array_equal(to_numpy(tensor), expected)
     assert np.array_equal(read_slice(tensor, (slice(None, None, 2), slice(None, None, -1))), expected[::2, ::-1])
     assert sorted(np.concatenate(list(map(np.copy, blocks(tensor, 2))))) == sorted(expected.reshape(-1))
