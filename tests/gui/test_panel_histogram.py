@@ -12,7 +12,7 @@ import pytest
 from made_tensors import CountingSource, made_from, made_tensor
 from panel_samples import Changed, Short, at, facts_of, floats, gated, meta, sparse
 from PySide6.QtCore import QEvent, QPointF, Qt
-from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QImage
 from tree_samples import mapping_of
 
 from ckpt_viewer.core.progress import SILENT
@@ -48,6 +48,7 @@ def test_the_numbers_are_exact(open_details):
     low, high = np.sort(NORMAL)[[490, 510]]
     assert low <= float(shown["median"]) <= high
     assert panel.status.text() == "exact"
+    assert panel.hover.text() == "no NaN, no Inf"
     assert sum(panel._plot.bins.counts) == 1000
     assert panel.is_settled
 
@@ -67,7 +68,7 @@ def test_nan_and_infinities_are_counted_and_left_out(open_details):
     panel = panel_of(open_details, floats(1, np.nan, np.inf, -np.inf, 0, np.nan))
     shown = table(panel)
     assert [shown[name] for name in ("NaN", "+Inf", "-Inf", "zeros", "finite")] == ["2", "1", "1", "1", "2"]
-    assert "4 values not finite left out" in panel.status.text()
+    assert panel.hover.text() == "2 NaN, 2 Inf"
 
 
 @pytest.mark.parametrize(
@@ -182,11 +183,13 @@ def test_a_large_tensor_is_sampled_first_and_then_exact(qtbot, open_details, mon
     shown = table(panel)
     assert shown["values"] == shown["NaN"] == shown["zeros"] == "counting …"
     assert shown["mean"].startswith("≈ ")
+    assert panel.hover.text() == " "
     assert not panel.is_settled
     with qtbot.waitSignal(panel.settled):
         gate.set()
     assert panel.status.text().startswith("exact")
     assert table(panel)["values"] == "200\u202f000"
+    assert panel.hover.text() == "1 NaN, no Inf"
     assert table(panel)["NaN"] == "1"
 
 
@@ -235,7 +238,7 @@ def test_hovering_says_the_bin_and_its_count(qtbot, open_details):
     qtbot.keyClick(plot.widget, Qt.Key.Key_Right)
     assert plot.at == 1
     plot.eventFilter(plot.widget, QEvent(QEvent.Type.Leave))
-    assert (plot.at, panel.hover.text()) == (-1, " ")
+    assert (plot.at, panel.hover.text()) == (-1, "no NaN, no Inf")
 
 
 def test_the_hover_of_whole_numbers_names_them(open_details):
@@ -301,6 +304,29 @@ def test_pictures_and_bins_are_saved(open_details, tmp_path):
     for write in (write_png, write_svg, write_csv):
         save.save(plot, str(tmp_path / "missing" / "a"), write)
         assert "was not saved" in panel.status.text()
+
+
+def test_a_right_click_opens_the_menu(qtbot, qapp, open_details):
+    panel = panel_of(open_details, made_from(NORMAL))
+    viewport = panel._plot.widget.viewport()
+    at = viewport.rect().center()
+    qapp.sendEvent(viewport, QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, viewport.mapToGlobal(at)))
+    qtbot.waitUntil(panel.save.menu.isVisible)
+    texts = [action.text() for action in panel.save.menu.actions() if action.text()]
+    assert texts[0] == "Show all bins"
+    assert "Save as CSV …" in texts
+    panel.save.menu.close()
+
+
+def test_zooming_fits_the_height_and_all_bins_come_back(open_details):
+    panel = panel_of(open_details, made_from(np.repeat([0.0, 1.0], [1000, 10])))
+    plot = panel._plot
+    box, bins = plot._item.getViewBox(), len(plot.bins.counts)
+    assert box.viewRange()[1][1] > 1000
+    box.setXRange(bins - 3, bins, padding=0)
+    assert box.viewRange()[1][1] < 20
+    panel.save.show_all.trigger()
+    assert box.viewRange()[1][1] > 1000
 
 
 def test_of_a_sample_no_count_is_told():

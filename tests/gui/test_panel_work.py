@@ -168,12 +168,12 @@ def test_contents_of_a_dict_and_of_a_module():
     contents = look_into(checkpoint["/model"], index, SILENT)
     facts = {fact.name: fact.shown for fact in contents.facts}
     assert facts["tensors"] == "4, 3 of them distinct"
-    assert facts["parameters"] == "17"
+    assert facts["values"] == "17"
     assert facts["dtypes"] == "float32"
     assert facts["class"] == "collections.OrderedDict"
     module = look_into(index.subject(index.find("/model/b."), checkpoint), index, SILENT)
     facts = {fact.name: fact.copied or fact.shown for fact in module.facts}
-    assert (facts["module"], facts["tensors"], facts["parameters"]) == ("b", "2", "16")
+    assert (facts["module"], facts["tensors"], facts["values"]) == ("b", "2", "16")
     assert group_facts(index.subject(index.find("/model/b."), checkpoint)) == "module · 2 tensors · 16 values · 64 B"
     assert module.heading == "Entries: 2"
 

@@ -96,13 +96,13 @@ def _facts(subject: Node | ModuleGroup, rollup: Rollup | None) -> list[Fact]:
         return facts
     facts.append(Fact("tensors", _tensors(rollup), str(rollup.tensors)))
     if rollup.tensors:
-        facts.append(Fact("parameters", with_groups(rollup.elements), str(rollup.elements)))
+        facts.append(Fact("values", with_groups(rollup.elements), str(rollup.elements)))
         facts.append(
             Fact("bytes", f"{bytes_text(rollup.nbytes)}  ({with_groups(rollup.nbytes)} B)", str(rollup.nbytes))
         )
         facts.append(Fact("devices", _counted(rollup.devices)))
         facts.append(Fact("dtypes", _counted(rollup.dtypes)))
-    facts.append(Fact("other values", with_groups(rollup.others), str(rollup.others)))
+    facts.append(Fact("other entries", with_groups(rollup.others), str(rollup.others)))
     return facts
 
 

@@ -20,6 +20,8 @@ AUTO = 0
 """Bins as many as suit the tensor."""
 AUTO_LEAST, AUTO_MOST = 10, 100
 MOST_BINS = 4096
+SPECIAL = ("float", "complex", "quantized")
+"""Kinds of dtypes that can be NaN or infinite; quantised ones by their scale."""
 COUNTING = "counting …"
 SHARES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 """Quantiles whose rows stay in place where there is no finite value."""
@@ -170,6 +172,12 @@ def caption(summary: Summary) -> str:
     """Return what was counted, for the line above the picture."""
     if summary.sample:
         return f"sample of {count_words(summary.numel, 'value')}"
-    over = f"exact, {summary.over} only" if summary.over else "exact"
-    left_out = summary.numel - summary.finite
-    return f"{over}; {count_words(left_out, 'value')} not finite left out" if left_out and summary.finite else over
+    return f"exact, {summary.over} only" if summary.over else "exact"
+
+
+def special_words(summary: Summary) -> str:
+    """Return ``no NaN, no Inf``, or how many there are; ``""`` where it is not known or cannot be."""
+    if summary.sample or _kind(summary.dtype) not in SPECIAL:
+        return ""
+    counts = {"NaN": summary.nan, "Inf": summary.posinf + summary.neginf}
+    return ", ".join(f"{grouped(count) if count else 'no'} {word}" for word, count in counts.items())

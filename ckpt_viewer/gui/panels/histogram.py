@@ -64,7 +64,7 @@ class HistogramPanel(Panel):
 
     def _build(self) -> None:
         self.table = FactsTable("statsTable", "Statistics", ("Statistic", "Value"), numeric=True)
-        self.hover = label(name="Bin at the pointer")
+        self.hover = label(muted=True)
         self.hover.setObjectName("histogramHover")
         self._instead = Notice()
         self._place = QWidget()
@@ -196,7 +196,9 @@ class HistogramPanel(Panel):
             self._plot.set_logarithmic(chosen == 1)
 
     def _on_hover(self, at: int) -> None:
-        self.hover.setText((counting.bin_text(self._summary, at) if self._summary is not None else "") or " ")
+        summary = self._summary
+        text = (counting.bin_text(summary, at) or counting.special_words(summary)) if summary is not None else ""
+        self.hover.setText(text or " ")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Put the statistics beside the picture where there is room."""
