@@ -58,7 +58,9 @@ def length_of(value: Value) -> int | None:
     if isinstance(value, Mapping | Sequence | list | tuple):
         return len(value)
     if isinstance(value, Instance):
-        return sum(1 for _ in _raw_children(value))
+        keywords = len(value.keywords) if isinstance(value.keywords, Mapping) else 0
+        below = len(value.arguments) + isinstance(value.callable, Instance) + keywords
+        return below + _state_length(value.state) + len(value.items) + len(value.pairs) // 2
     return None
 
 
@@ -134,6 +136,15 @@ def _state(state: Value) -> Iterator[tuple[Step, Value]]:
                 yield from _pairs(part.pairs)
     else:
         yield STATE_STEP, state
+
+
+def _state_length(state: Value) -> int:
+    if state is None:
+        return 0
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    if all(part is None or isinstance(part, Mapping) for part in parts):
+        return sum(len(part) for part in parts if isinstance(part, Mapping))
+    return 1
 
 
 def is_scalar_tuple(value: Value) -> bool:

@@ -14,7 +14,7 @@ from ckpt_viewer.core.expand import SCALARS, children, is_leaf, is_scalar_tuple
 from ckpt_viewer.core.path import Path, Step
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Value
+from ckpt_viewer.core.value import Sequence, Value
 
 REPEATS = 1_000_000
 """Rows that may be spent on describing tuples of scalars again; past it they are aliases like any container."""
@@ -132,9 +132,10 @@ class _Builder:
             return True
         if type(value) is TensorSpec:  # repeated, but its attributes are described once
             return False
-        if is_scalar_tuple(value) and self.repeats > 0:
-            self.repeats -= len(value)  # type: ignore[arg-type]
-            return True
+        if self.repeats > 0 and (type(value) is tuple or isinstance(value, Sequence)):
+            self.repeats -= len(value)
+            if is_scalar_tuple(value):
+                return True
         self.outline.aliases[row] = first
         return False
 

@@ -7,7 +7,6 @@ N-th child.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from ckpt_viewer.core.tensor import TensorSpec
@@ -15,6 +14,8 @@ from ckpt_viewer.core.value import Global, Literal, Mapping, Sequence, Value
 
 REPR_LIMIT = 200
 """Characters of a key's repr that are kept."""
+INT_BITS = 4096
+"""Integers beyond this are described and not printed: Python refuses to write more than 4,300 digits."""
 
 
 TENSOR_KEY = "<tensor>"
@@ -45,7 +46,7 @@ Path: TypeAlias = tuple[Step, ...]
 
 def key_step(key: Value) -> Step:
     """Return the step that stands for a dict key."""
-    if type(key) is str or type(key) is int:
+    if type(key) is str or (type(key) is int and key.bit_length() <= INT_BITS):
         return key
     return Repr(python_repr(key))
 
@@ -62,7 +63,7 @@ def _repr(value: Value, depth: int) -> str:
     if isinstance(value, str | bytes):
         return repr(value[:REPR_LIMIT])
     if type(value) is int:
-        return repr(value) if value.bit_length() <= 4096 else f"<int of {value.bit_length()} bits>"
+        return repr(value) if value.bit_length() <= INT_BITS else f"<int of {value.bit_length()} bits>"
     if isinstance(value, TensorSpec):
         return TENSOR_KEY
     if isinstance(value, Literal):
@@ -81,9 +82,15 @@ def _repr(value: Value, depth: int) -> str:
 def _repr_many(items: tuple[Value, ...] | list[Value], brackets: str, depth: int) -> str:
     if depth == 0:
         return f"{brackets[0]}…{brackets[1]}"
-    inner = ", ".join(_repr(item, depth - 1) for item in islice(items, REPR_LIMIT // 2))
+    parts: list[str] = []
+    room = REPR_LIMIT
+    for item in items:
+        if room < 0:  # what follows would be cut off anyway
+            break
+        parts.append(_repr(item, depth - 1))
+        room -= len(parts[-1]) + 2
     comma = "," if brackets == "()" and len(items) == 1 else ""
-    return f"{brackets[0]}{inner}{comma}{brackets[1]}"
+    return f"{brackets[0]}{', '.join(parts)}{comma}{brackets[1]}"
 
 
 def step_text(step: Step) -> str:

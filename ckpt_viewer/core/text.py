@@ -48,6 +48,7 @@ def count_text(count: int) -> str:
 
 
 def _three_digits(count: int, units: tuple[str, ...], space: str) -> str:
+    count = min(count, 10**300)  # beyond that no float can tell; only a lying file says so
     scaled, unit = count / 1000, units[0]
     for larger in units[1:]:
         if scaled < 999.5:

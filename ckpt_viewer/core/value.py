@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 
 
+_CHAIN = 100
+"""Calls of what calls returned that are followed to find a class."""
+
+
 class Global:
     """A name that the file refers to. Nothing is ever imported or looked up under it."""
 
@@ -110,7 +114,9 @@ class Instance:
     def type(self) -> str:
         """Class as in the file; ``"?"`` where the class is itself computed."""
         made_by = self.callable
-        while isinstance(made_by, Instance):
+        for _ in range(_CHAIN):
+            if not isinstance(made_by, Instance):
+                break
             made_by = made_by.callable
         return made_by.qualified if isinstance(made_by, Global) else "?"
 

@@ -8,7 +8,6 @@ from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats.base import HEAD_BYTES, Format, Head, contents
 from ckpt_viewer.formats.hints import explain
@@ -16,15 +15,17 @@ from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
 from ckpt_viewer.formats.torch_zip import TorchZip
 from ckpt_viewer.sources import FileSource, MemorySource
+from ckpt_viewer.unpickle.reader import Unpickled
 
 
-def _nested(data: bytes, depth: int, prefix: str) -> Value:
-    """Return the value of a checkpoint that lies inside a pickle as bytes; None if it is none."""
+def _nested(data: bytes, depth: int, prefix: str) -> Unpickled | None:
+    """Return what a checkpoint that lies inside a pickle as bytes describes; None if it is none."""
     source = MemorySource(data, "a checkpoint inside the pickle")
     head = Head(data[:HEAD_BYTES], len(data))
     for each in (NESTED_ZIP, NESTED_LEGACY):
         if each.matches(head):
-            return each.open(source, SILENT, depth=depth, prefix=prefix).unpickled.value
+            opened = each.open(source, SILENT, depth=depth, prefix=prefix)
+            return opened.unpickled._replace(notes=[*opened.unpickled.notes, *opened.notes])
     return None
 
 

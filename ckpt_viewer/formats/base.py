@@ -9,7 +9,6 @@ from ckpt_viewer.core.checkpoint import Contents
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.core.value import Value
 from ckpt_viewer.unpickle.reader import Unpickled
 
 
@@ -57,7 +56,7 @@ class Opened(NamedTuple):
     notes: tuple[Note, ...] = ()
 
 
-NestedOpener = Callable[[bytes, int, str], Value]
+NestedOpener = Callable[[bytes, int, str], "Unpickled | None"]
 
 
 def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes) -> Contents:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent
-from ckpt_viewer.errors import Damaged, OverBudget
+from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
 from ckpt_viewer.unpickle.reader import PickleReader
 
 SIZE_LIMIT = 2 << 30
+_FIRST = b"(]}cILFSVNGXUTKMJ"
+"""Opcodes that a pickle of protocol 0 or 1 begins with."""
 
 
 class RawPickle:
@@ -21,10 +23,18 @@ class RawPickle:
         self.nested = nested
 
     def matches(self, head: Head) -> bool:
-        """A protocol header; protocols 0 and 1 have none and begin with a few usual opcodes."""
+        """A protocol header; protocols 0 and 1 have none, so what is there has to make sense as opcodes."""
         if head.data[:1] == b"\x80":
             return len(head.data) > 2 and head.data[1] <= 5
-        return head.data[:1] in (b"(", b"}", b"]", b"c") and b"." in head.data[-64:] and head.size <= len(head.data)
+        if not head.data or head.data[:1] not in _FIRST:
+            return False
+        try:
+            end = PickleReader(head.data, _Nowhere("")).read(0).end
+        except Truncated:
+            return head.size > len(head.data)
+        except CheckpointError:
+            return False
+        return end == head.size or end > 64
 
     def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
         """Read the pickle; raises CheckpointError."""

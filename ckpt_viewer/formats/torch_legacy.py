@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from itertools import accumulate
 
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -38,27 +41,32 @@ class TorchLegacy:
         if not head.data or head.data[:1] not in b"\x80LI":
             return False
         try:
-            first = PickleReader(head.data[:64], _Tail(None, "")).read(0)
+            first = PickleReader(head.data[:64], _Tail(MemorySource(b""), "")).read(0)
         except CheckpointError:
             return False
         return first.value == MAGIC and type(first.value) is int and not first.globals
 
     def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
         """Read the five pickles; raises CheckpointError, Truncated also where a storage would end behind the file."""
-        window = min(source.size, _WINDOW)
+        window, most = min(source.size, _WINDOW), min(source.size, _PICKLE_LIMIT)
         while True:
+            home = _Tail(source, prefix)
             try:
-                return self._read(source, source.read_at(0, window), context, depth, prefix)
+                main, keys = self._read(home, source.read_at(0, window), context, depth)
+                break
             except Truncated:
                 # the pickles may simply be longer than what was read so far
                 if window == source.size:
                     raise
-                if window >= _PICKLE_LIMIT:
+                if window == most:
                     raise OverBudget("its pickle is larger than any that torch writes") from None
-                window = min(source.size, window * 8)
+                window = min(most, window * 8)
+        behind = source.size - home.place(keys, main)
+        notes = (Note("warning", "trailing-bytes", None, f"{behind} bytes follow the last storage"),) if behind else ()
+        return Opened(main, notes)
 
-    def _read(self, source: Bytes, data: bytes, context: Context, depth: int, prefix: str) -> Opened:
-        home = _Tail(source, prefix)
+    def _read(self, home: _Tail, data: bytes, context: Context, depth: int) -> tuple[Unpickled, Unpickled]:
+        """Read the five pickles; return the object and the list of storages."""
         at = 0
         values: list[Value] = []
         for _ in range(3):
@@ -69,36 +77,40 @@ class TorchLegacy:
             at = read.end
         _check_header(values)
         main = PickleReader(data, home, context=context, depth=depth, nested=self.nested, legacy=True).read(at)
-        keys = PickleReader(data, home).read(main.end)
-        home.place(keys, main)
-        return Opened(main)
+        return main, PickleReader(data, home).read(main.end)
 
 
 def _check_header(values: list[Value]) -> None:
     if values[0] != MAGIC:
         raise Damaged("its magic number is not torch's")
     if values[1] != VERSION:
-        raise Unsupported(f"it has version {values[1]!r} of the legacy format; only {VERSION} is known")
+        raise Unsupported(f"it has version {python_repr(values[1])} of the legacy format; only {VERSION} is known")
     if not isinstance(values[2], Mapping):
         raise Damaged("its system information is no dictionary")
+
+
+def _is_key(name: Value) -> bool:
+    return type(name) is str or (type(name) is int and name.bit_length() <= 64)
 
 
 class _Tail:
     """The storages behind the pickles, each an eight-byte element count and its data."""
 
-    def __init__(self, source: Bytes | None, prefix: str) -> None:
+    def __init__(self, source: Bytes, prefix: str) -> None:
         self.source, self.prefix = source, prefix
         self.places: dict[str, tuple[int, int, int]] = {}
 
-    def place(self, keys: Unpickled, main: Unpickled) -> None:
-        """Compute where every storage lies; raises Damaged or Truncated."""
+    def place(self, keys: Unpickled, main: Unpickled) -> int:
+        """Compute where every storage lies, and return where the last ends; raises Damaged or Truncated."""
         names = keys.value
-        if keys.globals or not isinstance(names, list) or not all(type(name) in (str, int) for name in names):
+        if keys.globals or not isinstance(names, list) or not all(map(_is_key, names)):
             raise Damaged("its list of storages is no list of names")
         specs = [main.storages.get(str(name)) for name in names]
         for name, spec in zip(names, specs, strict=True):
             if spec is None:
-                raise Damaged(f"storage {name!r} is in the file but no tensor uses it, so its size is unknown")
+                raise Damaged(
+                    f"storage {python_repr(name)} is in the file but no tensor uses it, so its size is unknown"
+                )
         sizes = [_HEADER + spec.nbytes for spec in specs if spec is not None]
         starts = accumulate(sizes, initial=keys.end)
         for spec, start in zip(specs, starts, strict=False):
@@ -108,12 +120,13 @@ class _Tail:
         if missing:
             raise Damaged(f"storage {min(missing)!r} is used by tensors but not in the file")
         end = keys.end + sum(sizes)
-        if self.source is not None and end > self.source.size:
+        if end > self.source.size:
             raise Truncated("the file", wanted=end, found=self.source.size, offset=0)
+        return end
 
     def extent(self, key: str) -> Extent:
         """Return where the bytes of a storage lie; raises Damaged if its own count says otherwise."""
-        if self.source is None or key not in self.places:
+        if key not in self.places:
             raise Damaged(f"storage {key!r} is not in the file")
         start, numel, nbytes = self.places[key]
         stated = int.from_bytes(self.source.read_at(start, _HEADER), "little", signed=True)

@@ -10,7 +10,7 @@ from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Unsupported
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
-from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
+from ckpt_viewer.formats.zip_directory import INFLATE_BASE, Record, ZipDirectory
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
 
 PICKLE_LIMIT = 2 << 30
@@ -37,7 +37,7 @@ class TorchZip:
             raise OverBudget(f"its data.pkl of {pickle.size} bytes is larger than any that torch writes")
         home = _Records(directory, prefix)
         data = directory.read(pickle)
-        reader = PickleReader(data, home, context=context, depth=depth, nested=self.nested)
+        reader = PickleReader(data, home, context=context, depth=depth, nested=self.nested, justified=source.size)
         read = reader.read(0)
         notes = [*directory.notes, *_check_storages(home, read, context)]
         if read.end < len(data):
@@ -108,14 +108,19 @@ def _hidden_pickles(
     """Look into every other pickle of the archive: torch ignores them, other programs may not."""
     notes: list[Note] = []
     uses: dict[GlobalUse, None] = {}
+    left = directory.source.size + INFLATE_BASE
     for record in stepped(directory.records.values(), context):
         if record is main or not record.name.endswith(".pkl"):
             continue
         notes.append(
             Note("warning", "extra-pickle", None, f"the archive has a pickle beside data.pkl: {record.name!r}")
         )
+        left -= record.size
         try:
-            read = PickleReader(directory.read(record), _Records(directory, ""), context=context).read(0)
+            if left < 0:
+                raise OverBudget("the archive has more pickles than are looked into")
+            data, home = directory.read(record), _Records(directory, "")
+            read = PickleReader(data, home, context=context, justified=directory.source.size).read(0)
         except CheckpointError as error:
             notes.append(Note("info", "extra-pickle", None, f"{record.name!r} cannot be read: {error}"))
         else:

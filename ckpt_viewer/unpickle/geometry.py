@@ -26,12 +26,19 @@ def sizes(value: Value) -> tuple[int, ...] | None:
     return tuple(result)
 
 
+def countable(size: tuple[int, ...]) -> bool:
+    """Whether the number of elements fits into 64 bits, as torch demands it."""
+    return prod(size) < MAX_ELEMENTS
+
+
 def problem(storage: StorageSpec, dtype: str, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> str:
     """Return a sentence if the view leaves its storage, else ``""``. All with Python's unbounded integers."""
     if len(size) != len(stride):
         return f"{len(size)} sizes and {len(stride)} strides"
     if 0 in size:
         return ""
+    if not countable(size):
+        return "it has more elements than torch can count"
     row = DTYPES[dtype]
     if row.per_byte > 1:
         needed = prod(size[:-1]) * -(-(size[-1] if size else 1) // row.per_byte)

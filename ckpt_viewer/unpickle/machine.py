@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 BURST = range(48)
 """Opcodes between two looks at the meter; about 0.1 ms, so that a waiting window gets its turn."""
 
-COST = {"tuple": 64, "list": 72, "mapping": 220, "set": 160, "instance": 320, "string": 56, "mark": 88}
-"""Bytes that objects are charged with, measured with sys.getsizeof on CPython 3.11."""
+COST = {"tuple": 64, "list": 72, "mapping": 220, "set": 160, "instance": 320, "string": 56, "mark": 88,
+        "made": 150, "storage": 100, "raw": 200, "note": 400, "nested": 3000, "opcode": 8}  # fmt: skip
+"""Bytes that objects are charged with, measured with sys.getsizeof on CPython 3.11; an opcode's are its place on the
+stack. Real checkpoints come to 6 to 14 times the size of their pickle."""
+NAME_LIMIT = 4096
+"""Characters of a module and a name in it."""
 
 
 class NotKnown:
@@ -54,11 +58,13 @@ class Machine:
     Attributes:
         data: the bytes. position: of the next opcode.
         globals: every name that was referred to, in order of first appearance.
-        protocol: the highest protocol stated. refused: names of opcodes that weights_only does not know.
+        protocol: the highest protocol stated. stated: the last one in this pickle, which decides how names are spelled.
+        refused: names of opcodes that weights_only does not know.
         raw: bytes behind Python 2 strings that are not ASCII, by id of the string.
         nested: reads a checkpoint that lies inside the pickle as bytes; None if it is none.
         fast_storage, storage_dtype: as `persistent`, for the shortcut; None where that would raise or note something.
         new_storage: makes a storage for (device, dtype, numel, bytes or None) that the container does not have.
+        forget: undoes what the other callbacks have kept, before a pickle is read once more.
     """
 
     def __init__(
@@ -87,10 +93,12 @@ class Machine:
         self.new_storage: Callable[[str, str, int, bytes | None], StorageSpec]
         self.fast_storage: Callable[[str, str, Global, int], StorageSpec | None]
         self.storage_dtype: Callable[[Global], str | None]
+        self.forget: Callable[[], None]
         self.reset()
 
     def reset(self) -> None:
         """Forget stack and memo, as between two pickles of one stream."""
+        self.stated = 0
         self.stack: list[Value] = []
         self.metastack: list[list[Value]] = []
         self.memo: list[Value] = []
@@ -109,6 +117,8 @@ class Machine:
         except SkippedSlot:
             self.shortcut = False
             self.notes.clear()
+            self.opcodes = self.charged = 0
+            self.forget()
             return self._run(position, table)
 
     def _run(self, position: int, table: list[Handler]) -> Value:
@@ -136,11 +146,16 @@ class Machine:
 
     def _meter(self, at: int) -> None:
         self.opcodes += len(BURST)
-        if self.opcodes > self.budget.opcodes or self.charged > self.budget.memory:
+        self.check_budget()
+        self.context.step(at, len(self.data))
+
+    def check_budget(self) -> None:
+        """Raise OverBudget once the pickle has cost more than it may."""
+        cost = self.charged + self.opcodes * COST["opcode"]
+        if self.opcodes > self.budget.opcodes or cost > self.budget.memory:
             raise OverBudget(
                 f"the pickle asks for more than its {len(self.data)} bytes can justify; it is damaged or hostile"
             )
-        self.context.step(at, len(self.data))
 
     def _broken(self, at: int, error: Exception) -> Truncated | Damaged:
         size = len(self.data)
@@ -161,6 +176,8 @@ class Machine:
         memo = self.memo
         if index == len(memo):
             memo.append(value)
+            if self.far_memo:
+                self.far_memo.pop(index, None)
         elif index < len(memo):
             memo[index] = value
             self.seen_names.clear()
@@ -171,7 +188,7 @@ class Machine:
 
     def get(self, index: int) -> Value:
         """Read a memo slot; raises Damaged if it was never filled."""
-        if index < len(self.memo):
+        if 0 <= index < len(self.memo):
             value = self.memo[index]
             if value is SKIPPED:
                 raise SkippedSlot
@@ -186,11 +203,19 @@ class Machine:
         if not self.metastack:
             raise Damaged("the pickle is damaged: it closes a group that was never opened")
         self.stack = self.metastack.pop()
+        self.charged -= COST["mark"]
         return items
+
+    def note(self, severity: str, code: str, value: Value, message: str) -> None:
+        """Keep something that was noticed about a value."""
+        self.charged += COST["note"] + len(message)
+        self.notes.append(Note(severity, code, value, message))
 
     def find_global(self, module: str, name: str) -> Value:
         """Return the inert record for a name; never looks anything up."""
-        key = translate_python2(module, name) if self.protocol < 3 else (module, name)
+        if len(module) + len(name) > NAME_LIMIT:
+            raise Damaged(f"the pickle is damaged: a name of {len(module) + len(name)} characters")
+        key = translate_python2(module, name) if self.stated < 3 else (module, name)
         found = self.globals.get(key)
         if found is None:
             found = Global(*key)
@@ -211,10 +236,12 @@ class Machine:
             if not isinstance(arguments, Sequence | list):
                 raise Damaged("the pickle is damaged: a call without a tuple of arguments")
             arguments = tuple(arguments.items if isinstance(arguments, Sequence) else arguments)
+            self.charged += 8 * len(arguments)
         if keywords is None:
             recipe = self.recipe_of.get(id(callable))
             if recipe is not None:
                 value = recipe(self, arguments)
+                self.charged += COST["made"]
                 if not isinstance(value, NotKnown):
                     return value
         self.charged += COST["instance"]
@@ -230,6 +257,6 @@ class Machine:
         if isinstance(target, Instance | Mapping | Sequence | NdArray):
             target.state = state if target.state is None else (target.state, state)
         elif isinstance(target, TensorSpec | Literal | Global):
-            self.notes.append(Note("info", "state-not-shown", target, "a state was set on a value that shows none"))
+            self.note("info", "state-not-shown", target, "a state was set on a value that shows none")
         else:
             raise Damaged(f"the pickle is damaged: it sets attributes on a {type(target).__name__}")

@@ -296,7 +296,7 @@ def op_proto(m: Machine, at: int) -> int:
     version = m.data[at]
     if version > 5:
         raise Damaged(f"the pickle is damaged: there is no pickle protocol {version}")
-    m.protocol = max(m.protocol, version)
+    m.protocol, m.stated = max(m.protocol, version), version
     return at + 1
 
 

@@ -144,6 +144,7 @@ def _push_python2(m: Machine, raw: bytes) -> None:
         text = raw.decode("latin-1")
     if not text.isascii():
         m.raw[id(text)] = (text, raw)
+        m.charged += COST["raw"] + len(raw)
     m.stack.append(text)
 
 

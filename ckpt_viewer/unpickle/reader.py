@@ -8,19 +8,23 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES, STORAGE_MODULES
 from ckpt_viewer.core.finding import GlobalUse, Note
+from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Extent, StorageHome, StorageSpec
+from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Global, Instance, Value
 from ckpt_viewer.errors import Damaged, OverBudget
 from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.budget import budget_for
-from ckpt_viewer.unpickle.machine import Machine
+from ckpt_viewer.unpickle.machine import COST, Machine
 from ckpt_viewer.unpickle.names import WEIGHTS_ONLY, status_of
 from ckpt_viewer.unpickle.recipes import BUILDERS, CONSTANTS, RECIPES
 from ckpt_viewer.unpickle.table import TABLE
 
-Nested = Callable[[bytes, int, str], Value]
+Nested = Callable[[bytes, int, str], "Unpickled | None"]
 """Reads a checkpoint inside a pickle: its bytes, its depth, and a prefix for the names of its storages."""
+TEXT_LIMIT = 4096
+"""Characters of a storage's key and of its location."""
 
 
 class Unpickled(NamedTuple):
@@ -31,6 +35,7 @@ class Unpickled(NamedTuple):
         globals: every name it refers to. protocol: the highest stated.
         refused: why weights_only would refuse it; ``""`` if it would not.
         storages: by key, in order of first appearance. end: position behind STOP.
+        cost: bytes that its objects were charged with. opcodes: how many were executed.
     """
 
     value: Value
@@ -40,6 +45,8 @@ class Unpickled(NamedTuple):
     refused: str
     storages: dict[str, StorageSpec]
     end: int
+    cost: int = 0
+    opcodes: int = 0
 
 
 class PickleReader:
@@ -59,12 +66,25 @@ class PickleReader:
         depth: int = 0,
         nested: Nested | None = None,
         legacy: bool = False,
+        justified: int | None = None,
     ) -> None:
+        """Prepare to read.
+
+        Args:
+            data: bytes with one pickle or several. home: has the storages' bytes. depth: of nesting in other pickles.
+            nested: opens a checkpoint inside the pickle. legacy: persistent ids have the form of the legacy stream.
+            justified: bytes of the file that answer for the cost, where `data` was inflated.
+
+        Raises:
+            OverBudget: pickles are nested too deep in each other.
+        """
         self.home, self.legacy, self.nested = home, legacy, nested
         self.storages: dict[str, StorageSpec] = {}
         self.views: dict[tuple[str, str], StorageSpec] = {}
         self.inline: list[StorageSpec] = []
-        budget = budget_for(len(data))
+        self.uses: dict[GlobalUse, None] = {}
+        self.blobs = 0
+        budget = budget_for(len(data) if justified is None else min(len(data), justified))
         if depth > budget.nesting:
             raise OverBudget(f"checkpoints are nested more than {budget.nesting} deep in each other")
         self.machine = Machine(
@@ -80,6 +100,7 @@ class PickleReader:
         self.machine.nested = self._nested
         self.machine.new_storage = self._storage_in_pickle
         self.machine.fast_storage = self._fast_storage
+        self.machine.forget = self._forget
         self.machine.storage_dtype = lambda cls: _storage_dtype(cls.module, cls.name)
         self._dtypes: dict[int, str] = {}
 
@@ -87,8 +108,23 @@ class PickleReader:
         """Read the pickle that starts at `position`; raises CheckpointError."""
         machine = self.machine
         value = machine.run(position, TABLE)
-        uses = tuple(self._use(key) for key in machine.globals)
-        return Unpickled(value, machine.notes, uses, machine.protocol, self._refusal(), self.storages, machine.position)
+        uses = tuple(dict.fromkeys((*(self._use(key) for key in machine.globals), *self.uses)))
+        return Unpickled(
+            value,
+            machine.notes,
+            uses,
+            machine.protocol,
+            self._refusal(),
+            self.storages,
+            machine.position,
+            machine.charged,
+            machine.opcodes,
+        )
+
+    def _forget(self) -> None:
+        for kept in (self.storages, self.views, self.inline, self.uses):
+            kept.clear()
+        self.blobs = 0
 
     def _use(self, key: tuple[str, str]) -> GlobalUse:
         known = key in RECIPES or key in CONSTANTS or _storage_dtype(*key) is not None
@@ -103,8 +139,17 @@ class PickleReader:
     def _nested(self, data: bytes) -> Value:
         if self.nested is None:
             return None
-        prefix = f"{self.home.prefix}{len(self.machine.notes) + len(self.storages)}!"
-        return self.nested(data, self.machine.depth + 1, prefix)
+        machine, prefix = self.machine, f"{self.home.prefix}{self.blobs}!"
+        read = self.nested(data, machine.depth + 1, prefix)
+        if read is None:
+            return None
+        self.blobs += 1
+        machine.charged += read.cost + COST["nested"]
+        machine.opcodes += read.opcodes
+        machine.check_budget()
+        machine.notes += read.notes
+        self.uses.update(dict.fromkeys(read.globals))
+        return read.value
 
     def _storage_in_pickle(self, device: str, dtype: str, numel: int, data: bytes | None) -> StorageSpec:
         """Return a storage for a tensor that has none in the container: its bytes lie in the pickle, or nowhere."""
@@ -124,14 +169,8 @@ class PickleReader:
         if self.legacy and type(pid) is tuple and len(pid) == 4 and pid[0] == "module":
             return pid[1]  # file name and source text of the class are for people; the value is the class
         unknown = Instance(Global("pickle", "persistent_id"), (pid,))
-        machine.notes.append(
-            Note(
-                "warning",
-                "unknown-persistent-id",
-                unknown,
-                "an object outside of the pickle is referred to in no known way",
-            )
-        )
+        message = "an object outside of the pickle is referred to in no known way"
+        machine.note("warning", "unknown-persistent-id", unknown, message)
         return unknown
 
     def _storage(self, pid: tuple[Value, ...]) -> StorageSpec:
@@ -142,13 +181,15 @@ class PickleReader:
         if type(key) is int:  # old writers
             key = str(key)
         if type(key) is not str or type(location) is not str or type(numel) is not int or not 0 <= numel < 1 << 62:
-            raise Damaged(
-                f"the pickle is damaged: a storage with key {key!r}, location {location!r}, {numel!r} elements"
-            )
+            described = f"key {python_repr(key)}, location {python_repr(location)}, {python_repr(numel)} elements"
+            raise Damaged(f"the pickle is damaged: a storage with {described}")
+        if len(key) > TEXT_LIMIT or len(location) > TEXT_LIMIT:
+            raise Damaged(f"the pickle is damaged: a storage with a name of {max(len(key), len(location))} characters")
         storage = self.storages.get(key)
         if storage is None:
             storage = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
             self.storages[key] = storage
+            self.machine.charged += COST["storage"]
         elif storage.numel != numel or storage.dtype != dtype or storage.location != location:
             self._differs(storage)
         return self._view(storage, view[0]) if view and view[0] is not None else storage
@@ -170,14 +211,14 @@ class PickleReader:
         return storage
 
     def _differs(self, storage: StorageSpec) -> None:
-        message = f"storage {storage.key} is described twice in different ways; the first description counts"
-        self.machine.notes.append(Note("warning", "storage-described-twice", storage, message))
+        key = shorten(storage.key, 40)
+        message = f"storage {key} is described twice in different ways; the first description counts"
+        self.machine.note("warning", "storage-described-twice", storage, message)
 
     def _dtype_of(self, cls: Value) -> str:
         dtype = _storage_dtype(cls.module, cls.name) if isinstance(cls, Global) else None
         if dtype is None:
-            name = cls.qualified if isinstance(cls, Global) else repr(cls)[:80]
-            raise Damaged(f"the pickle has a storage of unknown class {name!r}")
+            raise Damaged(f"the pickle has a storage of unknown class {shorten(python_repr(cls), 80)}")
         self._dtypes[id(cls)] = dtype
         return dtype
 

@@ -28,7 +28,7 @@ def quantized(m: Machine, args: Arguments) -> Answer:
     scheme, scale, zero_point, *axis = args[4]
     tensor = tensor_v2(m, (*args[:4], args[5], None))
     if type(tensor) is TensorSpec:
-        name = scheme.name if isinstance(scheme, Global) else str(scheme)
+        name = scheme.name if isinstance(scheme, Global) else scheme if type(scheme) is str else "unknown"
         along = axis[0] if axis and type(axis[0]) is int else None
         tensor.extra = TensorExtra(quantization=Quantization(name, scale, zero_point, along))
     return tensor

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, TypeAlias
 
-from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Literal, Mapping, Value
 from ckpt_viewer.unpickle.machine import NOT_KNOWN, NotKnown
@@ -42,7 +41,7 @@ def _steps_to_tensors(m: Machine, entry: Mapping) -> None:
             storage = m.new_storage("cpu", "float32", 1, struct.pack("<f", step))
             entry.pairs[index + 1] = TensorSpec(storage, "float32", (), ())
             message = f"step is saved as the number {step}; torch makes a tensor of it while loading the optimizer"
-            m.notes.append(Note("info", "step-number", entry.pairs[index + 1], message))
+            m.note("info", "step-number", entry.pairs[index + 1], message)
 
 
 def script_object(m: Machine, args: Arguments) -> Answer:
@@ -55,21 +54,21 @@ def build_literal(m: Machine, target: Value, state: Value) -> bool:
     if not isinstance(target, Literal) or target.type != "torch.ScriptObject":
         return build_dtype(m, target, state)
     name = state[1] if type(state) is tuple and len(state) == 2 else None
-    if type(name) is not str:
+    if type(name) is not str or len(name) > 1000:
         return False
     target.text, target.inner = name, state
-    m.notes.append(Note("info", "packed", target, f"{name} keeps packed values, which only TorchScript can unpack"))
+    m.note("info", "packed", target, f"{name} keeps packed values, which only TorchScript can unpack")
     return True
 
 
 def bound_method(m: Machine, args: Arguments) -> Answer:
     """builtins.getattr(object, name): how pickle writes a bound method (hooks, OneCycleLR's anneal function)."""
-    if len(args) != 2 or type(args[1]) is not str or not isinstance(args[0], Instance):
+    if len(args) != 2 or type(args[1]) is not str or len(args[1]) > 1000 or not isinstance(args[0], Instance):
         return NOT_KNOWN
     method = Literal("object", "method", f"{args[0].type}.{args[1]}")
     method.inner = args
     message = f"a bound method {args[1]} of an object; what is inside of that object is not listed here again"
-    m.notes.append(Note("info", "bound-method", method, message))
+    m.note("info", "bound-method", method, message)
     return method
 
 

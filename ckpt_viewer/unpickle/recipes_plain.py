@@ -25,6 +25,7 @@ def as_bytes(m: Machine, value: Value) -> bytes | None:
     kept = m.raw.get(id(value))
     if kept is not None:
         return kept[1]
+    m.charged += len(value)
     return value.encode("latin-1") if value.isascii() else None
 
 
@@ -38,6 +39,7 @@ def mapping(type_name: str) -> Recipe:
         given = args[0]
         if isinstance(given, Mapping):
             made.pairs.extend(given.pairs)
+            m.charged += 8 * len(given.pairs)
             return made
         if not isinstance(given, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in given):
             return NOT_KNOWN
@@ -115,6 +117,7 @@ def path(type_name: str) -> Recipe:
     def recipe(m: Machine, args: Arguments) -> Answer:
         if args and all(type(arg) is str for arg in args):
             parts = [str(arg) for arg in args]
+            m.charged += 2 * sum(map(len, parts))
             text = parts[0] + "/".join(parts[1:]) if parts[0].endswith("/") else "/".join(parts)
             return Literal("object", type_name, f"{type_name.rpartition('.')[2]}({text!r})")
         return NOT_KNOWN
@@ -138,11 +141,11 @@ def reconstructor(m: Machine, args: Arguments) -> Answer:
     if len(args) != 3 or not isinstance(args[0], Global | Instance):
         return NOT_KNOWN
     if isinstance(args[1], Global) and args[1].qualified != "object" and args[2] is not None:
-        return _of_base(args[0], args[2])
+        return _of_base(m, args[0], args[2])
     return m.call(args[0], (), new=True)
 
 
-def _of_base(cls: Value, content: Value) -> Value:
+def _of_base(m: Machine, cls: Value, content: Value) -> Value:
     made = Instance(cls, (), new=True)
     if isinstance(content, Mapping):
         made.pairs.extend(content.pairs)
@@ -150,6 +153,7 @@ def _of_base(cls: Value, content: Value) -> Value:
         made.items.extend(content)
     else:
         made.items.append(content)
+    m.charged += 200 + 8 * (len(made.pairs) + len(made.items))
     return made
 
 
@@ -158,7 +162,9 @@ def _of_base(cls: Value, content: Value) -> Value:
 
 def np_dtype(m: Machine, args: Arguments) -> Answer:
     """numpy.dtype(text, align, copy); its byte order follows in a BUILD."""
-    return Literal("dtype", "numpy.dtype", str(args[0])) if args else NOT_KNOWN
+    if not args or type(args[0]) is not str or len(args[0]) > 100:
+        return NOT_KNOWN
+    return Literal("dtype", "numpy.dtype", args[0])
 
 
 def build_dtype(m: Machine, target: Value, state: Value) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from ckpt_viewer.core.dtype import ALIASES, DTYPES
-from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.tensor import StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Literal, Mapping, Sequence, Value
 from ckpt_viewer.unpickle.geometry import problem, sizes
@@ -20,7 +19,7 @@ Answer: TypeAlias = "Value | NotKnown"
 
 
 def bad_tensor(m: Machine, what: str) -> NotKnown:
-    m.notes.append(Note("error", "bad-tensor", None, f"a tensor cannot be read: {what}"))
+    m.note("error", "bad-tensor", None, f"a tensor cannot be read: {what}")
     return NOT_KNOWN
 
 
@@ -39,6 +38,7 @@ def _view(m: Machine, storage: Value, dtype: str, offset: Value, size: Value, st
     wrong = problem(storage, dtype, offset, shape, strides)
     if wrong:
         return bad_tensor(m, wrong)
+    m.charged += 16 * len(shape)
     return TensorSpec(storage, dtype, shape, strides, offset, grad is True)
 
 
@@ -155,12 +155,15 @@ def uninitialized(type_name: str) -> Recipe:
 def torch_size(m: Machine, args: Arguments) -> Answer:
     """torch.Size(ints)."""
     given = args[0] if args else ()
-    return Sequence("torch.Size", "tuple", list(given)) if isinstance(given, tuple | list) else NOT_KNOWN
+    if not isinstance(given, tuple | list):
+        return NOT_KNOWN
+    m.charged += 8 * len(given)
+    return Sequence("torch.Size", "tuple", list(given))
 
 
 def device(m: Machine, args: Arguments) -> Answer:
     """torch.device(type[, index])."""
-    if not args or type(args[0]) is not str:
+    if not args or type(args[0]) is not str or len(args[0]) > 100:
         return NOT_KNOWN
     index = f":{args[1]}" if len(args) > 1 and type(args[1]) is int else ""
     return Literal("device", "torch.device", args[0] + index)
@@ -168,7 +171,7 @@ def device(m: Machine, args: Arguments) -> Answer:
 
 def layout(m: Machine, args: Arguments) -> Answer:
     """torch.serialization._get_layout(name)."""
-    return Literal("object", "torch.layout", str(args[0])) if args else NOT_KNOWN
+    return Literal("object", "torch.layout", args[0]) if args and type(args[0]) is str else NOT_KNOWN
 
 
 def nested_storage(m: Machine, args: Arguments) -> Answer:
