@@ -44,8 +44,8 @@ def dense():
 
 
 DENSE = ["plain", "transposed", "window", "expanded", "column", "scalar", "empty", "grad", "conj", "neg",
-         "half-complex", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2", "int8", "uint8", "int16", "int64",
-         "bool", "uint16"]  # fmt: skip
+         "half-complex", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2", "int8", "uint8", "int16",
+         "int64", "bool", "uint16"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DENSE)
