@@ -10,6 +10,7 @@ from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDragMo
 from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import Cancelled
+from ckpt_viewer.gui import collector
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.load_flow import LoadFlow
@@ -215,6 +216,7 @@ class MainWindow(QMainWindow):
 
     def show_empty(self) -> None:
         """Ask for a file."""
+        collector.resume(collector.STARTING)
         from ckpt_viewer.gui.association import is_offered
 
         recent = self.windows.settings.recent
@@ -250,19 +252,32 @@ class MainWindow(QMainWindow):
         QTimer.singleShot(0, self, self._go_on)
 
     def _go_on(self) -> None:
-        """The tree stands: now the details, and what takes a walk through the file."""
+        """The tree stands: now what takes a walk through the file, and the details."""
         if self.session.checkpoint is None:
             return
+        self.session.describe()
+        self.windows.settings.add_recent(self.session.path)
+        if self.details is not None:
+            self.details.show_node(self.session.selected)
+        elif self.windows.panels_are_ready:
+            self._make_details()
+        else:
+            self.windows.panelsReady.connect(self._make_details)
+
+    def _make_details(self) -> None:
+        """Make the right side, in steps that each leave the window time to paint."""
         if self.details is None:
             from ckpt_viewer.gui.panels import DetailTabs
 
             self.details = DetailTabs(self.session, self.details_place)
             self._details_layout.addWidget(self.details)
             self.actions_of_window.connect_details(self.details)
-        self.details.show_node(self.session.selected)
-        self.session.describe()
-        self.windows.settings.add_recent(self.session.path)
-        self._leave_drops_to_window()
+            QTimer.singleShot(0, self, self._fill_details)
+
+    def _fill_details(self) -> None:
+        if self.details is not None:
+            self.details.show_node(self.session.selected)
+            self._leave_drops_to_window()
 
     # --- drops and closing
 

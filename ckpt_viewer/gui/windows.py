@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from ckpt_viewer.core.progress import Context
+from ckpt_viewer.gui import collector
 from ckpt_viewer.gui.devices import Devices
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.settings import Settings
@@ -34,6 +34,8 @@ class Windows(QObject):
     """The last window is gone."""
     painted = Signal(object)
     """A window has painted its tree."""
+    panelsReady = Signal()
+    """The modules of the detail panels are imported; emitted once."""
     failed = Signal(object)
     """A window could not open its file: the error."""
 
@@ -44,6 +46,7 @@ class Windows(QObject):
         self.settings = Settings()
         self.background = JobRunner(self, threads=1)
         self._warm = False
+        self.panels_are_ready = False
         self._windows: list[MainWindow] = []
 
     @property
@@ -57,6 +60,10 @@ class Windows(QObject):
 
         window = MainWindow(self)
         window.session.failed.connect(self.failed)
+        session, reason = window.session, id(window)
+        session.loading.connect(lambda: collector.pause(reason))
+        session.opened.connect(lambda: collector.resume(reason))
+        session.failed.connect(lambda _: collector.resume(reason))
         self._windows.append(window)
         return window
 
@@ -100,6 +107,7 @@ class Windows(QObject):
 
     def forget(self, window: MainWindow) -> None:
         """A window was closed."""
+        collector.resume(id(window))
         self._windows = [other for other in self._windows if other is not window]
         if not self._windows:
             self.empty.emit()
@@ -113,16 +121,22 @@ class Windows(QObject):
         QTimer.singleShot(0, self, self._warm_up)
 
     def _warm_up(self) -> None:
-        gc.freeze()  # what start-up made stays; looking through it again and again would only take time
-        gc.enable()
-        self.background.start(_import_pyqtgraph)
+        collector.resume(collector.STARTING)
+        job = self.background.start(_import_panels)
+        job.ended.connect(self._on_panels)
         self.devices.look()
+
+    def _on_panels(self) -> None:
+        self.panels_are_ready = True
+        self.panelsReady.emit()
+        self.background.start(_import_pyqtgraph)
 
     def shut_down(self) -> None:
         """Stop everything that runs; call it before the process ends."""
         for runner in (self.background, self.writes, self.devices.jobs):
             runner.cancel_all()
         self.devices.stop()
+        collector.resume(collector.STARTING)
         for runner in (self.background, self.writes, self.devices.jobs):
             runner.wait(10_000)
         self.settings.save()
@@ -133,6 +147,12 @@ def _same(one: str, other: str) -> bool:
         return Path(one).samefile(other)
     except (OSError, ValueError):
         return Path(one).absolute() == Path(other).absolute()
+
+
+def _import_panels(context: Context) -> None:
+    """Import them on a worker thread: on the GUI thread the window would stand still for 100 ms."""
+    context.step(0, 0)
+    from ckpt_viewer.gui.panels import registry  # noqa: F401
 
 
 def _import_pyqtgraph(context: Context) -> None:

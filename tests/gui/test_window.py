@@ -65,6 +65,7 @@ def said(window):
 
 def test_everything_that_tests_and_readers_look_for_is_there(qtbot, windows, sample):
     window = show(qtbot, windows, sample)
+    qtbot.waitUntil(lambda: bool(said(window)))
     names = {
         "checkpointTree": QTreeView,
         "treeFilter": QLineEdit,

@@ -1,0 +1,125 @@
+"""The program as a process: displays, screenshots, how it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PySide6.QtGui import QImage
+
+from ckpt_viewer.resources import sample_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+IMPORTED = """
+import sys
+from ckpt_viewer.gui import windows
+from ckpt_viewer.gui.app import ViewOptions, run
+import os
+def leave(code):
+    print("\\n".join(sorted(sys.modules)))
+    sys.stdout.flush()
+    usual(code)
+usual, os._exit = os._exit, leave
+run([sys.argv[1]], ViewOptions())
+"""
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return Path(shutil.copy(sample_checkpoint(), tmp_path / "model_3.pth"))
+
+
+def viewer(folder, *arguments, code=None, **environ):
+    """Run the program in a process of its own and return what it did."""
+    base = {name: os.environ[name] for name in ("PATH", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH") if name in os.environ}
+    start = ["-m", "ckpt_viewer"] if code is None else ["-c", code]
+    return subprocess.run(
+        [sys.executable, *start, *map(str, arguments)],
+        env={**base, "HOME": str(folder), "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT), **environ},
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there always is a display")
+@pytest.mark.parametrize("environ", [{}, {"DISPLAY": ":4711"}, {"QT_QPA_PLATFORM": "xcb"}, {"WAYLAND_DISPLAY": "no"}])
+def test_without_a_display_it_says_so_in_one_sentence(tmp_path, sample, environ):
+    done = viewer(tmp_path, sample, **environ)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"ckpt-viewer: {sample}: there is no display to open a window on (")
+    assert "--screenshot PNG" in done.stderr
+
+
+def test_off_screen_is_taken_when_it_is_asked_for(tmp_path, sample):
+    done = viewer(tmp_path, sample, QT_QPA_PLATFORM="offscreen", CKPT_VIEWER_EXIT="painted")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_screenshot_needs_no_display(tmp_path, sample):
+    picture = tmp_path / "shot.png"
+    done = viewer(tmp_path, sample, "--screenshot", picture, "--size", "900x600")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    assert (width, height) == (900, 600)
+    image = QImage(str(picture))
+    colours = {image.pixelColor(x, y).name() for x in range(0, 900, 5) for y in range(0, 600, 5)}
+    assert len(colours) > 10
+
+
+def test_a_screenshot_of_a_selected_tensor_waits_for_its_histogram(tmp_path, sample):
+    picture = tmp_path / "shot.png"
+    done = viewer(tmp_path, sample, "--screenshot", picture, "--select", "/model/fc.weight", "--map-location", "cpu")
+    assert (done.returncode, done.stderr) == (0, "")
+    image = QImage(str(picture))
+    blue = [
+        (x, y)
+        for x in range(image.width() // 2, image.width(), 3)
+        for y in range(0, image.height(), 3)
+        if image.pixelColor(x, y).name().lower() == "#0072b2"
+    ]
+    assert len(blue) > 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--screenshot", "shot.png", "--select", "/nowhere"], "there is nothing at '/nowhere'; "),
+        (["--screenshot", "no/such/folder/shot.png"], "the picture could not be written to 'no/such/folder/shot.png'; "),
+    ],
+)
+def test_a_screenshot_that_cannot_be_made_is_a_sentence(tmp_path, sample, arguments, sentence):
+    done = viewer(tmp_path, sample, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ckpt-viewer: {sample}: {sentence}")
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.glob("*.png")] == []
+
+
+@pytest.mark.parametrize("environ", [{"CKPT_VIEWER_EXIT": "painted"}, {}])
+def test_a_file_that_cannot_be_opened_is_a_sentence(tmp_path, environ):
+    notes = tmp_path / "notes.pth"
+    notes.write_text("hello")
+    more = [] if environ else ["--screenshot", tmp_path / "shot.png"]
+    done = viewer(tmp_path, notes, *more, QT_QPA_PLATFORM="offscreen", **environ)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ckpt-viewer: {notes}: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_heavy_is_imported_on_the_way_to_a_painted_tree(tmp_path, sample):
+    done = viewer(tmp_path, sample, code=IMPORTED, QT_QPA_PLATFORM="offscreen", CKPT_VIEWER_EXIT="painted")
+    assert done.returncode == 0, done.stderr
+    modules = set(done.stdout.split())
+    assert "ckpt_viewer.gui.main_window" in modules
+    heavy = {
+        "numpy", "torch", "pyqtgraph", "dataclasses", "json", "email", "html", "PySide6.QtSvg", "PySide6.QtNetwork",
+        "ckpt_viewer.export.plan", "ckpt_viewer.gui.panels", "ckpt_viewer.gui.drops", "ckpt_viewer.gui.asking",
+        "ckpt_viewer.gui.start_page", "ckpt_viewer.gui.export_flow", "ckpt_viewer.worker", "ckpt_viewer.stats",
+    }  # fmt: skip
+    assert modules & heavy == set()
