@@ -208,6 +208,31 @@ def test_selecting_another_tensor_drops_the_first(qtbot, open_details):
     assert table(panel)["max"] == "3"
 
 
+def test_an_exact_count_that_is_not_wanted_any_more_is_cancelled(qtbot, open_details, monkeypatch):
+    monkeypatch.setattr(counting, "AT_ONCE", 10)
+    gate, entered = threading.Event(), threading.Event()
+    real = counting.exact
+
+    def held(request, sample, context):
+        if request.tensor.numel > 10:
+            entered.set()
+            assert gate.wait(10)
+        return real(request, sample, context)
+
+    monkeypatch.setattr(counting, "exact", held)
+    details = open_details(mapping_of({"large": made_from(np.ones(200_000, "float32")), "small": floats(5)}))
+    panel = details.select("/large", wait=False)
+    qtbot.waitUntil(entered.is_set)
+    job = panel._count.job
+    details.select("/small", wait=False)
+    qtbot.waitUntil(lambda: panel.is_settled)
+    assert job.is_cancelled
+    gate.set()
+    details.wait()
+    assert table(panel)["max"] == "5"
+    assert panel.status.text() == "exact"
+
+
 def test_going_back_reads_nothing(open_details):
     source = CountingSource(NORMAL.tobytes())
     details = open_details(mapping_of({"a": made_tensor(b"", "float32", (1000,), source=source), "b": floats(1)}))
