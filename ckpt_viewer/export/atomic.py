@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -58,7 +57,7 @@ class AtomicFile:
         check_space(self.target.parent, self.nbytes)
         self._mode = _final_mode(self.target)
         # 40 characters of the name are at most 160 bytes: with the rest still a name that every file system takes
-        self.temporary = self.target.with_name(f".{self.target.name[:40]}.{secrets.token_hex(8)}.part")
+        self.temporary = self.target.with_name(f".{self.target.name[:40]}.{os.urandom(8).hex()}.part")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         try:
             self._fd = os.open(self.temporary, flags, 0o600)

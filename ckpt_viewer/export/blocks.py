@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 from ckpt_viewer.core.progress import Context
@@ -72,6 +71,8 @@ class Comparer:
     """Compares ranges of two sources. A context manager: large ranges are read from both at once."""
 
     def __init__(self, step: StepBytes) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self._step, self._ours, self._theirs = step, Reader(), Reader()
         self._pool = ThreadPoolExecutor(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Literal, Mapping, Sequence, Value
 from ckpt_viewer.errors import CannotExport
@@ -110,8 +111,8 @@ class Emitter:
         pickler: what has been written. pieces: where the tensors' bytes will be.
     """
 
-    def __init__(self, pieces: Pieces) -> None:
-        self.pickler, self.pieces = Pickler(), pieces
+    def __init__(self, pieces: Pieces, context: Context = SILENT) -> None:
+        self.pickler, self.pieces, self._context = Pickler(), pieces, context
 
     def value(self, value: Value) -> None:
         """Push a tensor or a plain value (see `is_plain`)."""
@@ -161,6 +162,7 @@ class Emitter:
     def pairs(self, pairs: list[Value]) -> None:
         """Set keys and values, in turn, of the dict on top of the stack."""
         for start in range(0, len(pairs), 2 * BATCH):
+            self._context.step(0, 0)
             self.pickler.op(b"(")
             for item in pairs[start : start + 2 * BATCH]:
                 self.value(item)

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from ckpt_viewer.errors import CannotExport
 
-BATCH = 1000
-"""Pairs in one SETITEMS, as Python's own pickler does it: keeps a reader's stack short."""
+BATCH = 32
+"""Pairs in one SETITEMS: keeps a reader's stack short, and the writer looks up after each."""
 
 
 class Pickler:

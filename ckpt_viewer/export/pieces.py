@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
 from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
@@ -18,7 +17,6 @@ CLASS_OF = {dtype: name for name, dtype in STORAGE_CLASSES.items() if dtype}
 """dtype -> its storage class in module torch; the dtypes that torch got later have none."""
 
 
-@dataclass(slots=True)
 class Piece:
     """One storage of the new file.
 
@@ -28,11 +26,11 @@ class Piece:
         dtypes: of the tensors that view it. key: name of its record, once it has one.
     """
 
-    storage: StorageSpec
-    start: int
-    nbytes: int
-    dtypes: set[str] = field(default_factory=set)
-    key: str = ""
+    __slots__ = ("dtypes", "key", "nbytes", "start", "storage")
+
+    def __init__(self, storage: StorageSpec, start: int, nbytes: int, dtypes: set[str]) -> None:
+        self.storage, self.start, self.nbytes, self.dtypes = storage, start, nbytes, dtypes
+        self.key = ""
 
     @property
     def dtype(self) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.location import Locator, MapLocation, leave_on_cpu
+from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.model import Model, state_dict_entries
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.blocks import Meter, StepBytes
+from ckpt_viewer.export.names import beside, remap_target
 from ckpt_viewer.export.remap import plan_tags
 from ckpt_viewer.export.retag import Retagger, out_of_reach
 from ckpt_viewer.export.state_dict import plan_state_dict
@@ -43,8 +45,7 @@ class Recipe(Protocol):
         """Compare the copy with the source; raises WriteFailed if they differ, and what reading raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a writer would do.
 
     Attributes:
@@ -70,8 +71,7 @@ class Plan:
         return self.recipe.nbytes
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What was written: INTERFACE's `export` and `remap --json`.
 
     Attributes:
@@ -83,14 +83,14 @@ class Written:
     path: Path | None
     bytes: int
     tensors: int
-    renamed: dict[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = MappingProxyType({})
     dropped: tuple[str, ...] = ()
-    cast: dict[str, str] = field(default_factory=dict)
+    cast: Mapping[str, str] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     verified: str | None = None
 
 
-def plan_export(checkpoint: Checkpoint, model: Model | str | None = None) -> Plan:
+def plan_export(checkpoint: Checkpoint, model: Model | str | None = None, context: Context = SILENT) -> Plan:
     """Plan the params-only state_dict of a model.
 
     Args:
@@ -100,9 +100,10 @@ def plan_export(checkpoint: Checkpoint, model: Model | str | None = None) -> Pla
         CannotExport: there is no model, there are several and none was chosen, or a tensor cannot be written
             faithfully.
         NoSuchNode: the pointer leads nowhere.
+        Cancelled: by `context`.
     """
     node = checkpoint[model] if isinstance(model, str) else checkpoint.node(_choose(checkpoint, model).path)
-    planned = plan_state_dict(state_dict_entries(node.value))
+    planned = plan_state_dict(state_dict_entries(node.value), context)
     tensors = sum(isinstance(value, TensorSpec) for value in planned.items.values())
     target = beside(checkpoint.path, "state_dict")
     return Plan(
@@ -161,21 +162,6 @@ def _warnings(checkpoint: Checkpoint, retagger: Retagger) -> list[str]:
     if "meta" in retagger.tags.values():
         warnings.append("tensors tagged meta load without their values")
     return warnings
-
-
-def remap_target(path: str, map_location: MapLocation = "cpu") -> Path:
-    """Return the default name of a remapped copy: ``last.cpu.ckpt``, ``x.cpu.pth.tar``, ``x.cuda0.pth``."""
-    word = "cpu" if map_location is leave_on_cpu else Locator(map_location).text
-    plain = word.replace(":", "")
-    return beside(path, plain if plain.isalnum() else "remapped")
-
-
-def beside(path: str, word: str) -> Path:
-    """Return `path` with a word before its suffix; ``.pth.tar`` counts as one."""
-    given = Path(path)
-    suffix = ".pth.tar" if given.name.lower().endswith(".pth.tar") else given.suffix
-    kept = given.name[len(given.name) - len(suffix) :]
-    return given.with_name(f"{given.name[: len(given.name) - len(suffix)]}.{word}{kept}")
 
 
 def write(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
@@ -18,8 +18,7 @@ from ckpt_viewer.export.retag import Retagger, in_container, storages
 from ckpt_viewer.export.verify import Pairing, compare_bytes, compare_places, compare_trees, differs
 
 
-@dataclass(frozen=True, slots=True)
-class Remap:
+class Remap(NamedTuple):
     """A checkpoint with other tags that can be written.
 
     Attributes:

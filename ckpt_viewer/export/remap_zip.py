@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.export.parts import Parts
@@ -40,14 +40,14 @@ def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT) -> tuple[P
     if pickle is None:
         raise Damaged("the archive has no data.pkl any more; open it again")
     new = relocate(directory.read(pickle), retag, context)
-    copier = _Copier(directory, pickle, new.data)
+    copier = _Copier(directory, pickle, new.data, context)
     parts = copier.as_block() or copier.one_by_one()
     return parts, new.references
 
 
 class _Copier:
-    def __init__(self, directory: ZipDirectory, pickle: Record, data: bytes) -> None:
-        self.directory, self.pickle, self.data = directory, pickle, data
+    def __init__(self, directory: ZipDirectory, pickle: Record, data: bytes, context: Context) -> None:
+        self.directory, self.pickle, self.data, self.context = directory, pickle, data, context
         self.source = directory.source
         self.records = sorted(directory.records.values(), key=lambda record: record.header)
         self._start_again()
@@ -66,7 +66,7 @@ class _Copier:
             return None
         self.writer.append(header)
         self._copy(start, self.directory.start - start)
-        self.writer.entries[1:] = [self._moved(record, shift) for record in self.records[1:]]
+        self.writer.entries[1:] = [self._moved(record, shift) for record in stepped(self.records[1:], self.context)]
         # the second record's header may have moved by another distance than its data
         self.writer.entries[1] = self.writer.entries[1]._replace(offset=start + shift - len(header))
         self.writer.finish()
@@ -75,7 +75,7 @@ class _Copier:
     def one_by_one(self) -> Parts:
         """Write every record anew, each with a header of its own; the promise of a predictable layout is dropped."""
         promises = [self.directory.get(name) for name in _LAYOUT_PROMISES]
-        for record in self.records:
+        for record in stepped(self.records, self.context):
             if record is self.pickle:
                 self._write_pickle(ALIGNMENT)
             elif record not in promises:

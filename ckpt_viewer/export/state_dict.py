@@ -9,11 +9,11 @@ with a warning if not.
 from __future__ import annotations
 
 import zlib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.model import Entries
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport
@@ -28,8 +28,7 @@ ROOT = b"archive/"
 """The folder inside the zip; torch gives it no meaning."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateDict:
+class StateDict(NamedTuple):
     """A state_dict that can be written.
 
     Attributes:
@@ -58,6 +57,8 @@ class StateDict:
         Raises:
             SourceError, Damaged: the source cannot be read. WriteFailed. Cancelled: by `step`.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         writer, reader = ZipWriter(file.write), Reader()
         for name, data in ((b"data.pkl", self.pickle), (b"byteorder", b"little")):
             _write_record(writer, name, data)
@@ -86,15 +87,16 @@ def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
     writer.end(zlib.crc32(data))
 
 
-def plan_state_dict(entries: Entries) -> StateDict:
+def plan_state_dict(entries: Entries, context: Context = SILENT) -> StateDict:
     """Decide what to write for a model's entries.
 
     Raises:
         CannotExport: there is no tensor, or one cannot be written faithfully (named in the message).
+        Cancelled: by `context`.
     """
-    items, dropped, warnings = _sort_out(entries)
-    pieces = Pieces(tensor for value in items.values() for tensor in tensors_in(value))
-    emitter = Emitter(pieces)
+    items, dropped, warnings = _sort_out(entries, context)
+    pieces = Pieces(tensor for value in stepped(items.values(), context) for tensor in tensors_in(value))
+    emitter = Emitter(pieces, context)
     emitter.pickler.ordered_dict()
     emitter.pairs([part for item in items.items() for part in item])
     metadata = entries.metadata if isinstance(entries.metadata, Mapping) and is_plain(entries.metadata) else None
@@ -112,15 +114,15 @@ def plan_state_dict(entries: Entries) -> StateDict:
         )
     records = [(b"data.pkl", len(pickle)), (b"byteorder", 6)]
     records += [(b"data/" + piece.key.encode("ascii"), piece.nbytes) for piece in pieces.used]
-    nbytes = zip_size((ROOT + name, size) for name, size in (*records, (b"version", 2)))
+    nbytes = zip_size((ROOT + name, size) for name, size in stepped((*records, (b"version", 2)), context))
     return StateDict(items, metadata, pickle, pieces, tuple(dropped), tuple(warnings), nbytes)
 
 
-def _sort_out(entries: Entries) -> tuple[dict[str, Value], list[str], list[str]]:
+def _sort_out(entries: Entries, context: Context) -> tuple[dict[str, Value], list[str], list[str]]:
     """Return what is written, in order; the names left out; and warnings."""
     warnings = list(entries.notes)
     retyped: dict[str, int] = {}
-    for name, tensor, _ in entries.entries:
+    for name, tensor, _ in stepped(entries.entries, context):
         reason = obstacle(tensor)
         if reason:
             raise CannotExport(f"{name!r} {reason}, so it cannot be written into a plain state_dict")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.unpickle.origins import STRINGS, Origins, Push, trace
 from ckpt_viewer.unpickle.origins_table import FRAME_HEAD
@@ -52,27 +52,30 @@ def relocate(data: bytes, retag: Retag, context: Context = SILENT) -> Relocated:
     """
     origins = trace(data, context)
     wanted: dict[Push, str] = {}
+    tags: dict[Push, str] = {}
     references = 0
-    for pid in origins.taken:
-        old = origins.text(pid.tag)
+    for pid in stepped(origins.taken, context):
+        old = tags.get(pid.tag.literal)
+        if old is None:
+            old = tags[pid.tag.literal] = origins.text(pid.tag)
         new = retag(origins.text(pid.key), old)
         if wanted.setdefault(pid.tag, new) != new or (new != old and pid.uses):
             raise CannotExport(
                 "a device tag in this pickle is also used as something else; load it with map_location instead"
             )
         references += new != old
-    wanted = {push: new for push, new in wanted.items() if new != origins.text(push)}
-    edits = _edits(origins, wanted)
+    wanted = {push: new for push, new in wanted.items() if new != tags[push.literal]}
+    edits = _edits(origins, wanted, context)
     return Relocated(_apply(data, edits, origins.frames), references)
 
 
-def _edits(origins: Origins, wanted: dict[Push, str]) -> list[_Edit]:
+def _edits(origins: Origins, wanted: dict[Push, str], context: Context) -> list[_Edit]:
     """What has to change so that every push in `wanted` pushes that text and every other one what it did before."""
     data = origins.data
     edits = [
         _Edit(push.start, push.end, _literal(data, push, new)) for push, new in wanted.items() if push.source is None
     ]
-    for push in origins.reads:
+    for push in stepped(origins.reads, context):
         source = push.source
         assert source is not None
         text = wanted.get(push)

@@ -12,7 +12,8 @@ import ckpt_viewer
 from ckpt_viewer.core.location import leave_on_cpu
 from ckpt_viewer.errors import BadMapLocation, CannotExport
 from ckpt_viewer.export import remap_zip, zip_writer
-from ckpt_viewer.export.plan import plan_remap, remap_target, write
+from ckpt_viewer.export.names import remap_target
+from ckpt_viewer.export.plan import plan_remap, write
 
 pytestmark = pytest.mark.torch
 

@@ -1,0 +1,22 @@
+"""What a written file is called unless somebody says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ckpt_viewer.core.location import Locator, MapLocation, leave_on_cpu
+
+
+def remap_target(path: str, map_location: MapLocation = "cpu") -> Path:
+    """Return the default name of a remapped copy: ``last.cpu.ckpt``, ``x.cpu.pth.tar``, ``x.cuda0.pth``."""
+    word = "cpu" if map_location is leave_on_cpu else Locator(map_location).text
+    plain = word.replace(":", "")
+    return beside(path, plain if plain.isalnum() else "remapped")
+
+
+def beside(path: str, word: str) -> Path:
+    """Return `path` with a word before its suffix; ``.pth.tar`` counts as one."""
+    given = Path(path)
+    suffix = ".pth.tar" if given.name.lower().endswith(".pth.tar") else given.suffix
+    stem = given.name[: len(given.name) - len(suffix)]
+    return given.with_name(f"{stem}.{word}{given.name[len(stem) :]}")
