@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ckpt_viewer.core.location import STORAGE_WORD, Locator, MapLocation, known_tag
@@ -27,11 +27,13 @@ class Choice(NamedTuple):
     separated: bool = False
 
 
-def choices(tags: Sequence[str | None], devices: Sequence[str] | None, note: str, current: MapLocation) -> list[Choice]:
+def choices(
+    tags: Sequence[str | None], devices: Mapping[str, str] | None, note: str, current: MapLocation
+) -> list[Choice]:
     """Return what the box offers for a file with these device tags.
 
     Args:
-        devices: of this machine, None while they are not known; `note` says why.
+        devices: of this machine, tag -> name; None while they are not known, and `note` says why.
         current: what is chosen now; a table of rules gets an entry of its own.
     """
     offered = [
@@ -44,9 +46,9 @@ def choices(tags: Sequence[str | None], devices: Sequence[str] | None, note: str
         offered.append(Choice(f"{note[:1].upper()}{note[1:]} …" if "looking" in note else note, "", note))
     else:
         offered += [
-            Choice(escape_text(each), each, f"Every tensor onto {escape_text(each)} of this computer.")
-            for each in devices
-            if each != "cpu" and known_tag(each)
+            Choice(_device_text(tag, name), tag, f"Every tensor onto {escape_text(tag)} of this computer.")
+            for tag, name in devices.items()
+            if tag != "cpu" and known_tag(tag)
         ]
     spec = Locator(current).text
     if isinstance(current, str) and spec not in [each.spec for each in offered]:
@@ -62,7 +64,11 @@ def choices(tags: Sequence[str | None], devices: Sequence[str] | None, note: str
     return offered
 
 
-def as_saved_text(tags: Sequence[str | None], devices: Sequence[str] | None) -> str:
+def _device_text(tag: str, name: str) -> str:
+    return f"{escape_text(tag)} ({shorten(escape_text(name), 40)})" if name else escape_text(tag)
+
+
+def as_saved_text(tags: Sequence[str | None], devices: Collection[str] | None) -> str:
     """Return ``As saved (cuda:1, not on this computer)``."""
     named = [tag for tag in tags if tag is not None]
     if not named:

@@ -34,7 +34,7 @@ def dropped_files(mime: QMimeData) -> list[str]:
 
 def remap_sentence(paths: Sequence[str]) -> str:
     """Return what dropping on the second half writes: ``writes model_3.cpu.pth, 134 MB, beside it``."""
-    from ckpt_viewer.export.plan import remap_target
+    from ckpt_viewer.export.names import remap_target
 
     size = bytes_text(sum(_size(path) for path in paths))
     names = [plain(remap_target(path).name, NAME_LIMIT) for path in paths]

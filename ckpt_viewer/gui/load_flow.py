@@ -61,7 +61,7 @@ class LoadFlow(QObject):
         """Fill the box and the line of code with what is known now."""
         session = self._session
         tags = [tag for tag, _ in session.overview.locations] if session.overview is not None else []
-        self._widget.box.offer(tags, session.devices, session.device_note, session.map_location)
+        self._widget.box.offer(tags, self._devices.names, session.device_note, session.map_location)
         self._widget.show_open(session.checkpoint is not None)
         if session.checkpoint is None:
             self._widget.code.show_code("")
@@ -71,7 +71,7 @@ class LoadFlow(QObject):
         self._widget.code.show_code(load_code(session.checkpoint))
 
     def _on_devices(self) -> None:
-        self._session.set_devices(self._devices.names, self._devices.note)
+        self._session.set_devices(self._devices.tags, self._devices.note)
         self.refresh()
 
     def _say_problems(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItemModel
@@ -38,7 +38,9 @@ class MapLocationBox(QComboBox):
         self.activated.connect(self._on_activated)
         self.offer((), None, "looking for devices", None)
 
-    def offer(self, tags: Sequence[str | None], devices: Sequence[str] | None, note: str, current: MapLocation) -> None:
+    def offer(
+        self, tags: Sequence[str | None], devices: Mapping[str, str] | None, note: str, current: MapLocation
+    ) -> None:
         """Fill the box for a file with these tags and a machine with these devices."""
         self._table, self._current = current, Locator(current).text
         self.clear()

@@ -48,11 +48,11 @@ def test_the_choices_before_and_after_the_devices_are_known():
         ("Storage as read", "storage"),
         ("Rules …", "rules"),
     ]
-    after = [each.text for each in choices(["cuda:1"], ["cpu", "cuda:0"], "", None)]
+    after = [each.text for each in choices(["cuda:1"], {"cpu": "", "cuda:0": "NVIDIA H100"}, "", None)]
     assert after == [
         "As saved (cuda:1, not on this computer)",
         "CPU (works everywhere)",
-        "cuda:0",
+        "cuda:0 (NVIDIA H100)",
         "Storage as read",
         "Rules …",
     ]
@@ -60,10 +60,10 @@ def test_the_choices_before_and_after_the_devices_are_known():
 
 def test_what_is_chosen_has_an_entry_of_its_own():
     table = {"cuda:1": "cpu", "cuda:2": "cuda:0"}
-    rules = choices(["cuda:1"], ["cpu"], "", table)[-2]
+    rules = choices(["cuda:1"], {"cpu": ""}, "", table)[-2]
     assert rules.text == "Rules: cuda:1 → cpu, cuda:2 → cuda:0"
     assert rules.spec == "cuda:1=cpu,cuda:2=cuda:0"
-    away = choices(["cuda:1"], ["cpu"], "", "cuda:7")
+    away = choices(["cuda:1"], {"cpu": ""}, "", "cuda:7")
     assert ("cuda:7 (not on this computer)", "cuda:7") in [(each.text, each.spec) for each in away]
 
 
@@ -75,7 +75,7 @@ def test_a_rule_can_name_devices_that_are_not_here():
 
 
 def test_the_box_shows_what_is_chosen_and_a_line_above_the_rest(box):
-    box.offer(["cuda:1"], ["cpu"], "", leave_on_cpu)
+    box.offer(["cuda:1"], {"cpu": ""}, "", leave_on_cpu)
     assert box.currentText() == "Storage as read"
     assert box.accessibleName() == "Load onto (map_location): Storage as read"
     kinds = [box.itemData(row, Qt.ItemDataRole.AccessibleDescriptionRole) for row in range(box.count())]
@@ -84,14 +84,14 @@ def test_the_box_shows_what_is_chosen_and_a_line_above_the_rest(box):
 
 @pytest.mark.parametrize(("spec", "value"), [("cpu", "cpu"), ("storage", leave_on_cpu), ("cuda:0", "cuda:0")])
 def test_choosing_says_what_it_means(qtbot, box, spec, value):
-    box.offer(["cuda:1"], ["cpu", "cuda:0"], "", None)
+    box.offer(["cuda:1"], {"cpu": "", "cuda:0": ""}, "", None)
     with qtbot.waitSignal(box.chosen) as got:
         box.choose(spec)
     assert got.args == [value]
 
 
 def test_going_back_to_as_saved(qtbot, box):
-    box.offer(["cuda:1"], ["cpu"], "", "cpu")
+    box.offer(["cuda:1"], {"cpu": ""}, "", "cpu")
     with qtbot.waitSignal(box.chosen) as got:
         box.choose("as-saved")
     assert got.args == [None]
@@ -169,6 +169,6 @@ def test_a_bad_choice_is_a_message(qtbot, qapp):
     qtbot.addWidget(window)
     session, messages = Session(), Messages()
     session.set_map_location = MagicMock(side_effect=BadMapLocation("torch has no device 'x'; use cpu"))
-    flow = LoadFlow(session, window, messages, Devices(lambda: ["cpu"]), window)
+    flow = LoadFlow(session, window, messages, Devices(), window)
     flow.choose("x")
     assert [message.text for message in messages.all] == ["torch has no device 'x'; use cpu."]

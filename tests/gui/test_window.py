@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.devices import Devices
 from ckpt_viewer.gui.windows import MANY, Windows
@@ -28,10 +29,26 @@ from ckpt_viewer.resources import sample_checkpoint
 COPY, LEFT, NONE = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
+class Answer:
+    """Knows the devices of a pretended machine."""
+
+    def __init__(self, answer, then=lambda: None):
+        self.answer, self.then, self.stopped = answer, then, False
+
+    def ask(self):
+        self.then()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def stop(self):
+        self.stopped = True
+
+
 @pytest.fixture
 def windows(qtbot):
     """The windows of one process, closed and shut down at the end."""
-    made = Windows(Devices(lambda: ["cpu"]))
+    made = Windows(Devices(Answer({"cpu": ""})))
     yield made
     for window in made.all:
         window.close()
@@ -401,8 +418,8 @@ def test_the_association_answers_in_place(qtbot, windows, monkeypatch):
 
 def test_devices_are_asked_for_once_and_only_after_the_tree_is_painted(qtbot, sample):
     asked = []
-    windows = Windows(Devices(lambda: asked.append(len(painted)) or ["cpu", "cuda:0"]))
     painted = []
+    windows = Windows(Devices(Answer({"cpu": "", "cuda:0": ""}, lambda: asked.append(len(painted)))))
     windows.painted.connect(painted.append)
     window = show(qtbot, windows, sample)
     assert asked == [1]
@@ -412,12 +429,7 @@ def test_devices_are_asked_for_once_and_only_after_the_tree_is_painted(qtbot, sa
 
 
 def test_devices_that_cannot_be_asked_leave_the_box_usable(qtbot, sample):
-    from ckpt_viewer.errors import CheckpointError
-
-    def fail():
-        raise CheckpointError("torch is not installed; install it")
-
-    windows = Windows(Devices(fail))
+    windows = Windows(Devices(Answer(CheckpointError("torch is not installed; install it"))))
     window = show(qtbot, windows, sample)
     box = window.toolbar.load_onto.box
     assert "devices not known: torch is not installed; install it" in [box.itemText(n) for n in range(box.count())]
