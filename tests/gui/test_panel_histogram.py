@@ -283,6 +283,16 @@ def test_counts_can_be_logarithmic(open_details):
     assert plot._bars.yData.max() == 1000
 
 
+def test_choices_are_remembered(open_details):
+    first = panel_of(open_details, floats(1, 2))
+    first.scale.setCurrentText("log")
+    first.bins.setValue(33)
+    second = panel_of(open_details, floats(1, 2))
+    assert (second.scale.currentText(), second.bins.value()) == ("log", 33)
+    assert second._plot.logarithmic
+    assert len(second._plot.bins.counts) == 33
+
+
 def test_the_picture_follows_the_theme(open_details):
     panel = panel_of(open_details, made_from(NORMAL))
     assert panel._plot.widget.backgroundBrush().color().name() == "#ffffff"

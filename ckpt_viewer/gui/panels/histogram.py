@@ -18,12 +18,14 @@ from ckpt_viewer.gui.panels import counting
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Notice, Panel
 from ckpt_viewer.gui.panels.facts_table import FactsTable
 from ckpt_viewer.gui.panels.saving import SaveMenu
+from ckpt_viewer.gui.settings import Settings
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.plot import HistogramPlot
     from ckpt_viewer.gui.session import Session
     from ckpt_viewer.stats.summary import Summary
 
+SCALE_KEY, BINS_KEY = "histogram/scale", "histogram/bins"
 KEPT = 64
 """Summaries that are kept, so that going back to a tensor reads nothing."""
 WIDE = 460
@@ -46,6 +48,7 @@ class HistogramPanel(Panel):
         self._name = ""
         self._plot: HistogramPlot | None = None
         self._arranged = False
+        self._settings = Settings()
         self._summary: Summary | None = None
         self._kept: OrderedDict[tuple[int, int], tuple[TensorSpec, Summary]] = OrderedDict()
         self._look, self._count = Latest(session.jobs, self), Latest(session.jobs, self)
@@ -102,6 +105,7 @@ class HistogramPanel(Panel):
         self.bins.valueChanged.connect(self._restart)
         self.status = ElidedLabel(muted=True)
         self.status.setObjectName("histogramStatus")
+        self._recall()
         self.save = SaveMenu(self)
         self.save.said.connect(self.status.setText)
         row = QHBoxLayout()
@@ -112,6 +116,14 @@ class HistogramPanel(Panel):
         row.addWidget(self.status, 1)
         row.addWidget(self.save.button)
         return row
+
+    def _recall(self) -> None:
+        """Begin with the choices of the last time, and remember each change."""
+        self.scale.setCurrentIndex(max(0, self.scale.findText(self._settings.text(SCALE_KEY))))
+        bins = self._settings.text(BINS_KEY)
+        self.bins.setValue(int(bins) if bins.isascii() and bins.isdigit() and len(bins) < 5 else counting.AUTO)
+        self.scale.currentTextChanged.connect(lambda text: self._settings.set(SCALE_KEY, text))
+        self.bins.valueChanged.connect(lambda bins: self._settings.set(BINS_KEY, str(bins)))
 
     def show_subject(self, subject: Node) -> None:
         """Look at another tensor: first a sample of it, or all if that is quick."""

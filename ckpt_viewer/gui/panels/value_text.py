@@ -172,9 +172,9 @@ def _section(title: str, entries: Iterable[tuple[str, Value]], context: Context)
 
 def _status(name: Global, checkpoint: Checkpoint) -> tuple[str, str]:
     """Return a reassurance about a name that is not known, and a warning of one that is dangerous."""
-    qualified = name.qualified
-    status = next((use.status for use in checkpoint.contents.globals if use.name == qualified), "unknown")
-    shown = escape_text(shorten(qualified, 200))
+    full = f"{name.module}.{name.name}"
+    status = next((use.status for use in checkpoint.contents.globals if use.name == full), "unknown")
+    shown = escape_text(shorten(name.qualified, 200))
     if status == "dangerous":
         return "", (
             f"{shown} can run commands or reach other files. Nothing was run: here it is only a name. "
