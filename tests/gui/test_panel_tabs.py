@@ -84,8 +84,9 @@ def test_panels_are_built_on_first_use(open_details):
     assert built == {"Overview", "Histogram", "Storage"}
 
 
-def test_a_selection_made_before_the_panels_are_there_is_shown_once_they_are(qtbot, open_details):
+def test_a_selection_made_before_the_panels_are_there_is_shown_once_they_are(qtbot, open_details, monkeypatch):
     details = open_details(everything())
+    monkeypatch.setattr("ckpt_viewer.gui.panels.tabs.REGISTRY", "not.imported.yet")
     late = DetailTabs(details.session)
     qtbot.addWidget(late)
     late.show_node(details.checkpoint["/tensor"])
@@ -95,8 +96,9 @@ def test_a_selection_made_before_the_panels_are_there_is_shown_once_they_are(qtb
     assert late.panel.title == "Value"
 
 
-def test_panels_are_asked_for_again_if_a_new_file_cancelled_that(qtbot, open_details):
+def test_panels_are_asked_for_again_if_a_new_file_cancelled_that(qtbot, open_details, monkeypatch):
     details = open_details(everything())
+    monkeypatch.setattr("ckpt_viewer.gui.panels.tabs.REGISTRY", "not.imported.yet")
     late = DetailTabs(details.session)
     qtbot.addWidget(late)
     late.show_node(details.checkpoint["/tensor"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from PySide6.QtCore import Signal
@@ -15,6 +16,7 @@ from ckpt_viewer.gui.panels.header import Header
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
 
+REGISTRY = "ckpt_viewer.gui.panels.registry"
 Panels: TypeAlias = tuple[type[Panel], ...]
 
 
@@ -114,6 +116,8 @@ class DetailTabs(QWidget):
         for host in self._hosts.values():
             if host is not self.tabs.currentWidget() or subject is None:
                 host.leave(for_good=True)
+        if self._panels is None:
+            self._panels = getattr(sys.modules.get(REGISTRY), "PANELS", None)
         if self._panels is None and subject is not None:
             self._load_panels()
             return
