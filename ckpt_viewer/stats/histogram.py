@@ -26,6 +26,12 @@ class Histogram(NamedTuple):
     edges: tuple[float, ...]
     counts: tuple[int, ...]
 
+    @staticmethod
+    def of(edges: Array, counts: Array, repeats: int) -> Histogram:
+        """Return a histogram of values that are there `repeats` times each."""
+        whole: list[int] = counts.tolist()
+        return Histogram(tuple(edges.tolist()), tuple(whole if repeats == 1 else [n * repeats for n in whole]))
+
 
 def equal_edges(low: float | int, high: float | int, bins: int) -> Array:
     """Return the `bins` + 1 edges between the least and greatest value; a constant c gets c - 0.5 ... c + 0.5."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -77,16 +78,14 @@ class _Kind(NamedTuple):
     complex: bool = False
 
 
-@np.errstate(all="ignore")
 def _kind(decoder: Decoder) -> _Kind:
     """Choose what counts the values of a decoder, and whether it counts them as they are stored."""
     row, result = decoder.row, decoder.result
     if row.kind == "complex":
         return _Kind(Float64Store(), np.dtype(np.float64), complex=True)
     if row.itemsize <= 2 and decoder.axis is None and row.per_byte == 1:
-        patterns = np.arange(1 << (8 * row.itemsize)).astype(f"u{row.itemsize}")
-        values = decoder.values(patterns.view(stored_dtype(row)), (slice(0, patterns.size),))
-        return _Kind(PatternStore(_plain(values), patterns.size), patterns.dtype, stored=True)
+        values = _meanings(decoder) if decoder.affine else _plain_meanings(decoder)
+        return _Kind(PatternStore(values, 1 << (8 * row.itemsize)), np.dtype(f"u{row.itemsize}"), stored=True)
     if result == np.float32:
         return _Kind(Float32Store(), result)
     if result == np.float64:
@@ -96,6 +95,14 @@ def _kind(decoder: Decoder) -> _Kind:
     return _Kind(IntegerStore(), result)
 
 
-def _plain(values: Array) -> Array:
-    integers = values.dtype.kind in "iub"
-    return values.astype(np.int64 if integers else np.float64)
+@np.errstate(all="ignore")
+def _meanings(decoder: Decoder) -> Array:
+    """Return what each pattern of a type of at most 16 bits stands for."""
+    size = decoder.row.itemsize
+    patterns = np.arange(1 << (8 * size)).astype(f"u{size}")
+    values = decoder.values(patterns.view(stored_dtype(decoder.row)), (slice(0, patterns.size),))
+    return values.astype(np.int64 if values.dtype.kind in "iub" else np.float64)
+
+
+_plain_meanings = lru_cache(maxsize=32)(_meanings)
+"""The same for decoders that hold no arrays."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
     from ckpt_viewer.stats.stores import Counted, Store
 
-SMALL = 1 << 16
+SMALL = 1 << 14
 """Values that are kept as they are."""
 
 _quiet = np.errstate(all="ignore")
@@ -29,39 +29,39 @@ class Sketch:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store, self._numel = store, 0
-        self._held: list[Array] = []
+        self._store = store
+        self._held: list[Array] | None = []
+        self._numel = 0
 
     @_quiet
     def add(self, block: Array) -> None:
         """Count a one-dimensional block; it may be changed afterwards."""
-        if self._numel <= SMALL:
-            if self._numel + block.size <= SMALL:
-                self._held.append(block.copy())
-                self._numel += block.size
-                return
-            self._release()
         self._numel += block.size
+        if self._held is not None and self._numel <= SMALL:
+            self._held.append(block.copy())
+            return
+        self._release()
         self._store.add(block)
 
     @_quiet
     def merge(self, other: Sketch) -> None:
         """Count what `other` counted; it is left as it is."""
-        for block in other._held:
-            self.add(block)
-        if other._numel > SMALL:
-            self._release()
-            self._numel += other._numel
-            self._store.merge(other._store)
+        if other._held is not None:
+            for block in other._held:
+                self.add(block)
+            return
+        self._release()
+        self._numel += other._numel
+        self._store.merge(other._store)
 
     def _release(self) -> None:
-        for block in self._held:
+        for block in self._held or ():
             self._store.add(block)
-        self._held = []
+        self._held = None
 
     @_quiet
     def counted(self) -> Counted:
         """Return what is known of all values so far."""
-        if self._numel > SMALL:
+        if self._held is None:
             return self._store.counted()
         return self._store.count_all(np.concatenate(self._held) if self._held else np.empty(0))

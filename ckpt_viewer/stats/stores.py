@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -54,6 +55,11 @@ def count_floats(values: Array) -> Counted:
     return Counted(census, moments_of_floats(finite.astype(np.float64)), Tally(finite))
 
 
+def count_integers(values: Array) -> Counted:
+    """Return what is known of a few integers, all of them kept."""
+    return Counted(census_of_integers(values), moments_of_integers(values), Tally(np.sort(values)))
+
+
 class PatternStore:
     """Types of at most 16 bits: every pattern is counted, so everything is exact.
 
@@ -63,7 +69,11 @@ class PatternStore:
     """
 
     def __init__(self, values: Array, patterns: int) -> None:
-        self._values, self._counts = values, np.zeros(patterns, np.int64)
+        self._values, self._patterns = values, patterns
+
+    @cached_property
+    def _counts(self) -> Array:
+        return np.zeros(self._patterns, np.int64)
 
     def add(self, block: Array) -> None:
         """Count patterns."""
@@ -74,15 +84,14 @@ class PatternStore:
         """Add counts."""
         self._counts += other._counts
 
-    def counted(self) -> Counted:
-        """Return everything."""
-        return self._of(self._counts)
-
     def count_all(self, values: Array) -> Counted:
         """Return everything about a few patterns."""
-        return self._of(np.bincount(values.astype(np.intp), minlength=self._counts.size))
+        found = self._values.reshape(self._patterns, -1)[values.astype(np.intp)].reshape(-1)
+        return count_integers(found) if found.dtype.kind == "i" else count_floats(found)
 
-    def _of(self, counts: Array) -> Counted:
+    def counted(self) -> Counted:
+        """Return everything."""
+        counts = self._counts
         counts = np.repeat(counts, self._values.size // counts.size)
         values, counts = self._values[counts > 0], counts[counts > 0]
         good = np.isfinite(values)
@@ -101,10 +110,16 @@ class Float32Store:
     """float32: a count, a sum and a sum of squares for each of 65,536 cells, as integers."""
 
     def __init__(self) -> None:
-        self._cells = np.zeros((3, kernels.FLOAT32_CELLS), np.int64)
-        self._counts = np.zeros(kernels.FLOAT32_CELLS, np.int64)
         self._census, self._moments, self._pending = Census(), Moments(), 0
         self._scratch = kernels.Scratch()
+
+    @cached_property
+    def _cells(self) -> Array:
+        return np.zeros((3, kernels.FLOAT32_CELLS), np.int64)
+
+    @cached_property
+    def _counts(self) -> Array:
+        return np.zeros(kernels.FLOAT32_CELLS, np.int64)
 
     def add(self, block: Array) -> None:
         """Count float32 values."""
@@ -174,8 +189,11 @@ class Float64Store:
     """float64: counts of 524,288 cells, and exact sums."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(kernels.FLOAT64_CELLS, np.int64)
         self._census, self._moments = Census(), Moments()
+
+    @cached_property
+    def _counts(self) -> Array:
+        return np.zeros(kernels.FLOAT64_CELLS, np.int64)
 
     def add(self, block: Array) -> None:
         """Count float64 values."""
@@ -207,8 +225,11 @@ class IntegerStore:
     """Integers of more than 16 bits: counts of the cells that they fall into as float64, and exact sums."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(kernels.FLOAT64_CELLS, np.int64)
         self._census, self._moments = Census(), Moments(bits=0)
+
+    @cached_property
+    def _counts(self) -> Array:
+        return np.zeros(kernels.FLOAT64_CELLS, np.int64)
 
     def add(self, block: Array) -> None:
         """Count integers."""
@@ -228,4 +249,4 @@ class IntegerStore:
 
     def count_all(self, values: Array) -> Counted:
         """Return everything about a few values."""
-        return Counted(census_of_integers(values), moments_of_integers(values), Tally(np.sort(values)))
+        return count_integers(values)

@@ -16,12 +16,12 @@ from ckpt_viewer.stats.tally import Tally, constant_histogram, quantiles
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context
-    from ckpt_viewer.core.strided import Array
     from ckpt_viewer.core.tensor import TensorSpec
+    from ckpt_viewer.stats.census import Census
     from ckpt_viewer.stats.stores import Counted
 
 SAMPLE_READS = 32
-SAMPLE_ELEMENTS = 2048
+SAMPLE_ELEMENTS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +72,37 @@ def summarize_tensor(tensor: TensorSpec, bins: int = 256, context: Context = SIL
         done += block.size
         context.step(min(done, total), total)
     counted = sketch.counted()
-    census, counts = counted.census, None
-    if census.low is not None and census.high is not None:
-        edges = equal_edges(census.low, census.high, bins)
-        if isinstance(counted.ranked, Tally):
-            counts = counted.ranked.histogram(edges)
-        elif census.low == census.high:
-            counts = constant_histogram(census.low, census.finite, edges)
-        else:
-            counter = BinCounter(census.low, census.high, edges, reading.dtype)
-            for block in reading:
-                counter.add(block if census.finite == reading.numel else block[np.isfinite(block)])
-                done += block.size
-                context.step(min(done, total), total)
-            counts = counter.counts
+    histogram = _known_histogram(counted, bins, reading.repeats)
+    if histogram is None and counted.census.finite:
+        histogram = _second_pass(reading, counted.census, bins, context)
     context.step(total, total)
-    return _summary(reading, counted, counts, bins)
+    return _summary(reading, counted, histogram)
+
+
+def _known_histogram(counted: Counted, bins: int, repeats: int) -> Histogram | None:
+    """Return the histogram where it does not take another look at the values, else None."""
+    low, high = counted.census.low, counted.census.high
+    if low is None or high is None:
+        return None
+    edges = equal_edges(low, high, bins)
+    if isinstance(counted.ranked, Tally):
+        return Histogram.of(edges, counted.ranked.histogram(edges), repeats)
+    if low == high:
+        return Histogram.of(edges, constant_histogram(low, counted.census.finite, edges), repeats)
+    return None
+
+
+def _second_pass(reading: Reading, census: Census, bins: int, context: Context) -> Histogram:
+    assert census.low is not None
+    assert census.high is not None
+    edges = equal_edges(census.low, census.high, bins)
+    counter = BinCounter(census.low, census.high, edges, reading.dtype)
+    done, total = reading.numel, 2 * reading.numel
+    for block in reading:
+        counter.add(block if census.finite == reading.numel else block[np.isfinite(block)])
+        done += block.size
+        context.step(min(done, total), total)
+    return Histogram.of(edges, counter.counts, reading.repeats)
 
 
 def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
@@ -103,11 +118,9 @@ def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
     sketch = Sketch(reading.store)
     values = reading.sample(SAMPLE_READS)
     sketch.add(values)
+    sample = values.size < reading.numel
     counted = sketch.counted()
-    counts = None
-    if counted.census.low is not None and counted.census.high is not None and isinstance(counted.ranked, Tally):
-        counts = counted.ranked.histogram(equal_edges(counted.census.low, counted.census.high, bins))
-    return _summary(reading, counted, counts, bins, sample=values.size < reading.numel)
+    return _summary(reading, counted, _known_histogram(counted, bins, 1 if sample else reading.repeats), sample=sample)
 
 
 def check_bins(bins: int) -> None:
@@ -116,15 +129,13 @@ def check_bins(bins: int) -> None:
         raise CheckpointError(f"a histogram cannot have {bins} bins; choose from 1 to {MAX_BINS}")
 
 
-def _summary(reading: Reading, counted: Counted, counts: Array | None, bins: int, *, sample: bool = False) -> Summary:
+def _summary(reading: Reading, counted: Counted, histogram: Histogram | None, *, sample: bool = False) -> Summary:
     census, moments, low, high = counted.census, counted.moments, counted.census.low, counted.census.high
     times = 1 if sample else reading.repeats
     numel = census.finite + census.nan + census.posinf + census.neginf
-    shares = histogram = None
-    if low is not None and high is not None and counts is not None:
-        shares = quantiles(counted.ranked, census.finite, reading.repeats, low, high)
-        edges = equal_edges(low, high, bins).tolist()
-        histogram = Histogram(tuple(edges), tuple(count * times for count in counts.tolist()))
+    shares = None
+    if low is not None and high is not None:
+        shares = quantiles(counted.ranked, census.finite, times, low, high)
     return Summary(
         dtype=reading.tensor_dtype,
         over=reading.over,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from math import ceil, floor
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,8 +12,8 @@ from ckpt_viewer.stats.histogram import bin_starts
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
 
-SHARES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
-"""The quantiles of a summary, as fractions of the finite values."""
+SHARES = {"0.01": 1, "0.05": 5, "0.25": 25, "0.5": 50, "0.75": 75, "0.95": 95, "0.99": 99}
+"""The quantiles of a summary: their share of the finite values as text -> in percent."""
 
 
 class Ranked(Protocol):
@@ -26,7 +25,7 @@ class Ranked(Protocol):
 
 def quantiles(ranked: Ranked, size: int, repeats: int, low: float | int, high: float | int) -> dict[str, float | int]:
     """Return the quantiles of nearest rank of `size` values from `low` to `high` there `repeats` times each."""
-    ranks = {share: ceil(Fraction(share) * size * repeats) - 1 for share in SHARES}
+    ranks = {share: -(-percent * size * repeats // 100) - 1 for share, percent in SHARES.items()}
     return {share: min(max(low, ranked.at(rank // repeats)), high) for share, rank in ranks.items()}
 
 
