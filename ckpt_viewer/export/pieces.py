@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
 from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
@@ -15,6 +16,21 @@ from ckpt_viewer.errors import CannotExport, Damaged
 
 CLASS_OF = {dtype: name for name, dtype in STORAGE_CLASSES.items() if dtype}
 """dtype -> its storage class in module torch; the dtypes that torch got later have none."""
+
+
+class Place(NamedTuple):
+    """Where bytes are copied from.
+
+    Attributes:
+        source: to read from. offset: bytes from its start.
+        swap: how many bytes are swapped together, 1 for none.
+        crc: CRC-32 that the container states for exactly these bytes; None if it states none.
+    """
+
+    source: Bytes
+    offset: int
+    swap: int
+    crc: int | None
 
 
 class Piece:
@@ -43,8 +59,8 @@ class Piece:
         """Elements as its persistent id counts them: bytes if untyped."""
         return self.nbytes // (DTYPES[self.dtype].itemsize if self.dtype else 1)
 
-    def place(self) -> tuple[Bytes, int, int]:
-        """Return the source, the offset in it, and how many bytes are to be swapped together (1 for none).
+    def place(self) -> Place:
+        """Find the bytes.
 
         Raises:
             Damaged, Truncated: the container has fewer bytes than the pickle claims.
@@ -61,7 +77,9 @@ class Piece:
             raise CannotExport(
                 f"storage {self.storage.key!r} holds big-endian numbers of several widths; load it with torch"
             )
-        return extent.source, extent.offset + self.start, widths.pop() if widths else 1
+        swap = widths.pop() if widths else 1
+        whole = (self.start, self.nbytes) == (0, extent.nbytes)
+        return Place(extent.source, extent.offset + self.start, swap, extent.crc if whole and swap == 1 else None)
 
 
 class Pieces:

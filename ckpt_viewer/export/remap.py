@@ -81,10 +81,10 @@ def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Contex
         parts, references = remap_zip(source, retagger, context)
     else:
         starts = [one.extent().offset for one in storages(checkpoint) if in_container(one)]
-        parts, references = remap_legacy(source, min(starts, default=source.size), retagger, context)
+        parts, references = remap_legacy(source, min(starts, default=None), retagger, context)
     if retagger.missed():
         raise CannotExport(
-            f"{retagger.missed()} storages are named in a way that only very old programs used; load the file with "
-            "map_location and save it again"
+            f"{retagger.missed()} storages are named in a way that torch.load does not take either (as text, pickle "
+            "protocol 0); export the state_dict instead"
         )
     return Remap(checkpoint, retagger, parts, references)

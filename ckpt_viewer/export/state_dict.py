@@ -18,7 +18,7 @@ from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.blocks import LARGE, Reader, StepBytes
+from ckpt_viewer.export.blocks import Checksum, Reader, StepBytes
 from ckpt_viewer.export.check_state_dict import check_state_dict
 from ckpt_viewer.export.emit import PLAIN_TENSORS, Emitter, is_plain, obstacle, tensors_in
 from ckpt_viewer.export.pieces import Pieces
@@ -57,22 +57,20 @@ class StateDict(NamedTuple):
         Raises:
             SourceError, Damaged: the source cannot be read. WriteFailed. Cancelled: by `step`.
         """
-        from concurrent.futures import ThreadPoolExecutor
-
         writer, reader = ZipWriter(file.write), Reader()
         for name, data in ((b"data.pkl", self.pickle), (b"byteorder", b"little")):
             _write_record(writer, name, data)
-        with ThreadPoolExecutor(1) as pool:
+        with Checksum() as checksum:
             for piece in self.pieces.used:
-                source, offset, swap = piece.place()
-                crc = 0
+                source, offset, swap, crc = piece.place()
+                checksum.start(crc)
                 writer.begin(ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes)
                 for block in reader.blocks(source, offset, piece.nbytes, swap):
-                    sum_ahead = pool.submit(zlib.crc32, block, crc) if len(block) >= LARGE else None
+                    checksum.add(block)
                     writer.append(block)
-                    crc = sum_ahead.result() if sum_ahead is not None else zlib.crc32(block, crc)
+                    checksum.wait()
                     step(len(block))
-                writer.end(crc)
+                writer.end(checksum.wait())
         _write_record(writer, b"version", b"3\n")
         writer.finish()
 

@@ -184,6 +184,37 @@ def test_sparse(export, layout):
     assert layout not in ("coo", "uncoalesced") or new.is_coalesced() == old.is_coalesced()
 
 
+@pytest.mark.parametrize("form", ["whole", "cut", "legacy", "no checksums"])
+def test_checksums_are_right(tmp_path, form):
+    """Taken over where the source states them for the same bytes, computed where not."""
+    import zipfile
+
+    from torch.utils.serialization import config
+
+    base = torch.arange(3_000_000.0)
+    value = {"a.weight": base[:2_000_000] if form == "cut" else base, "a.bias": torch.arange(5.0)}
+    with config.patch("save.compute_crc32", form != "no checksums"):
+        source = builders.save(value, tmp_path / "x.pth", legacy=form == "legacy")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        written = write(plan_export(checkpoint))
+    with zipfile.ZipFile(written.path) as archive:
+        assert archive.testzip() is None
+        assert all(info.CRC for info in archive.infolist())
+
+
+def test_a_wrong_checksum_goes_on_telling(tmp_path):
+    import zipfile
+
+    source = builders.save({"a.weight": torch.zeros(1000), "a.bias": torch.ones(3)}, tmp_path / "x.pth")
+    data = bytearray(source.read_bytes())
+    data[data.index(bytes(4000)) + 100] = 1
+    source.write_bytes(data)
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        written = write(plan_export(checkpoint))
+    with zipfile.ZipFile(written.path) as archive:
+        assert archive.testzip() == "archive/data/0"
+
+
 def test_big_endian(export, tmp_path):
     def swapped(values, form):
         import struct
