@@ -14,6 +14,12 @@ from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
 
+DEEPEST = 200
+"""Modules inside modules; torch's own state_dict() gives up at about 300."""
+MOST_ENTRIES = 1_000_000
+"""Entries of one state_dict."""
+MODULE_COST = 10
+"""A module counts as so many entries: going into it takes as long."""
 EMA_WORDS = ("ema", "averaged", "shadow")
 SHARE_OF_TENSORS = 0.9
 """Of a state_dict's entries at least this share are tensors."""
@@ -159,9 +165,9 @@ def state_dict_entries(value: Value) -> Entries:
         return result._replace(metadata=metadata)
     inner = wrapped_module(value)
     if inner is not None:
-        _walk_module(inner, "_orig_mod.", result, set())
+        _walk_module(inner, "_orig_mod.", _Walk(result), set())
     elif isinstance(value, Instance):
-        _walk_module(value, "", result, set())
+        _walk_module(value, "", _Walk(result), set())
     return result
 
 
@@ -173,25 +179,51 @@ def _add(result: Entries, name: str, value: Value, buffer: bool | None) -> None:
         result.others[name] = value
 
 
-def _walk_module(module: Instance, prefix: str, result: Entries, above: set[int]) -> None:
-    if id(module) in above:
-        result.notes.append(f"{prefix or 'the root'} contains itself; its names end there")
+class _Walk:
+    """The entries found so far, and how many more may be looked at: modules can share children without end."""
+
+    def __init__(self, result: Entries) -> None:
+        self.result, self.left = result, MOST_ENTRIES
+
+    def goes_on(self, module: Instance, prefix: str, above: set[int]) -> bool:
+        where = prefix.rstrip(".") or "the root"
+        if id(module) in above:
+            self.result.notes.append(f"{where} contains itself; its names end there")
+        elif len(above) >= DEEPEST:
+            self.result.notes.append(f"{where[:200]} is more than {DEEPEST} modules deep; its names end there")
+        elif self.left > 0:
+            return True
+        return False
+
+    def spend(self, cost: int) -> bool:
+        if 0 < self.left <= cost:
+            self.result.notes.append(f"the module has more entries than the {MOST_ENTRIES} that are shown")
+        self.left -= cost
+        return self.left > 0
+
+
+def _walk_module(module: Instance, prefix: str, walk: _Walk, above: set[int]) -> None:
+    if not walk.spend(MODULE_COST) or not walk.goes_on(module, prefix, above):
         return
-    attributes = module.attributes()
+    result, attributes = walk.result, module.attributes()
     for group, buffer in (("_parameters", False), ("_buffers", True)):
         skipped = _members(attributes.get("_non_persistent_buffers_set")) if buffer else set()
         for name, value in _items(attributes.get(group)):
-            if value is not None and name not in skipped:
+            if value is not None and name not in skipped and walk.spend(1):
                 _add(result, prefix + name, value, buffer)
     _note_hooks(module, attributes, prefix, result)
+    above.add(id(module))
     for name, child in _items(attributes.get("_modules")):
+        if walk.left <= 0:
+            break
         wrapped = wrapped_module(child)
         if wrapped is not None:
-            _walk_module(wrapped, f"{prefix}{name}._orig_mod.", result, above | {id(module)})
+            _walk_module(wrapped, f"{prefix}{name}._orig_mod.", walk, above)
         elif isinstance(child, Instance) and is_module(child):
-            _walk_module(child, f"{prefix}{name}.", result, above | {id(module)})
+            _walk_module(child, f"{prefix}{name}.", walk, above)
         elif child is not None:
             result.notes.append(f"{prefix}{name} is no module that can be read; its entries are missing")
+    above.discard(id(module))
 
 
 def _note_hooks(module: Instance, attributes: dict[str, Value], prefix: str, result: Entries) -> None:

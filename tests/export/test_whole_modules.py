@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 import ckpt_viewer
+from ckpt_viewer.core.model import state_dict_entries
+from ckpt_viewer.core.value import Global, Instance, Mapping
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.plan import plan_export, write
 
@@ -149,3 +151,36 @@ def sharing(state):
     first = {}
     return [first.setdefault(tensor.untyped_storage().data_ptr() if tensor.numel() else name, name)
             for name, tensor in state.items()]  # fmt: skip
+
+
+def module(**children):
+    """A pickled nn.Module without torch: what its class would have set is in its state."""
+    made = Instance(Global("a", "Net"), (), new=True)
+    made.state = Mapping()
+    for name, pairs in (("_parameters", {}), ("_buffers", {}), ("_modules", children)):
+        group = Mapping()
+        group.pairs = [part for pair in pairs.items() for part in pair]
+        made.state.pairs += [name, group]
+    return made
+
+
+def test_modules_that_share_children_without_end():
+    made = module()
+    for _ in range(60):
+        made = module(a=made, b=made)
+    entries = state_dict_entries(made)
+    assert entries.notes == ["the module has more entries than the 1000000 that are shown"]
+
+
+def test_modules_that_are_too_deep():
+    made = module()
+    for _ in range(5000):
+        made = module(a=made)
+    (note,) = state_dict_entries(made).notes
+    assert "is more than 200 modules deep; its names end there" in note
+
+
+def test_a_module_inside_itself():
+    made = module()
+    made.state.get("_modules").pairs += ["me", made]
+    assert state_dict_entries(made).notes == ["me contains itself; its names end there"]
