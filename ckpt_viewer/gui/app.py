@@ -61,6 +61,9 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
 
 
 def _show(application: QApplication, windows: Windows, paths: Sequence[str], options: ViewOptions) -> int:
+    from PySide6.QtCore import QTimer
+
+    from ckpt_viewer.gui.application import end_on_signals
     from ckpt_viewer.gui.theme import themes
 
     themes().start(windows.settings.text("theme", "system"))
@@ -80,6 +83,7 @@ def _show(application: QApplication, windows: Windows, paths: Sequence[str], opt
     if options.size is not None:
         for window in windows.all:
             window.resize(*options.size)
+    QTimer.singleShot(0, application, lambda: end_on_signals(application))
     code = application.exec()
     if errors:
         raise errors[0]

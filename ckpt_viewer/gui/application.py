@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from PySide6.QtCore import QEvent, QMessageLogContext, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtCore import QEvent, QMessageLogContext, QSocketNotifier, QtMsgType, Signal, qInstallMessageHandler
 from PySide6.QtGui import QFileOpenEvent, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
@@ -41,6 +41,29 @@ def make_application() -> Application:
     application.setQuitOnLastWindowClosed(False)  # a window that stops writing closes later than it hides
     application.setWindowIcon(_icon())
     return application
+
+
+def end_on_signals(application: QApplication) -> None:
+    """Have Ctrl-C in the terminal, and a polite kill, end the event loop: writers then clean up."""
+    import signal
+    import socket
+
+    reading, writing = socket.socketpair()
+    reading.setblocking(False)
+    writing.setblocking(False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # Python's own would wait until Python code runs
+    signal.set_wakeup_fd(writing.fileno())
+    notifier = QSocketNotifier(reading.fileno(), QSocketNotifier.Type.Read, application)
+    notifier.activated.connect(lambda: application.exit(128 + reading.recv(1)[0]))
+
+    def stop() -> None:  # holds both sockets: Qt would keep a bound method's object only weakly
+        signal.set_wakeup_fd(-1)
+        notifier.setEnabled(False)
+        for each in (reading, writing):
+            each.close()
+
+    application.aboutToQuit.connect(stop)
 
 
 def _icon() -> QIcon:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
+from ckpt_viewer.core.model import state_dict_entries
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import bytes_text, parameters_text
 from ckpt_viewer.errors import TargetExists, WriteFailed
@@ -83,7 +84,7 @@ class ExportFlow(QObject):
         answers = []
         for model in models:
             node = checkpoint.node(model.path)
-            size = parameters_text(sum(tensor.numel for tensor in checkpoint.state_dict(model).values()))
+            size = parameters_text(sum(entry.tensor.numel for entry in state_dict_entries(node.value).entries))
             name = plain(node.pointer, NAME_LIMIT) or "the whole file"
             answers.append(f"{name}: {size}{', an averaged copy (EMA)' if model.ema else ''}")
         chosen = asking.ask_which(self._window, "Export state_dict", "Which model?", answers)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "Checkpoint Viewer"
 DEFAULT_SIZE = (1180, 760)
-LOADING_AFTER_MS = 150
+LOADING_AFTER_MS = 300
 """A file that opens sooner never shows the loading page."""
 
 

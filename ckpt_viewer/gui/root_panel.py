@@ -100,7 +100,7 @@ class RootPanel(Panel):
         """Show what the session knows now."""
         session = self.session
         checkpoint, overview = session.checkpoint, session.overview
-        if checkpoint is None:
+        if checkpoint is None or session.index is None:
             return
         if overview is None:
             if session.error is not None:
@@ -110,7 +110,7 @@ class RootPanel(Panel):
             return
         load = load_fact(overview, checkpoint.locator, session.problems, session.devices, session.device_note)
         facts = root_facts(checkpoint, overview, load)
-        links, more = contents_links(checkpoint, overview)
+        links, more = contents_links(checkpoint, overview, session.index)
         from ckpt_viewer.analysis.loading import load_code
 
         self._show(kind_text(overview), file_name(checkpoint.path), facts, links, more, load_code(checkpoint))

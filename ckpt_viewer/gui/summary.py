@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.analysis.loading import LoadProblem
 from ckpt_viewer.analysis.overview import Overview
+from ckpt_viewer.analysis.roles import Role
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.node import Node
@@ -16,6 +17,7 @@ from ckpt_viewer.core.tensor import StorageSpec
 from ckpt_viewer.core.text import bytes_text, grouped, parameters_text
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+from ckpt_viewer.gui.tree.index import TreeIndex
 
 FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle"}
 KINDS = {"state_dict": "state_dict", "other": "Other contents"}
@@ -158,19 +160,23 @@ def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[F
     return facts
 
 
-def contents_links(checkpoint: Checkpoint, overview: Overview) -> tuple[list[Link], int]:
-    """Return links to what is in the file, and how many entries are not listed."""
+def contents_links(checkpoint: Checkpoint, overview: Overview, tree: TreeIndex) -> tuple[list[Link], int]:
+    """Return links to what is in the file, and how many entries are not listed.
+
+    Args:
+        tree: finds pointers without walking all siblings, as a Node has to.
+    """
     root, outline = checkpoint.root, checkpoint.outline
     rows = islice(outline.children(0), CONTENTS_LIMIT)
     links = []
     for index, row in enumerate(rows):
         node = Node(checkpoint, outline.values[row], root, outline.steps[row], index)
-        links.append(Link(plain(node.name, NAME_LIMIT), _entry_text(node, overview), node.pointer))
+        pointer = tree.pointer(tree.rows[row])
+        links.append(Link(plain(node.name, NAME_LIMIT), _entry_text(node, overview.role_details.get(pointer)), pointer))
     return links, max(0, (root.length or 0) - len(links))
 
 
-def _entry_text(node: Node, overview: Overview) -> str:
-    role = overview.role_details.get(node.pointer)
+def _entry_text(node: Node, role: Role | None) -> str:
     if role is not None and role.name != "progress":
         name = {"ema": "averaged model (EMA)", "config": "settings"}.get(role.name, role.name)
         return ", ".join(word for word in (name, plain(role.detail, 80), *_length(node, role.name)) if word)

@@ -52,8 +52,9 @@ class WindowActions(QObject):
         for name in ("remap", "find", "tree", "parent", "load_onto"):
             self.actions[name].setEnabled(is_open)
         self.actions["reload"].setEnabled(bool(session.path))
-        # while the file is still being looked through it is not known whether there is a model
-        can_export = is_open and (session.overview is None or bool(session.checkpoint and session.checkpoint.models))
+        # until the file was looked through it is not known whether there is a model, and asking would take a walk
+        known = session.overview is not None or session.error is not None
+        can_export = known and session.checkpoint is not None and bool(session.checkpoint.models)
         self.actions["export"].setEnabled(can_export)
         window.toolbar.export_button.setEnabled(can_export)
 

@@ -94,6 +94,7 @@ class Windows(QObject):
 
             if not ask_many(near, len(paths)):
                 return
+        near = near or next((each for each in self._windows if each.session.is_empty), None)
         for path in paths:
             window = self.find(path)
             if window is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -26,6 +27,18 @@ def leave(code):
     usual(code)
 usual, os._exit = os._exit, leave
 run([sys.argv[1]], ViewOptions())
+"""
+
+SAYS_WHEN_PAINTED = """
+import sys
+from ckpt_viewer.gui import windows
+from ckpt_viewer.gui.app import ViewOptions, run
+usual = windows.Windows.on_painted
+def painted(self, window):
+    usual(self, window)
+    print("painted", flush=True)
+windows.Windows.on_painted = painted
+sys.exit(run([sys.argv[1]], ViewOptions()))
 """
 
 
@@ -90,7 +103,10 @@ def test_a_screenshot_of_a_selected_tensor_waits_for_its_histogram(tmp_path, sam
     ("arguments", "sentence"),
     [
         (["--screenshot", "shot.png", "--select", "/nowhere"], "there is nothing at '/nowhere'; "),
-        (["--screenshot", "no/such/folder/shot.png"], "the picture could not be written to 'no/such/folder/shot.png'; "),
+        (
+            ["--screenshot", "no/such/folder/shot.png"],
+            "the picture could not be written to 'no/such/folder/shot.png'; ",
+        ),
     ],
 )
 def test_a_screenshot_that_cannot_be_made_is_a_sentence(tmp_path, sample, arguments, sentence):
@@ -119,7 +135,19 @@ def test_nothing_heavy_is_imported_on_the_way_to_a_painted_tree(tmp_path, sample
     assert "ckpt_viewer.gui.main_window" in modules
     heavy = {
         "numpy", "torch", "pyqtgraph", "dataclasses", "json", "email", "html", "PySide6.QtSvg", "PySide6.QtNetwork",
-        "ckpt_viewer.export.plan", "ckpt_viewer.gui.panels", "ckpt_viewer.gui.drops", "ckpt_viewer.gui.asking",
-        "ckpt_viewer.gui.start_page", "ckpt_viewer.gui.export_flow", "ckpt_viewer.worker", "ckpt_viewer.stats",
+        "ckpt_viewer.export.plan", "ckpt_viewer.gui.panels", "ckpt_viewer.gui.asking", "ckpt_viewer.gui.export_flow",
+        "ckpt_viewer.worker", "ckpt_viewer.stats",
     }  # fmt: skip
     assert modules & heavy == set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_in_the_terminal_ends_the_window(tmp_path, sample, number, code):
+    environ = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-c", SAYS_WHEN_PAINTED, str(sample)]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "painted\n"
+        program.send_signal(number)
+        _, errors = program.communicate(timeout=60)
+    assert (program.returncode, errors) == (code, "")

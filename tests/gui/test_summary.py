@@ -20,6 +20,7 @@ from ckpt_viewer.gui.summary import (
     strip_parts,
     weights_only_fact,
 )
+from ckpt_viewer.gui.tree import build_index
 
 LOAD = Fact("Loads here", "yes")
 
@@ -133,7 +134,7 @@ def test_a_dangerous_name_is_an_error_and_notes_are_shown():
 
 
 def test_the_contents_are_links_with_a_few_words(checkpoint):
-    links, more = contents_links(checkpoint, overview(checkpoint))
+    links, more = contents_links(checkpoint, overview(checkpoint), build_index(checkpoint))
     assert [(link.name, link.pointer) for link in links] == [
         ("model", "/model"),
         ("optimizer", "/optimizer"),
@@ -149,7 +150,7 @@ def test_the_contents_are_links_with_a_few_words(checkpoint):
 def test_of_very_many_entries_the_first_are_links():
     root = mapping(**{f"key{n}": n for n in range(100)})
     checkpoint = make_checkpoint(root=root)
-    links, more = contents_links(checkpoint, overview(checkpoint))
+    links, more = contents_links(checkpoint, overview(checkpoint), build_index(checkpoint))
     assert len(links) + more == 100
     assert all(checkpoint[link.pointer].value == number for number, link in enumerate(links))
 
@@ -157,7 +158,7 @@ def test_of_very_many_entries_the_first_are_links():
 def test_absurd_names_and_numbers_are_shown():
     root = mapping(**{"a\u202e/b~": 1, "big": 1 << 100_000, "text": "<b>\n", "nothing": None, "nan": float("nan")})
     checkpoint = make_checkpoint(root=root)
-    links, _ = contents_links(checkpoint, overview(checkpoint))
+    links, _ = contents_links(checkpoint, overview(checkpoint), build_index(checkpoint))
     assert links[0].name == r"a\u202e/b~"
     assert checkpoint[links[0].pointer].value == 1
     assert [link.text for link in links[1:]] == ["an integer of 100001 bits", r"'<b>\n'", "None", "nan"]
