@@ -1,0 +1,37 @@
+"""The button that writes the state_dict, from the window to torch."""
+
+from __future__ import annotations
+
+import torch
+from made_files import make_checkpoint, make_model, same
+
+
+def test_the_button_writes_what_torch_loads_strictly(open_viewer, checkpoint_file, home):
+    viewer = open_viewer(checkpoint_file)
+    viewer.click("exportStateDictButton")
+    viewer.focus("Export state_dict")
+    viewer.becomes(lambda: viewer.widget("fileNameEdit")["text"], "run.state_dict.pth")
+    viewer.answer_dialog("Export state_dict", str(home / "weights.pth"))
+    viewer.says("messageBar", "Wrote weights.pth: 9 tensors", "read back and compared", "Open it")
+    expected = make_checkpoint()["model"]
+    written = torch.load(home / "weights.pth", weights_only=True)
+    assert list(written) == list(expected)
+    assert all(same(written[name], tensor) for name, tensor in expected.items())
+    model = make_model()
+    assert model.load_state_dict(written, strict=True).missing_keys == []
+    viewer.click_button("Open it", "messageBar")
+    viewer.says("rootHeading", "state_dict", window="weights.pth")
+    viewer.focus("weights.pth")
+    viewer.quit()
+
+
+def test_a_dialog_that_is_given_up_writes_nothing(open_viewer, checkpoint_file, home):
+    viewer = open_viewer(checkpoint_file)
+    viewer.hand.keys("ctrl+e")
+    viewer.focus("Export state_dict")
+    viewer.becomes(viewer.keyboard, "fileNameEdit")
+    viewer.hand.keys("Escape")
+    viewer.becomes(viewer.titles, ["run.pth"])
+    viewer.focus("run.pth")
+    viewer.quit()
+    assert [path.name for path in home.iterdir() if not path.name.startswith(".")] == ["run.pth"]
