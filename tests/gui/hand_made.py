@@ -1,6 +1,8 @@
-"""Checkpoints that tests of the window make by hand, without a file."""
+"""What tests of the window make by hand: checkpoints without a file, drag events."""
 
 from __future__ import annotations
+
+from PySide6.QtCore import QPointF
 
 from ckpt_viewer.core.checkpoint import Checkpoint, Contents
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -29,3 +31,11 @@ def make_checkpoint(path: str = "model_3.pth", root=None, *, closed: list | None
         "close": lambda: closed.append(path) if closed is not None else None,
     }  # fmt: skip
     return Checkpoint(path, 134_000_000, Contents(**{**fields, **contents}))
+
+
+def drag_event(kind, point, *rest):
+    """Return a QDragEnterEvent or QDragMoveEvent; Qt 6.12 wants a QPointF, those before it a QPoint."""
+    try:
+        return kind(QPointF(point), *rest)
+    except TypeError:
+        return kind(point, *rest)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hand_made import drag_event
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
@@ -70,7 +71,7 @@ def mime_of(*paths):
 
 
 def enter(window, mime, actions=COPY):
-    event = QDragEnterEvent(QPointF(50, 50), actions, mime, LEFT, NONE)
+    event = drag_event(QDragEnterEvent, QPoint(50, 50), actions, mime, LEFT, NONE)
     event.setDropAction(Qt.DropAction.IgnoreAction)
     event.ignore()
     QApplication.sendEvent(window, event)
@@ -78,7 +79,7 @@ def enter(window, mime, actions=COPY):
 
 
 def move(window, mime, at, actions=COPY):
-    event = QDragMoveEvent(QPointF(at), actions, mime, LEFT, NONE)
+    event = drag_event(QDragMoveEvent, at, actions, mime, LEFT, NONE)
     QApplication.sendEvent(window, event)
     return event
 

@@ -5,7 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from hand_made import drag_event
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFileOpenEvent
 from PySide6.QtWidgets import (
     QApplication,
@@ -292,7 +293,7 @@ def test_no_two_actions_share_a_key():
 def drop(window, paths, half):
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(path) for path in paths])
-    QApplication.sendEvent(window, QDragEnterEvent(QPointF(5, 5), COPY, mime, LEFT, NONE))
+    QApplication.sendEvent(window, drag_event(QDragEnterEvent, QPoint(5, 5), COPY, mime, LEFT, NONE))
     overlay = window.findChild(QWidget, "dropOverlay")
     assert overlay.isVisible()
     at = window.findChild(QFrame, half).geometry().center()
