@@ -1,0 +1,175 @@
+"""What a remapped copy looks like inside: the layout of the zip, the bytes of the legacy stream."""
+
+import zipfile
+
+import builders
+import pytest
+import torch
+from judge import assert_same, bits, remap, tags
+
+import ckpt_viewer
+from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export import remap_zip, zip_writer
+from ckpt_viewer.export.plan import plan_remap
+
+pytestmark = pytest.mark.torch
+
+
+def records(path):
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        return {info.filename: info for info in archive.infolist()}
+
+
+def offsets(path):
+    """Where the data of each record starts."""
+    with path.open("rb") as file:
+        found = {}
+        for name, info in records(path).items():
+            file.seek(info.header_offset + 26)
+            lengths = file.read(4)
+            found[name] = info.header_offset + 30 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
+    return found
+
+
+@pytest.mark.parametrize("alignment", [1, 8, 64, 4096])
+@pytest.mark.parametrize("tag", ["cuda:1", "c" * 200])
+def test_the_layout_stays_predictable(tmp_path, alignment, tag, monkeypatch):
+    """torch can work out where every storage is without reading a local header, and its own check agrees."""
+    from torch.utils.serialization import config
+
+    monkeypatch.setattr("ckpt_viewer.export.retag.known_tag", lambda tag: True)
+    value = {f"w{n}": torch.randn(n * 7) for n in range(40)}
+    with config.patch("save.storage_alignment", alignment):
+        source = builders.save(value, tmp_path / "x.pth", tag=tag)
+    target = remap(source).path
+    assert list(records(target)) == list(records(source))
+    assert all(where % alignment == 0 for name, where in offsets(target).items() if "/data" in name)
+    monkeypatch.setenv("TORCH_SERIALIZATION_DEBUG", "1")
+    with config.patch("load.calculate_storage_offsets", True):
+        assert_same(value, torch.load(target, mmap=True, weights_only=True))
+
+
+def test_checksums_are_kept_and_right(tmp_path):
+    source = builders.save({"w": torch.randn(50), "v": torch.randn(3)}, tmp_path / "x.pth", tag="cuda:1")
+    before, after = records(source), records(remap(source).path)
+    changed = {name for name in before if before[name].CRC != after[name].CRC}
+    assert {name.partition("/")[2] for name in changed} == {"data.pkl"}
+
+
+BODY = builders.pickled(
+    builders.listed(builders.tensor(location="cuda:1"), builders.tensor(location="cuda:1", key="1"))
+)
+STORAGES = {"0": builders.floats(1, 2, 3, 4), "1": builders.floats(5, 6, 7, 8)}
+
+
+def made(path, **layout):
+    path.write_bytes(builders.zip_checkpoint(BODY, STORAGES, **layout))
+    return path
+
+
+def loads_right(path):
+    got = torch.load(path, weights_only=True)
+    return [tensor.tolist() for tensor in got] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"crc": False},
+        {"root": "größe/x"[:5]},
+        {"extra": {".data/serialization_id": b"7" * 40, "notes.txt": b"keep me"}},
+        {"deflate": ("data.pkl",)},
+        {"deflate": ("data.pkl", "data/1", "version")},
+        {"alignment": 1},
+        {"comment": b"a comment"},
+        {"zip64_end": False},
+        {"byteorder": None},
+    ],
+    ids=str,
+)
+def test_zips_of_other_writers(tmp_path, layout):
+    source = made(tmp_path / "x.pth", **layout)
+    target = remap(source).path
+    assert loads_right(target)
+    if layout.get("crc", True):
+        assert list(records(target)) == list(records(source))
+    else:  # no checksum anywhere, not a single one that makes the others look wrong
+        with ckpt_viewer.open_checkpoint(target) as checkpoint:
+            assert {spec.extent().crc for _, tensor in checkpoint.outline.tensors() if (spec := tensor.storage)} == {
+                None
+            }
+
+
+def test_records_in_another_order(tmp_path):
+    """As torch 1.4 and re-packing tools write: data.pkl is not the first record."""
+    inner = {"version": b"3\n", "data/1": STORAGES["1"], "data.pkl": BODY, "data/0": STORAGES["0"]}
+    source = tmp_path / "x.pth"
+    source.write_bytes(builders.zip_file({f"archive/{name}": data for name, data in inner.items()}))
+    target = remap(source).path
+    assert loads_right(target)
+    assert list(records(target)) == list(records(source))
+
+
+def test_big_endian_stays_big_endian(tmp_path):
+    swapped = {key: builders.floats(*numbers, order=">") for key, numbers in (("0", (1, 2, 3, 4)), ("1", (5, 6, 7, 8)))}
+    source = tmp_path / "x.pth"
+    source.write_bytes(builders.zip_checkpoint(BODY, swapped, byteorder="big"))
+    assert loads_right(remap(source).path)
+
+
+@pytest.mark.parametrize("limit", [64, 700, 1500])
+def test_where_offsets_grow_beyond_32_bits(tmp_path, monkeypatch, limit):
+    """The limit is lowered, so that the block cannot be moved and every header is written anew."""
+    value = {f"w{n}": torch.randn(n) for n in range(20)}
+    source = builders.save(value, tmp_path / "x.pth", tag="cuda:1")
+    monkeypatch.setattr(remap_zip, "_crosses", lambda offset, shift: offset > limit)
+    monkeypatch.setattr(remap_zip, "ZipWriter", lambda write: zip_writer.ZipWriter(write, limit=limit))
+    target = remap(source).path
+    names = {name.partition("/")[2] for name in records(target)}
+    assert ".format_version" not in names
+    assert ".storage_alignment" not in names
+    assert all(where % 64 == 0 for where in offsets(target).values())
+    assert_same(value, torch.load(target, mmap=True, weights_only=True))
+
+
+def test_crossing_is_noticed():
+    limit = zip_writer.ZIP64_LIMIT
+    assert remap_zip._crosses(limit - 1, 64)
+    assert remap_zip._crosses(limit, -64)
+    assert not remap_zip._crosses(limit, 64)
+    assert not remap_zip._crosses(0, 64)
+
+
+# --- the legacy stream ----------------------------------------------------------------------------------------------
+
+
+def test_views_of_storages_of_old_writers(tmp_path):
+    whole = builders.tensor((2,), of=builders.storage("9", 4, location="cuda:1", legacy=True, view=("90", 1, 2)))
+    rest = builders.tensor((4,), of=builders.storage("9", 4, location="cuda:1", legacy=True))
+    source = tmp_path / "x.pth"
+    source.write_bytes(builders.legacy_stream(builders.pickled(builders.listed(whole, rest)), {"9": STORAGES["0"]}))
+    got = torch.load(remap(source).path, weights_only=False)
+    assert [tensor.tolist() for tensor in got] == [[2, 3], [1, 2, 3, 4]]
+
+
+def test_new_dtypes_in_a_stream_keep_every_byte(tmp_path):
+    """torch writes these but cannot read them back."""
+    source = builders.save({"w": bits(9, torch.float8_e5m2)}, tmp_path / "x.pth", legacy=True, tag="cuda:1")
+    target = remap(source).path
+    assert tags(target) == ["cpu"]
+    assert target.read_bytes()[-9:] == source.read_bytes()[-9:]
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_storages_named_as_text(tmp_path, legacy):
+    """Protocol 0, which torch writes and cannot read."""
+    source = builders.save({"w": torch.zeros(3)}, tmp_path / "x.pth", legacy=legacy, protocol=0, tag="cuda:1")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint, pytest.raises(CannotExport, match="does not take either"):
+        plan_remap(checkpoint, "cpu")
+
+
+def test_only_the_fourth_pickle_changes(tmp_path):
+    source = builders.save({"w": torch.randn(1000)}, tmp_path / "x.pth", legacy=True, tag="cuda:1")
+    old, new = source.read_bytes(), remap(source).path.read_bytes()
+    assert new == old.replace(b"X\x06\x00\x00\x00cuda:1", b"X\x03\x00\x00\x00cpu")
