@@ -314,7 +314,10 @@ def test_flat_keys_keep_selection_and_filter(qtbot, panel):
     with qtbot.waitSignal(panel.groupedWanted) as wanted:
         panel.set_grouped(False)
     assert wanted.args == [False]
+    told = []
+    panel.nodeSelected.connect(told.append)
     show(panel, checkpoint, grouped=False)
+    assert [node.pointer for node in told] == ["/model/layer1.0.bn1.weight"]
     assert panel.current_pointer() == "/model/layer1.0.bn1.weight"
     assert panel.filter.text() == "bn1"
     assert "layer1.0.bn1.weight" in showing(panel)
@@ -413,6 +416,15 @@ def test_the_header_menu_switches_columns(training):
     actions["Dtype"].trigger()
     assert DTYPE not in visible_columns(training)
     menu.deleteLater()
+
+
+def test_names_and_notes_run_on_where_columns_are_empty(panel):
+    panel.resize(400, 300)
+    show(panel, checkpoint_of(mapping(note="n" * 60, epoch=1)))
+    picture = panel.view.viewport().grab().toImage()
+    row = panel.view.visualRect(panel.view.tree_model.index_of(1))
+    across = {picture.pixelColor(x, row.center().y()).name() for x in range(panel.view.columnWidth(NAME) + 10, 360)}
+    assert len(across) > 3
 
 
 def test_everything_is_painted_in_light_and_dark(qtbot, training):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 
 from PySide6.QtCore import QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QAction, QFontMetrics
@@ -12,14 +11,14 @@ from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS,
 
 NARROW = 640
 """Width in pixels below which a tree is narrow: all seven columns would leave less to the names than they need."""
-LEAST_NAME = 130
+LEAST_NAME = 110
 """Width of the Name column in pixels below which the tree scrolls sideways instead."""
 
 _SAMPLES = {
     TYPE: "OrderedDict",
     SHAPE: "64 × 64 × 3 × 3",
     DTYPE: "float32",
-    DEVICE: "2 devices → cpu",
+    DEVICE: "cuda:1 → cpu",
     PARAMETERS: "Parameters",
     SIZE: "99.9 MB",
 }
@@ -63,8 +62,13 @@ class Columns(QObject):
             return
         others = sum(self._widths[column] for column in self._shown[self.is_narrow] if column != NAME)
         self._fitting = True
-        self._header.resizeSection(NAME, max(LEAST_NAME, self._view.viewport().width() - others))
+        self._header.resizeSection(NAME, max(LEAST_NAME, self._inner_width() - others))
         self._fitting = False
+
+    def _inner_width(self) -> int:
+        """The viewport's width. `viewport()` itself makes PySide load every kind of widget there is: 20 ms at start-up."""
+        bar = self._view.verticalScrollBar()
+        return self._view.maximumViewportSize().width() - (bar.width() if bar.isVisible() else 0)
 
     def show_column(self, column: int, shown: bool) -> None:
         """Show or hide a column in the present choice; Name always shows."""
@@ -108,10 +112,14 @@ class Columns(QObject):
         """Return the choices and widths as a text for the settings."""
         names = {str(narrow): sorted(COLUMNS[column] for column in shown) for narrow, shown in self._shown.items()}
         widths = {COLUMNS[column]: width for column, width in self._widths.items()}
+        import json  # not at start-up, where 3 ms count
+
         return json.dumps({"wide": names["False"], "narrow": names["True"], "widths": widths})
 
     def restore(self, text: str) -> bool:
         """Take what `save` returned; False, and nothing changes, for any other text."""
+        import json
+
         try:
             state = json.loads(text)
             shown = {

@@ -25,7 +25,7 @@ SHORTEST = 3
 SHORTEST_BY_NUMBER = 12
 """The same below a dict with integer keys: an optimizer's state, where neighbours are equal by chance."""
 
-CHUNK = 512
+CHUNK = 256
 """Rows that are moved between two calls of `step`."""
 
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})((?:\..*)?)", re.DOTALL)

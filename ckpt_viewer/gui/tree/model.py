@@ -217,8 +217,8 @@ class CheckpointTreeModel(QAbstractItemModel):
     def flags(self, index: AnyIndex) -> Qt.ItemFlag:
         if not index.isValid() or self._cells is None:
             return Qt.ItemFlag.NoItemFlags
-        row = self.row_of(index)
-        return _ENABLED if row >= 0 and self._cells.index.ends[row] > row + 1 else _LEAF
+        row = index.internalId()
+        return _ENABLED if row < self._rows and self._cells.index.ends[row] > row + 1 else _LEAF
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _DISPLAY) -> Any:
         if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(COLUMNS):

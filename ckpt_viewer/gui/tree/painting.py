@@ -27,6 +27,7 @@ REMEMBERED = 4000
 _MIDDLE, _LEFT, _RIGHT = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideLeft, Qt.TextElideMode.ElideRight
 _ELIDED = {NAME: _MIDDLE, TYPE: _LEFT, SHAPE: _RIGHT, DTYPE: _RIGHT, DEVICE: _RIGHT, PARAMETERS: _RIGHT, SIZE: _RIGHT}
 _NUMBERS = (PARAMETERS, SIZE)
+_EMPTY = ("",) * len(COLUMNS)
 _ACTIVE, _INACTIVE = QPalette.ColorGroup.Active, QPalette.ColorGroup.Inactive
 _FLAG = QStyle.StateFlag
 _HANDLE = _FLAG.State_Enabled | _FLAG.State_Children | _FLAG.State_Item
@@ -139,7 +140,7 @@ class RowPainter:
                 self._cell(painter, look, column, text, look.colours.muted if faint else look.colours.text)
 
     def _more(self, painter: QPainter, look: _Look, text: str, note: str) -> None:
-        rect = self._name_rect(look)
+        rect = self._name_rect(look, _EMPTY)
         used = self._text(painter, rect, self._plain, text, look.colours.link)
         self._note(painter, rect.adjusted(used + GAP, 0, 0, 0), note, look.colours.muted)
 
@@ -158,23 +159,27 @@ class RowPainter:
         painter.setPen(colour)
         painter.drawText(left, self._baseline(look.rect, self._plain), text)
 
-    def _name_rect(self, look: _Look) -> QRect:
-        left = look.depth * self._indent + MARGIN
-        start = self._header.sectionViewportPosition(NAME)
-        width = self._header.sectionSize(NAME) - left - MARGIN
-        return QRect(start + left, look.rect.top(), max(0, width), look.rect.height())
+    def _name_rect(self, look: _Look, cells: tuple[str, ...]) -> QRect:
+        """Return the place of a name and its note: they may run on where the next columns are empty."""
+        header, left = self._header, look.depth * self._indent + MARGIN
+        width = header.sectionSize(NAME) - left - MARGIN
+        for column in range(1, len(cells) if not header.sectionsMoved() else 0):
+            if cells[column] and not header.isSectionHidden(column):
+                break
+            width += header.sectionSize(column)  # 0 for a hidden one
+        return QRect(header.sectionViewportPosition(NAME) + left, look.rect.top(), max(0, width), look.rect.height())
 
     def _name(self, painter: QPainter, look: _Look, texts: RowTexts) -> None:
-        rect, name, note, colours = self._name_rect(look), texts.cells[NAME], texts.note, look.colours
+        rect, name, note, colours = self._name_rect(look, texts.cells), texts.cells[NAME], texts.note, look.colours
         painter.setClipRect(rect)  # stacked accents reach far into other rows
         if texts.mark:
             shown = picture(texts.mark, colours.text.name(), self._view.devicePixelRatioF())
             painter.drawPixmap(rect.left(), rect.center().y() - PICTURE // 2 + 1, shown)
             rect.setLeft(rect.left() + PICTURE + 5)
         fitted = self._bold if texts.mark or not look.depth else self._plain
-        wanted, room = fitted.width(name), max(0, rect.width())
-        if note and wanted + GAP + (least := self._plain.width(note)) > room:
-            room -= min(least + GAP, room // 3)  # its note gets at least a third of the place
+        room, needed = max(0, rect.width()), GAP + min(self._plain.width(note), LEAST_NOTE)
+        if note and fitted.width(name) > room:  # where the name has to be cut anyway, its note gets a part
+            room -= min(GAP + self._plain.width(note), max(needed, room // 3))
         used = self._text(painter, QRect(rect.left(), rect.top(), room, rect.height()), fitted, name, colours.text)
         colour = colours.link if texts.is_link else colours.muted
         self._note(painter, rect.adjusted(used + GAP, 0, 0, 0), note, colour)
@@ -189,7 +194,7 @@ class RowPainter:
         return min(fitted.width(cut), rect.width())
 
     def _note(self, painter: QPainter, rect: QRect, note: str, colour: QColor) -> None:
-        if note and rect.width() >= LEAST_NOTE:
+        if note and rect.width() >= min(LEAST_NOTE, self._plain.width(note)):
             painter.setFont(self._plain.font)
             painter.setPen(colour)
             painter.drawText(

@@ -128,8 +128,8 @@ def _device(tensor: TensorSpec) -> tuple[object, ...]:
 def _running(amounts: list[int], context: Context) -> list[int] | array[int]:
     """Return running sums, beginning with 0; a list where a shape is so absurd that 64 bits do not hold them."""
     sums: list[int] | array[int] = array("q", [0])
-    for low in range(0, len(amounts), 4096):
-        chunk = accumulate(amounts[low : low + 4096], initial=sums[-1])
+    for low in range(0, len(amounts), 512):
+        chunk = accumulate(amounts[low : low + 512], initial=sums[-1])
         next(chunk)
         more = list(chunk)
         context.step(low, len(amounts))

@@ -35,6 +35,8 @@ class CheckpointTreeView(QTreeView):
     """Enter or a double click on a row without children."""
     said = Signal(str)
     """Something that the user should know, one sentence."""
+    painted = Signal()
+    """Rows stand on the screen for the first time since `start`."""
     flatWanted = Signal(bool)
     """The menu's "Show flat keys" was switched."""
     filterCleared = Signal()
@@ -46,6 +48,7 @@ class CheckpointTreeView(QTreeView):
         self.setAccessibleName("Entries of the checkpoint")
         self.tree_model = CheckpointTreeModel(self)
         self._opened: set[int] = set()
+        self._is_painted = True
         self._current = -1
         self._quiet = False
         self._painter: RowPainter | None = None
@@ -55,8 +58,8 @@ class CheckpointTreeView(QTreeView):
         self.setUniformRowHeights(True)
         self.setRootIsDecorated(False)
         self.setIndentation(16)
+        self.setLayoutDirection(Qt.LayoutDirection.LeftToRight)  # paths are; and rows are painted so
         self.setAllColumnsShowFocus(True)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -74,15 +77,16 @@ class CheckpointTreeView(QTreeView):
 
     # what is shown
 
-    def start(self) -> None:
-        """The model shows another index: open what belongs open and select the root."""
+    def start(self, row: int = 0) -> None:
+        """The model shows another index: open what belongs open and select a row."""
         self._opened.clear()
+        self._is_painted = False
         self._current = -1
         self._typed.clear()
         tree = self.tree_model.tree
         if tree is not None:
             self.open_rows(rows_to_open(tree))
-            self.select(0)
+            self.select(row)
 
     def set_filter(self, query: str) -> bool:
         """Show what a filter text finds; selection and what was open come back with it. False if nothing matches."""
@@ -136,7 +140,8 @@ class CheckpointTreeView(QTreeView):
         for above in tree.above(row):
             self.expand(model.index_of(above))
         index = model.index_of(row)
-        visible = self.viewport().rect().contains(self.visualRect(index).center())
+        inside = QRect(QPoint(0, 0), self.maximumViewportSize())  # `viewport()` would cost 20 ms at start-up: see Columns
+        visible = inside.contains(self.visualRect(index).center())
         self.setAutoScroll(False)
         self.setCurrentIndex(index)
         self.setAutoScroll(True)
@@ -154,7 +159,7 @@ class CheckpointTreeView(QTreeView):
     def visible_indexes(self) -> list[QModelIndex]:
         """Return the rows that are painted now."""
         index, found = self.indexAt(QPoint(1, 1)), []
-        bottom = self.viewport().height()
+        bottom = self.maximumViewportSize().height()
         while index.isValid() and self.visualRect(index).top() < bottom:
             found.append(index)
             index = self.indexBelow(index)
@@ -275,6 +280,12 @@ class CheckpointTreeView(QTreeView):
         if self._painter is None:
             self._painter = RowPainter(self, self.tree_model)
         self._painter.draw(painter, options, index)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._is_painted and self.tree_model.tree is not None:
+            self._is_painted = True
+            self.painted.emit()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

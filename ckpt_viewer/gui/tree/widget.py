@@ -100,13 +100,13 @@ class TreePanel(QWidget):
 
     def set_index(self, checkpoint: Checkpoint, index: TreeIndex) -> None:
         """Show a checkpoint by its index. The root is selected; the same checkpoint keeps selection and filter."""
-        pointer = self.current_pointer() if checkpoint is self._checkpoint else ""
-        query = self.filter.text() if checkpoint is self._checkpoint else ""
+        same = checkpoint is self._checkpoint
+        pointer, query = (self.current_pointer(), self.filter.text()) if same else ("", "")
+        row = index.find(pointer) or index.find(pointer.rpartition("/")[0])  # a module is no row among flat keys
         self._checkpoint = checkpoint
-        dangerous = frozenset(use.name for use in checkpoint.contents.globals if use.status == "dangerous")
-        self._reset(Cells(index, checkpoint.locator, _title(checkpoint.path), dangerous))
-        if pointer and not self.select_pointer(pointer):
-            self.select_pointer(pointer.rpartition("/")[0])
+        uses = checkpoint.contents.globals  # they are named in full; a type from builtins is shown bare
+        dangerous = frozenset(use.name.removeprefix("builtins.") for use in uses if use.status == "dangerous")
+        self._reset(Cells(index, checkpoint.locator, _title(checkpoint.path), dangerous), row or 0)
         self.filter.setText(query)
 
     def clear(self) -> None:
@@ -114,14 +114,14 @@ class TreePanel(QWidget):
         self._checkpoint = None
         self._reset(None)
 
-    def _reset(self, cells: Cells | None) -> None:
+    def _reset(self, cells: Cells | None, row: int = 0) -> None:
         self.filter.blockSignals(True)
         self.filter.clear()
         self.filter.blockSignals(False)
         self.filter.setEnabled(cells is not None)
         self._stack.setCurrentWidget(self.view)
         self.view.tree_model.set_tree(cells)
-        self.view.start()
+        self.view.start(row)
 
     def remap(self) -> None:
         """The checkpoint's map_location changed: show where its tensors go now. Nothing is read again."""
