@@ -2,8 +2,8 @@
 
     python tests/bench/bench_stats.py [--megabytes 400] [--dtype float32] [--rounds 5]
 
-Each round runs both in a fresh process, in turn. Printed: the median seconds from an open file to the numbers, the ratio,
-and how far each process's own peak of resident memory (VmHWM) rose above where it stood before the tensor was touched.
+Each round runs both in a fresh process, in turn. Printed: the median seconds from an open file to the numbers, how far
+each process's own peak of resident memory (VmHWM) rose above where it stood before the tensor was touched, the ratio.
 """
 
 from __future__ import annotations
