@@ -21,6 +21,8 @@ from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.errors import CannotExport, TargetExists, WriteFailed
 from ckpt_viewer.sources import same_file
 
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 SMALL, GATHER = 1 << 16, 1 << 20
 """Writes below `SMALL` bytes are gathered until there are `GATHER`: a checkpoint may have 100,000 tiny records."""
 
@@ -35,8 +37,11 @@ WRITE_BACK = 32 << 20
 class AtomicFile:
     """A file being written. As a context manager: leaving normally puts it in place, an exception removes it.
 
+    What has been written and flushed can be read back; in that it is like the sources that formats read.
+
     Attributes:
-        target: where it will appear. temporary: its name until then. position: bytes written so far.
+        target: where it will appear. temporary: its path until then. position: bytes written so far.
+        name: for messages.
 
     Raises:
         TargetExists, WriteFailed, CannotExport: see `check_target`; WriteFailed also from `write` and on leaving.
@@ -46,9 +51,9 @@ class AtomicFile:
         self, target: str | os.PathLike[str], *, force: bool = False, source: str = "", nbytes: int = 0
     ) -> None:
         self.target, self.force, self.source, self.nbytes = Path(target), force, source, nbytes
-        self.temporary = self.target
+        self.temporary, self.name = self.target, str(target)
         self.position = 0
-        self._fd = -1
+        self._fd = self._read_fd = -1
         self._gathered = bytearray()
         self._written = self._started = 0
 
@@ -58,9 +63,8 @@ class AtomicFile:
         self._mode = _final_mode(self.target)
         # 40 characters of the name are at most 160 bytes: with the rest still a name that every file system takes
         self.temporary = self.target.with_name(f".{self.target.name[:40]}.{os.urandom(8).hex()}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         try:
-            self._fd = os.open(self.temporary, flags, 0o600)
+            self._fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
         except OSError as error:
             raise write_failed(error, self.target.parent) from error
         return self
@@ -80,6 +84,39 @@ class AtomicFile:
         """Hand what was gathered to the operating system, so that others can read it."""
         gathered, self._gathered = self._gathered, bytearray()
         self._write(gathered)
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self.position
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset` of what was flushed; raises WriteFailed."""
+        buffer = bytearray(size)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset` of what was flushed; raises WriteFailed, also where that ends first."""
+        done = 0
+        try:
+            if self._read_fd < 0:  # of its own, so that reading does not move where writing goes on
+                self._read_fd = os.open(self.temporary, os.O_RDONLY | _FLAGS)
+            while done < len(buffer):
+                count = self._read(buffer[done:], offset + done)
+                if count == 0:
+                    raise WriteFailed("what was just written cannot be read back; check the disk")
+                done += count
+        except OSError as error:
+            raise write_failed(error, self.target.parent) from error
+
+    def _read(self, buffer: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._read_fd, [buffer], offset)
+        os.lseek(self._read_fd, offset, os.SEEK_SET)
+        data = os.read(self._read_fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
         view, done = memoryview(data), 0
@@ -108,8 +145,7 @@ class AtomicFile:
             if hasattr(os, "fchmod"):
                 os.fchmod(self._fd, self._mode)
             os.fsync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+            self._close()
             check_target(self.target, force=self.force, source=self.source)
             _put_in_place(self.temporary, self.target, force=self.force)
             _sync_folder(self.target.parent)
@@ -120,11 +156,14 @@ class AtomicFile:
 
     def _discard(self) -> None:
         """Remove what is left of the temporary file: nothing after a success."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._close()
         if self.temporary != self.target:
             self.temporary.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        for fd in {self._fd, self._read_fd} - {-1}:
+            os.close(fd)
+        self._fd = self._read_fd = -1
 
 
 def check_target(target: Path, *, force: bool, source: str = "") -> None:

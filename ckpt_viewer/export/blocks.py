@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 BLOCK = 1 << 20
 """Bytes that are read and written at once: large for a system call, small enough to stay in the cache."""
@@ -71,72 +67,6 @@ def _swapped(block: Block, width: int) -> memoryview:
     return memoryview(numbers).cast("B")
 
 
-class Checksum:
-    """CRC-32 of block after block, computed by a second thread while the first one writes. A context manager."""
-
-    def __init__(self) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._pool = ThreadPoolExecutor(1)
-        self._value, self._known = 0, False
-        self._ahead: Future[int] | None = None
-
-    def start(self, known: int | None) -> None:
-        """Begin anew. A checksum that the source states is taken over: should it be wrong, it goes on saying so."""
-        self._value, self._known = known or 0, bool(known)
-
-    def add(self, block: Block) -> None:
-        """Take in a block, which must stay as it is until `wait`."""
-        if self._known:
-            return
-        if len(block) >= LARGE:
-            self._ahead = self._pool.submit(zlib.crc32, block, self._value)
-        else:
-            self._value = zlib.crc32(block, self._value)
-
-    def wait(self) -> int:
-        """Return the checksum of all blocks so far; the last one may be overwritten from here on."""
-        if self._ahead is not None:
-            self._value, self._ahead = self._ahead.result(), None
-        return self._value
-
-    def __enter__(self) -> Checksum:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-
-class Comparer:
-    """Compares ranges of two sources. A context manager: large ranges are read from both at once."""
-
-    def __init__(self, step: StepBytes) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._step, self._ours, self._theirs = step, Reader(), Reader()
-        self._pool = ThreadPoolExecutor(1)
-
-    def same(self, a: tuple[Bytes, int, int], b: tuple[Bytes, int], nbytes: int) -> bool:
-        """Whether `nbytes` are equal; `a` is (source, offset, swap), `b` (source, offset). Raises as the sources do."""
-        ours = self._ours.blocks(a[0], a[1], nbytes, a[2])
-        theirs = self._theirs.blocks(b[0], b[1], nbytes)
-        while nbytes > 0:
-            ahead = self._pool.submit(next, theirs) if nbytes >= LARGE else None
-            one = next(ours)
-            other = ahead.result() if ahead is not None else next(theirs)
-            if _comparable(one) != _comparable(other):
-                return False
-            nbytes -= len(one)
-            self._step(len(one))
-        return True
-
-    def __enter__(self) -> Comparer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-
-def _comparable(block: Block) -> bytearray | bytes:
+def comparable(block: Block) -> bytearray | bytes:
     """Memoryviews compare item by item, these at the speed of memory."""
     return block if isinstance(block, bytearray) else bytes(block)

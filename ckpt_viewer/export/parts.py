@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.export.blocks import Reader
 
 
 class Range(NamedTuple):
@@ -51,12 +50,3 @@ class Parts:
         for part in self.parts:
             yield position, part
             position += part.nbytes if isinstance(part, Range) else len(part)
-
-    def blocks(self) -> Iterator[bytearray | memoryview]:
-        """Yield the file's bytes; a block is good until the next one. Raises as the source does."""
-        reader = Reader()
-        for part in self.parts:
-            if isinstance(part, Range):
-                yield from reader.blocks(self.source, part.offset, part.nbytes)
-            else:
-                yield part

@@ -15,6 +15,7 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.blocks import Meter, StepBytes
+from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.names import beside, remap_target
 from ckpt_viewer.export.remap import plan_tags
 from ckpt_viewer.export.retag import Retagger, out_of_reach
@@ -29,7 +30,7 @@ class Recipe(Protocol):
     """How one kind of file is written and checked.
 
     Attributes:
-        nbytes: length of the file. copied_bytes: how many `write` reports, and `verify` again.
+        nbytes: length of the file. copied_bytes: how many of them come from a source and are compared with it.
     """
 
     @property
@@ -38,11 +39,11 @@ class Recipe(Protocol):
     @property
     def copied_bytes(self) -> int: ...
 
-    def write(self, file: AtomicFile, step: StepBytes) -> None:
-        """Append everything to `file`; raises SourceError, WriteFailed, Cancelled."""
+    def write(self, copier: Copier) -> None:
+        """Append everything; raises SourceError, WriteFailed, Cancelled."""
 
-    def verify(self, copy: Checkpoint, step: StepBytes) -> None:
-        """Compare the copy with the source; raises WriteFailed if they differ, and what reading raises."""
+    def check(self, copy: Checkpoint, step: StepBytes) -> None:
+        """Compare the structure of the copy with the source; raises WriteFailed, and what reading raises."""
 
 
 class Plan(NamedTuple):
@@ -177,7 +178,7 @@ def write(
     Args:
         target: the plan's own without. force: replace an existing file; never the source.
         verify: compare what was written with the source before it gets its name.
-        context: told about bytes, first written, then compared; may cancel.
+        context: told about bytes, once when they are written and once when they are compared; may cancel.
 
     Raises:
         ExportError: refused or failed; nothing was harmed.
@@ -190,10 +191,12 @@ def write(
     recipe = plan.recipe
     meter = Meter(context, recipe.copied_bytes * (2 if verify else 1))
     with AtomicFile(path, force=force, source=plan.source, nbytes=recipe.nbytes) as file:
-        recipe.write(file, meter)
+        with Copier(file, meter, check=verify) as copier:
+            recipe.write(copier)
         file.flush()
         if verify:
-            _verify(recipe, file.temporary, meter)
+            with open_checkpoint(file.temporary, context=_Cancelling(meter)) as copy:
+                recipe.check(copy, meter)
     return Written(
         path,
         file.position,
@@ -202,11 +205,6 @@ def write(
         warnings=plan.warnings,
         verified=OUR_READER if verify else None,
     )
-
-
-def _verify(recipe: Recipe, path: Path, meter: Meter) -> None:
-    with open_checkpoint(path, context=_Cancelling(meter)) as copy:
-        recipe.verify(copy, meter)
 
 
 class _Cancelling:

@@ -9,13 +9,14 @@ from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import StorageSpec
 from ckpt_viewer.errors import CannotExport
-from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.blocks import StepBytes
-from ckpt_viewer.export.parts import Parts
+from ckpt_viewer.export.copier import Copier, differs
+from ckpt_viewer.export.parts import Parts, Range
 from ckpt_viewer.export.remap_legacy import remap_legacy
 from ckpt_viewer.export.remap_zip import remap_zip
 from ckpt_viewer.export.retag import Retagger, in_container, storages
-from ckpt_viewer.export.verify import Pairing, compare_bytes, compare_places, compare_trees, differs
+from ckpt_viewer.export.verify import Pairing, compare_places, compare_trees
+from ckpt_viewer.sources import MemorySource
 
 
 class Remap(NamedTuple):
@@ -38,26 +39,27 @@ class Remap(NamedTuple):
 
     @property
     def copied_bytes(self) -> int:
-        """Bytes that `write` reports, and `verify` again."""
+        """Bytes that are copied, and compared: all of the file."""
         return self.parts.nbytes
 
-    def write(self, file: AtomicFile, step: StepBytes) -> None:
-        """Append everything to `file`.
+    def write(self, copier: Copier) -> None:
+        """Append the whole file.
 
         Raises:
-            SourceError: the source cannot be read, or has changed. WriteFailed. Cancelled: by `step`.
+            SourceError: the source cannot be read, or has changed. WriteFailed. Cancelled.
         """
-        for block in self.parts.blocks():
-            file.write(block)
-            step(len(block))
+        for _, part in self.parts.placed():
+            if isinstance(part, Range):
+                copier.copy(self.parts.source, part.offset, part.nbytes)
+            else:
+                copier.copy(MemorySource(bytes(part)), 0, len(part))
 
-    def verify(self, copy: Checkpoint, step: StepBytes) -> None:
-        """Compare the copy with the source; raises WriteFailed if they differ, and what reading raises."""
-        if copy.format != self.checkpoint.format or copy.contents.source is None:
+    def check(self, copy: Checkpoint, step: StepBytes) -> None:
+        """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
+        if copy.format != self.checkpoint.format:
             raise differs("its format")
         pairing = Pairing(self._tag_of)
         compare_trees(self.checkpoint.outline, copy.outline, pairing, step)
-        compare_bytes(self.parts, copy.contents.source, step)
         compare_places(self.parts, pairing.pairs.values(), step)
 
     def _tag_of(self, storage: StorageSpec) -> str | None:

@@ -1,4 +1,7 @@
-"""Read back what was written and compare it with the source: names, geometry, sharing, every byte."""
+"""Read a copy with our own reader and compare it with the source: names, values, geometry, sharing, places.
+
+Bytes are compared while they are written, by `copier`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,12 @@ from typing import TypeAlias
 
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Step, step_text
-from ckpt_viewer.core.tensor import Bytes, Quantization, StorageSpec, TensorExtra, TensorSpec
+from ckpt_viewer.core.tensor import Quantization, StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
-from ckpt_viewer.errors import WriteFailed
-from ckpt_viewer.export.blocks import Comparer, StepBytes
+from ckpt_viewer.export.blocks import StepBytes
+from ckpt_viewer.export.copier import differs
 from ckpt_viewer.export.parts import Parts, Range
 from ckpt_viewer.export.pieces import root_of
-from ckpt_viewer.sources import MemorySource
 
 SameStorage: TypeAlias = Callable[["StorageSpec | None", "StorageSpec | None"], bool]
 """Whether the second storage is what the first one should have become."""
@@ -22,11 +24,6 @@ SameStorage: TypeAlias = Callable[["StorageSpec | None", "StorageSpec | None"], 
 _NOTHING = TensorExtra()
 _VIEW = ("dtype", "shape", "stride")
 _EXTRA = ("layout", "conj", "neg", "coalesced", "device", "data")
-
-
-def differs(where: str) -> WriteFailed:
-    """Return the error for a copy that is not what it should be."""
-    return WriteFailed(f"the copy differs from the source at {where}, so it was removed; check the disk and try again")
 
 
 def compare_trees(ours: Outline, theirs: Outline, same_storage: SameStorage, step: StepBytes) -> None:
@@ -97,40 +94,25 @@ def _same_quantization(one: Quantization | None, other: Quantization | None, sam
     return all(same_shallow(p, q, same_storage) for p, q in pairs)
 
 
-def compare_bytes(parts: Parts, copy: Bytes, step: StepBytes) -> None:
-    """Compare a whole file with what it was to be made of; raises WriteFailed at the first difference."""
-    if copy.size != parts.nbytes:
-        raise differs("its length")
-    with Comparer(step) as comparer:
-        for position, part in parts.placed():
-            if isinstance(part, Range):
-                same = comparer.same((parts.source, part.offset, 1), (copy, position), part.nbytes)
-            else:
-                same = comparer.same((MemorySource(bytes(part)), 0, 1), (copy, position), len(part))
-            if not same:
-                raise differs(f"bytes {position} and following")
-
-
 def compare_places(parts: Parts, pairs: Iterable[tuple[StorageSpec, StorageSpec]], step: StepBytes) -> None:
     """Check that our reader finds every storage where its bytes went; raises WriteFailed where it does not."""
     ranges = sorted(
         (part.offset, part.nbytes, position) for position, part in parts.placed() if isinstance(part, Range)
     )
     starts = [start for start, _, _ in ranges]
-    with Comparer(step) as comparer:
-        for one, other in pairs:
-            if one.home is None and other.home is None:
-                continue
-            a, b = one.extent(), other.extent()
-            if a.source is not parts.source:  # inflated, or from a pickle inside the pickle
-                same = a.nbytes == b.nbytes and comparer.same((a.source, a.offset, 1), (b.source, b.offset), a.nbytes)
-            else:
-                at = bisect_right(starts, a.offset) - 1
-                start, _, position = ranges[at] if at >= 0 else (0, 0, 0)
-                same = (position + a.offset - start, a.nbytes, a.big_endian) == (b.offset, b.nbytes, b.big_endian)
-            if not same:
-                raise differs(f"storage {one.key}")
-            step(0)
+    for one, other in pairs:
+        if one.home is None and other.home is None:
+            continue
+        a, b = one.extent(), other.extent()
+        if a.source is not parts.source:  # inflated, or in the pickle: small enough to be in memory already
+            same = a.source.read_at(a.offset, a.nbytes) == b.source.read_at(b.offset, b.nbytes)
+        else:
+            at = bisect_right(starts, a.offset) - 1
+            start, _, position = ranges[at] if at >= 0 else (0, 0, 0)
+            same = (position + a.offset - start, a.nbytes, a.big_endian) == (b.offset, b.nbytes, b.big_endian)
+        if not same:
+            raise differs(f"storage {one.key}")
+        step(0)
 
 
 class Pairing:

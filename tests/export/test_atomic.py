@@ -156,3 +156,19 @@ def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(WriteFailed, match="not allowed to write into"):
         put(tmp_path / "x")
+
+
+@pytest.mark.parametrize("preadv", [True, False])
+def test_what_was_flushed_can_be_read_back(tmp_path, monkeypatch, preadv):
+    if not preadv:
+        monkeypatch.delattr(os, "preadv")
+    with AtomicFile(tmp_path / "x") as file:
+        file.write(b"0123456789")
+        file.flush()
+        assert file.read_at(3, 4) == b"3456"
+        file.write(b"more")
+        file.flush()
+        assert file.read_at(8, 6) == b"89more"
+        with pytest.raises(WriteFailed, match="cannot be read back"):
+            file.read_at(10, 5)
+    assert (tmp_path / "x").read_bytes() == b"0123456789more"

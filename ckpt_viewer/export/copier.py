@@ -1,0 +1,127 @@
+"""Copying into a new file, and comparing it with the source while both are still in memory.
+
+Comparing everything at the end would read a file that is larger than the memory from the disk again, twice. So every
+stretch is read back and compared as soon as it is written; the disk works on it meanwhile.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.errors import WriteFailed
+from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.blocks import LARGE, Reader, StepBytes, comparable
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+STRETCH = 64 << 20
+"""Bytes that are written before they are compared."""
+
+
+class _Written(NamedTuple):
+    """Bytes that were copied: from where, and to which position in the new file."""
+
+    source: Bytes
+    offset: int
+    swap: int
+    position: int
+    nbytes: int
+
+
+class Copier:
+    """Appends to a file. A context manager: on leaving normally everything has been compared, if that is wanted.
+
+    Args:
+        step: told of every byte that is copied, and again when it is compared.
+        check: compare what was copied with its source.
+
+    Raises:
+        WriteFailed: also from leaving it, if the file is not what was copied into it.
+    """
+
+    def __init__(self, file: AtomicFile, step: StepBytes, *, check: bool) -> None:
+        self.file, self.check = file, check
+        self._step = step
+        self._reader, self._other = Reader(), Reader()
+        self._waiting: list[_Written] = []
+        self._waiting_bytes = 0
+        self._helper: ThreadPoolExecutor | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes that come from no source; they are not compared."""
+        self.file.write(data)
+
+    def copy(self, source: Bytes, offset: int, nbytes: int, *, swap: int = 1, checksum: bool = False) -> int:
+        """Append a range of a source; return its CRC-32 if `checksum`, else 0.
+
+        Args:
+            swap: bytes of the numbers whose byte order is to be turned round; 1 for none.
+
+        Raises:
+            SourceError: the source cannot be read. WriteFailed. Cancelled: by `step`.
+        """
+        crc = 0
+        for start in range(0, nbytes, STRETCH):
+            size = min(STRETCH, nbytes - start)
+            written = _Written(source, offset + start, swap, self.file.position, size)
+            for block in self._reader.blocks(source, offset + start, size, swap):
+                ahead = self._second().submit(zlib.crc32, block, crc) if checksum and len(block) >= LARGE else None
+                self.file.write(block)
+                if checksum:
+                    crc = ahead.result() if ahead is not None else zlib.crc32(block, crc)
+                self._step(len(block))
+            if self.check:
+                self._waiting.append(written)
+                self._waiting_bytes += size
+                if self._waiting_bytes >= STRETCH:
+                    self._compare()
+        return crc
+
+    def _compare(self) -> None:
+        self.file.flush()
+        for written in self._waiting:
+            if not self._same(written):
+                raise differs(f"bytes {written.position} and following")
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def _same(self, written: _Written) -> bool:
+        nbytes = written.nbytes
+        ours = self._reader.blocks(written.source, written.offset, nbytes, written.swap)
+        theirs = self._other.blocks(self.file, written.position, nbytes)
+        while nbytes > 0:
+            ahead = self._second().submit(next, theirs) if nbytes >= LARGE else None
+            one = next(ours)
+            other = ahead.result() if ahead is not None else next(theirs)
+            if comparable(one) != comparable(other):
+                return False
+            nbytes -= len(one)
+            self._step(len(one))
+        return True
+
+    def _second(self) -> ThreadPoolExecutor:
+        """The second thread: reading and checksums do not hold the GIL."""
+        if self._helper is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._helper = ThreadPoolExecutor(1)
+        return self._helper
+
+    def __enter__(self) -> Copier:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._compare()
+        finally:
+            if self._helper is not None:
+                self._helper.shutdown()
+
+
+def differs(where: str) -> WriteFailed:
+    """Return the error for a copy that is not what it should be."""
+    return WriteFailed(f"the copy differs from the source at {where}, so it was removed; check the disk and try again")
