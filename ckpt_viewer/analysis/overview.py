@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ckpt_viewer.analysis.roles import Role, find_roles, role_paths
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.model import is_module, is_optimizer_state, state_dict_entries
-from ckpt_viewer.core.outline import Outline
+from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -39,6 +39,7 @@ class Overview(NamedTuple):
         parameters: elements of the first raw model's distinct tensors, buffers included; None without a model.
         locations: (device tag, bytes of its storages), largest first; the tag is None where the file states none.
         roles: role -> paths. role_details: pointer -> role and a few words about the entry.
+        role_rows: row of the outline -> role.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Overview(NamedTuple):
     locations: tuple[tuple[str | None, int], ...]
     roles: dict[str, list[Path]]
     role_details: dict[str, Role]
+    role_rows: dict[int, Role]
 
 
 def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
@@ -58,7 +60,8 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
     outline = checkpoint.load_outline(context)
     roles = find_roles(outline, checkpoint.models, context)
     totals, storages = _totals(outline, context)
-    pointers = {row: checkpoint.node(outline.path(row)).pointer for row in roles}
+    pointer = Pointers(outline).of
+    pointers = {row: pointer(row) for row in roles}
     progress = tuple(
         Progress(pointers[row], str(outline.steps[row]), value)
         for row, role in roles.items()
@@ -75,6 +78,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         locations=_locations(storages),
         roles=role_paths(outline, roles),
         role_details={pointers[row]: role for row, role in roles.items()},
+        role_rows=roles,
     )
 
 

@@ -6,7 +6,7 @@ FORMATS section 5.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from ckpt_viewer.core.model import Model, find_models, is_optimizer_state
 from ckpt_viewer.core.outline import Outline
@@ -88,9 +88,14 @@ def _role(outline: Outline, row: int) -> Role | None:
         return _dict_role(value, name)
     if isinstance(value, Instance):
         return _object_role(value, name)
-    if name in PROGRESS_NAMES and (type(value) is int or type(value) is float) and row > 0:
+    if name in PROGRESS_NAMES and is_number(value) and row > 0:
         return Role("progress", str(value), "a number under a usual name")
     return None
+
+
+def is_number(value: Value) -> TypeGuard[int | float]:
+    """Whether a value is a float, or an int that every program can hold and print."""
+    return type(value) is float or (type(value) is int and value.bit_length() <= 64)
 
 
 def _dict_role(value: Mapping, name: str) -> Role | None:
@@ -128,9 +133,9 @@ def optimizer_text(value: Mapping) -> str:
     moments = set(first.string_items()) if isinstance(first, Mapping) else set()
     words = [_optimizer_class(fields, moments)]
     momentum, lr = fields.get("momentum"), fields.get("lr")
-    if isinstance(momentum, float | int) and momentum:
+    if is_number(momentum) and momentum:
         words.append(f"momentum {momentum}")
-    if isinstance(lr, float | int):
+    if is_number(lr):
         words.append(f"lr {lr:.6g}")
     return ", ".join(word for word in words if word)
 
@@ -171,7 +176,9 @@ def scheduler_text(value: Mapping) -> str:
     name = "ReduceLROnPlateau" if "num_bad_epochs" in fields else ""
     name = name or next((label for key, label in tests if key in fields), "")
     epoch = fields.get("last_epoch")
-    return ", ".join(word for word in (name, f"epoch {epoch}" if type(epoch) is int else "") if word)
+    return ", ".join(
+        word for word in (name, f"epoch {epoch}" if type(epoch) is int and is_number(epoch) else "") if word
+    )
 
 
 def role_paths(outline: Outline, roles: dict[int, Role]) -> dict[str, list[Path]]:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
+from ckpt_viewer.core.outline import Pointers
 from ckpt_viewer.core.path import python_repr, step_text
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text, escape_text, parameters_text, shape_text, shorten
 from ckpt_viewer.core.value import Value
 
-NAME_LIMIT, VALUE_LIMIT = 100, 80
+NAME_LIMIT, VALUE_LIMIT, POINTER_LIMIT = 100, 80, 400
 RUN = 12
 """Members of a list of plain numbers that are printed one by one."""
 
@@ -42,7 +43,7 @@ def summary_line(checkpoint: Checkpoint, view: Overview) -> str:
 
 def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
     outline = checkpoint.outline
-    marks = {outline.find(path): name for name, paths in view.roles.items() for path in paths}
+    marks, pointer = view.role_rows, Pointers(outline).of
     depths = {0: 0}
     row, plain, above = 0, 0, -1
     while row < len(outline):
@@ -56,13 +57,13 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
             continue
         depths[row] = depths[parent] + 1 if row else 0
         name = shorten(escape_text(step_text(outline.steps[row])), NAME_LIMIT) if row else "(root)"
-        mark = f"  [{marks[row]}]" if row in marks else ""
+        mark = f"  [{marks[row].name}]" if row in marks else ""
         if outline.steps[row] == "_metadata" and outline.parents[row] in marks:
             yield f"{'  ' * depths[row]}{name}  versions of {length_of(value) or 0} modules"
             row = outline.ends[row]
             continue
         first = outline.aliases.get(row)
-        same = f"  same as {checkpoint.node(outline.path(first)).pointer or '(root)'}" if first is not None else ""
+        same = f"  same as {shorten(pointer(first), POINTER_LIMIT) or '(root)'}" if first is not None else ""
         yield f"{'  ' * depths[row]}{name}  {escape_text(describe(checkpoint, value))}{escape_text(same)}{mark}"
         row += 1
 

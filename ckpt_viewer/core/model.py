@@ -18,6 +18,8 @@ DEEPEST = 200
 """Modules inside modules; torch's own state_dict() gives up at about 300."""
 MOST_ENTRIES = 1_000_000
 """Entries of one state_dict."""
+MOST_NOTES = 200
+"""Sentences about modules that cannot be read."""
 MODULE_COST = 10
 """A module counts as so many entries: going into it takes as long."""
 EMA_WORDS = ("ema", "averaged", "shadow")
@@ -221,7 +223,7 @@ def _walk_module(module: Instance, prefix: str, walk: _Walk, above: set[int]) ->
             _walk_module(wrapped, f"{prefix}{name}._orig_mod.", walk, above)
         elif isinstance(child, Instance) and is_module(child):
             _walk_module(child, f"{prefix}{name}.", walk, above)
-        elif child is not None:
+        elif child is not None and len(result.notes) < MOST_NOTES:
             result.notes.append(f"{prefix}{name} is no module that can be read; its entries are missing")
     above.discard(id(module))
 

@@ -106,6 +106,10 @@ class Machine:
         self.seen_names: dict[tuple[bytes, ...], tuple[Global, str]] = {}
         self.seen_numbers: dict[tuple[bytes, ...], Pattern] = {}
 
+    def disconnect(self) -> None:
+        """Let go of who made this machine, once it has run: the collector, which breaks cycles, may be off."""
+        del self.persistent, self.nested, self.new_storage, self.fast_storage, self.storage_dtype, self.forget
+
     def run(self, position: int, table: list[Handler]) -> Value:
         """Execute from `position` to STOP and return what is on top of the stack then; `self.position` is behind STOP.
 

@@ -50,7 +50,7 @@ class Unpickled(NamedTuple):
 
 
 class PickleReader:
-    """Reads the pickles of one container.
+    """Reads one pickle of a container.
 
     Attributes:
         home: where the storages of this container have their bytes.
@@ -105,9 +105,12 @@ class PickleReader:
         self._dtypes: dict[int, str] = {}
 
     def read(self, position: int) -> Unpickled:
-        """Read the pickle that starts at `position`; raises CheckpointError."""
+        """Read the pickle that starts at `position`, once; raises CheckpointError."""
         machine = self.machine
-        value = machine.run(position, TABLE)
+        try:
+            value = machine.run(position, TABLE)
+        finally:
+            machine.disconnect()
         uses = tuple(dict.fromkeys((*(self._use(key) for key in machine.globals), *self.uses)))
         return Unpickled(
             value,
@@ -144,7 +147,8 @@ class PickleReader:
         if read is None:
             return None
         self.blobs += 1
-        machine.charged += read.cost + COST["nested"]
+        # whoever reads one blob again and again pays for its numbers too, which are free in a pickle of their own
+        machine.charged += read.cost + 32 * read.opcodes + COST["nested"]
         machine.opcodes += read.opcodes
         machine.check_budget()
         machine.notes += read.notes
