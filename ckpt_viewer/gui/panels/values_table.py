@@ -45,9 +45,12 @@ class ValuesTable(QTableView):
         self._copy.failed.connect(self.tiles.failed)
         self._look()
         self.tiles.arrived.connect(self._measure)
-        themes().changed.connect(lambda _: self.viewport().update())
+        themes().changed.connect(self._repaint)  # a lambda would outlive this table
         self._add_action("Copy", self.copy, QKeySequence(QKeySequence.StandardKey.Copy))
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+
+    def _repaint(self) -> None:
+        self.viewport().update()
 
     def _look(self) -> None:
         self.setFrameShape(QFrame.Shape.NoFrame)
