@@ -10,6 +10,7 @@ from tree_samples import checkpoint_of, large_checkpoint, mapping_of, shown_name
 
 from ckpt_viewer.core.value import Sequence
 from ckpt_viewer.gui.tree import build_index, texts
+from ckpt_viewer.gui.tree.matches import Matches
 from ckpt_viewer.gui.tree.pages import FIRST_FOUND, Pages
 
 
@@ -87,11 +88,11 @@ def test_paths_of_absurd_length_do_not_multiply(monkeypatch):
         inner = below
     inner.pairs += ["end", 1]
     index = build_index(checkpoint_of(deep))
-    assert len(index.text) < 302 * 4 * 303
+    assert len(index.paths.text) < 302 * 4 * 303
     assert found(index, "end") == [index.pointer(len(index) - 1)]
     monkeypatch.setattr(texts, "BUDGET", 1000)
     index = build_index(large_checkpoint(2000))
-    assert len(index.text) < 200 * 100 + 2000 * 40
+    assert len(index.paths.text) < 200 * 100 + 2000 * 40
     assert len(index.match("part3")) >= 500
     pages = Pages(index, index.matches("layers.77"))
     assert pages.opened(300)[-1] == index.find("/model/encoder.layers.")
@@ -99,7 +100,7 @@ def test_paths_of_absurd_length_do_not_multiply(monkeypatch):
 
 def expected_rows(index, query):
     words = query.lower().split()
-    texts = [index.text[a:b].decode() if a else "" for a, b in pairwise(index.starts)]
+    texts = [index.paths.text[a:b].decode() if a else "" for a, b in pairwise(index.paths.starts)]
     return [row for row, text in enumerate(texts) if words and all(word in text for word in words)]
 
 
@@ -142,6 +143,13 @@ def test_a_filter_leaves_matches_what_is_above_and_what_is_below(root, query):
         waiting.extend(pages.ids(row))
     assert shown == above | below | {0}
     assert set(pages.opened(10**6)) <= above
+
+
+def test_words_that_no_row_can_have_together_are_known_without_a_search(index, monkeypatch):
+    assert len(index.match("wei ght")) == 7  # one name has both
+    assert len(index.match("bias fc")) == 1  # one is in the name of what holds it
+    monkeypatch.setattr(Matches, "_search", lambda self, row: pytest.fail("searched"))
+    assert index.match("weight bias") == []
 
 
 def test_a_filter_shows_the_first_matches_only():

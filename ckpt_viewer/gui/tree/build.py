@@ -54,8 +54,7 @@ def _build(
     table, rows = lay_out(outline, context, grouped=grouped)
     table, ends = fold(table, rows, find_ends(table, context), outline, context)
     totals = add_up(table, ends, outline, context)
-    text, starts = write_text(table, ends, context)
-    index = TreeIndex(outline, table, rows, ends, totals, text, starts, grouped)
+    index = TreeIndex(outline, table, rows, ends, totals, write_text(table, ends, context), grouped)
     index.large = count_children(ends, context)
     index.marks = {rows[row]: mark for row, mark in marks.items()}
     index.notes = {rows[row]: note for row, note in notes.items()}

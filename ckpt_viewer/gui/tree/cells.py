@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import NamedTuple
 
 from ckpt_viewer.core.expand import SCALARS, length_of, type_of
@@ -221,6 +220,8 @@ class Cells:
 
     def tip(self, row: int, column: int) -> str:
         """Return a tool tip: rich text with nothing of the file left unescaped."""
+        from html import escape  # not at start-up
+
         text = "<br>".join(escape(shorten(line, TEXT_LIMIT)) for line in self._tip_lines(row, column) if line)
         return f'<p style="white-space:pre-wrap">{text}</p>' if text else ""
 

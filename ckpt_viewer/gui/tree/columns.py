@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from PySide6.QtCore import QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QAction, QFontMetrics
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView
@@ -66,7 +65,7 @@ class Columns(QObject):
         self._fitting = False
 
     def _inner_width(self) -> int:
-        """The viewport's width. `viewport()` itself makes PySide load every kind of widget there is: 20 ms at start-up."""
+        """The viewport's width. `viewport()` itself has PySide load every kind of widget: 20 ms at start-up."""
         bar = self._view.verticalScrollBar()
         return self._view.maximumViewportSize().width() - (bar.width() if bar.isVisible() else 0)
 

@@ -18,7 +18,7 @@ from ckpt_viewer.core.path import Step
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping
-from ckpt_viewer.gui.tree.table import EVERY, PLAIN, RUN, Table
+from ckpt_viewer.gui.tree.table import EVERY, PLAIN, RUN, Table, drain
 
 SHORTEST = 3
 """Blocks from which on a run is folded."""
@@ -112,6 +112,7 @@ def _runs(table: Table, ends: array[int], signatures: _Signatures, outline: Outl
         growing[parents[row]] = _Open(signature, number, row, ends[row])
     for run in growing.values():
         _close(run, table, outline, found)
+    drain(growing, context)
     return sorted(found)
 
 

@@ -97,10 +97,10 @@ class _Layout:
                 if not count & EVERY:
                     self.context.step(row + count, len(self.outline))
                 if isinstance(member, str):
-                    prefix = _sole_chain(member, modules)
+                    prefix, below = _sole_chain(member, modules)
                     name = prefix[cut:]
                     group = add(once(name, name), row, GROUP, parent)
-                    stack.append((iter(modules[prefix]), group, len(prefix) + 1))
+                    stack.append((iter(below), group, len(prefix) + 1))
                     break
                 step = steps[member]
                 if cut:
@@ -154,8 +154,10 @@ def _open(prefix: str, root: Members, modules: dict[str, Members]) -> Members:
         prefix = outer
 
 
-def _sole_chain(prefix: str, modules: dict[str, Members]) -> str:
-    """Return the innermost of modules that hold nothing but one another, so that they share a row: ``0.conv1``."""
-    while len(members := modules[prefix]) == 1 and isinstance(only := members[0], str):
+def _sole_chain(prefix: str, modules: dict[str, Members]) -> tuple[str, Members]:
+    """Return the innermost of modules that hold nothing but one another, so that they share a row (``0.conv1``), and
+    its members; takes them out of `modules`.
+    """
+    while len(members := modules.pop(prefix)) == 1 and isinstance(only := members[0], str):
         prefix = only
-    return prefix
+    return prefix, members

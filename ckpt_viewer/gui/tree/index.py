@@ -14,6 +14,7 @@ from ckpt_viewer.core.value import Value
 from ckpt_viewer.gui.tree.matches import Matches
 from ckpt_viewer.gui.tree.rollup import Totals
 from ckpt_viewer.gui.tree.table import GROUP, PLAIN, RUN, Table
+from ckpt_viewer.gui.tree.texts import PathText
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -48,14 +49,14 @@ class TreeIndex:
     Attributes:
         outline: what it was built from. grouped: whether state_dicts are shown as modules.
         names, sources, kinds, parents: see `table.Table`.
-        rows: outline row -> row. ends: one past the subtree. totals: see `rollup.Totals`. text, starts: see `texts`.
+        rows: outline row -> row. ends: one past the subtree. totals: see `rollup.Totals`. paths: see `texts`.
         large: rows with more than PAGE rows directly below -> how many.
         marks: row -> what was recognised there. notes: row -> a few words about it.
     """
 
     __slots__ = (
-        "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents", "rows", "sources",
-        "starts", "text", "totals",
+        "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents", "paths", "rows",
+        "sources", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -65,13 +66,12 @@ class TreeIndex:
         rows: array[int],
         ends: array[int],
         totals: Totals,
-        text: bytes,
-        starts: array[int],
+        paths: PathText,
         grouped: bool,
     ) -> None:
         self.outline, self.rows, self.ends, self.totals = outline, rows, ends, totals
         self.names, self.sources, self.kinds, self.parents = table.names, table.sources, table.kinds, table.parents
-        self.text, self.starts, self.grouped = text, starts, grouped
+        self.paths, self.grouped = paths, grouped
         self.large: dict[int, int] = {}
         self.marks: dict[int, str] = {}
         self.notes: dict[int, str] = {}
@@ -139,7 +139,7 @@ class TreeIndex:
 
     def matches(self, query: str) -> Matches:
         """Return the rows that a filter text finds, lazily."""
-        return Matches(self.text, self.starts, self.parents, query)
+        return Matches(self.paths, self.parents, query)
 
     def match(self, query: str) -> list[int]:
         """Return the rows whose path contains every word of `query`, ascending; none for a blank one."""
@@ -151,8 +151,8 @@ class TreeIndex:
 
         if row >= len(self):
             return -1
-        hit = self.text.find(b"\n" + beginning, self.starts[row])
-        return bisect_right(self.starts, hit) - 1 if hit >= 0 else -1
+        hit = self.paths.text.find(b"\n" + beginning, self.paths.starts[row])
+        return bisect_right(self.paths.starts, hit) - 1 if hit >= 0 else -1
 
     def subject(self, row: int, checkpoint: Checkpoint) -> Node | ModuleGroup:
         """Return what a row stands for; a run of blocks for the module, dict or list that holds them."""
@@ -231,7 +231,8 @@ class TreeIndex:
             position = int(token[2:]) if len(token) < 20 else len(self)
             return next((child for number, child in enumerate(self.outline.children(row)) if number == position), None)
         text = unescape_token(token)
-        child = self._step(row, text)
+        in_list = isinstance(self.outline.values[row], list | tuple)
+        child = None if in_list else self._step(row, text)
         if child is None and text.lstrip("-").isdigit() and len(text) < 20 and str(int(text)) == text:
             child = self._step(row, int(text))
         return child

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from ckpt_viewer.gui.tree.texts import search_words
+from ckpt_viewer.gui.tree.texts import PathText, search_words
 
 
 class Matches:
@@ -20,11 +20,12 @@ class Matches:
 
     __slots__ = ("_found", "_from", "_inherited", "_parents", "_starts", "_text", "words")
 
-    def __init__(self, text: bytes, starts: array[int], parents: array[int], query: str) -> None:
-        self._text, self._starts, self._parents = text, starts, parents
+    def __init__(self, paths: PathText, parents: array[int], query: str) -> None:
+        self._text, self._starts, self._parents = paths.text, paths.starts, parents
         self.words = sorted(search_words(query), key=len, reverse=True)
-        self._from: list[int] = []
-        self._found: list[int] = []
+        nothing = not paths.may_match(self.words)
+        self._from = [0] if nothing else []
+        self._found = [len(paths.starts) - 1] if nothing else []
         self._inherited: dict[int, bool] = {}
 
     def hit(self, row: int) -> bool:
@@ -91,4 +92,4 @@ class Matches:
         last, row = len(self._starts) - 1, self.next(0)
         while row < last:
             yield row
-            row = self._search(row + 1)
+            row = self.next(row + 1)

@@ -14,7 +14,7 @@ from itertools import accumulate
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.gui.tree.table import EVERY, PLAIN, Table
+from ckpt_viewer.gui.tree.table import EVERY, PLAIN, Table, drain
 
 
 class Totals:
@@ -73,7 +73,9 @@ def add_up(table: Table, ends: array[int], outline: Outline, context: Context) -
             while above and ends[above[-1]] <= row:
                 above.pop()
             above.append(row)
-    return Totals(adder, ends, context)
+    totals = Totals(adder, ends, context)
+    drain(adder.last, context)
+    return totals
 
 
 class _Adder:
@@ -84,7 +86,7 @@ class _Adder:
         self.above: list[int] = []
         self.samples: list[TensorSpec] = []
         self.places: list[array[int]] = []
-        self._last: dict[tuple[object, ...], int] = {}
+        self.last: dict[tuple[object, ...], int] = {}
         self._sizes: dict[tuple[object, ...], tuple[int, int]] = {}
         self._devices: dict[tuple[object, ...], array[int]] = {}
 
@@ -105,8 +107,8 @@ class _Adder:
             self.samples.append(tensor)
         places.append(row)
         view = (id(tensor),) if storage is None else (id(storage), tensor.offset, shape, tensor.stride)
-        before = self._last.get(view)
-        self._last[view] = row
+        before = self.last.get(view)
+        self.last[view] = row
         if before is not None:
             common = self._common(before, row)
             self.elements[common] -= size[0]

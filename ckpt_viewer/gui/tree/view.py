@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence, QPainter, QResizeEvent
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import (
+    QContextMenuEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QAbstractItemView, QApplication, QStyleOptionViewItem, QTreeView, QWidget
 
 from ckpt_viewer.core.text import grouped
@@ -140,7 +148,7 @@ class CheckpointTreeView(QTreeView):
         for above in tree.above(row):
             self.expand(model.index_of(above))
         index = model.index_of(row)
-        inside = QRect(QPoint(0, 0), self.maximumViewportSize())  # `viewport()` would cost 20 ms at start-up: see Columns
+        inside = QRect(QPoint(0, 0), self.maximumViewportSize())  # not `viewport()`: see Columns
         visible = inside.contains(self.visualRect(index).center())
         self.setAutoScroll(False)
         self.setCurrentIndex(index)
