@@ -119,7 +119,7 @@ class Machine:
         try:
             return self._run(position, table)
         except SkippedSlot:
-            self.shortcut = False
+            self.shortcut, self.rebuild = False, SKIPPED
             self.notes.clear()
             self.opcodes = self.charged = 0
             self.forget()

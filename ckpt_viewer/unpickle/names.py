@@ -20,7 +20,8 @@ DANGEROUS_NAMES = frozenset(
     """builtins.eval builtins.exec builtins.compile builtins.open builtins.getattr builtins.setattr builtins.delattr
     builtins.__import__ builtins.globals builtins.locals builtins.vars builtins.input builtins.breakpoint
     builtins.map builtins.filter builtins.apply builtins.execfile builtins.dir builtins.help builtins.memoryview
-    copyreg.add_extension copyreg.pickle copyreg.constructor operator.attrgetter operator.methodcaller operator.itemgetter functools.reduce _io.open io.open io.FileIO
+    copyreg.add_extension copyreg.pickle copyreg.constructor
+    operator.attrgetter operator.methodcaller operator.itemgetter functools.reduce _io.open io.open io.FileIO
     _io.FileIO io.open_code codecs.open torch.load torch.jit.load torch.hub.load
     torch.hub.load_state_dict_from_url torch.package.PackageImporter torch.utils.cpp_extension.load
     torch.utils.cpp_extension.load_inline torch.ops.load_library torch.classes.load_library

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import NoReturn
 
@@ -105,6 +106,18 @@ def op_binfloat(m: Machine, at: int) -> int:
     return at + 8
 
 
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))", re.DOTALL)
+_ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\\": b"\\",
+            b"'": b"'", b'"': b'"', b"\n": b""}  # fmt: skip
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    """What an escape of a Python string stands for; codecs.escape_decode warns about those that stand for nothing."""
+    if found[1] is not None:
+        return bytes([int(found[1], 16)])
+    return bytes([int(found[2], 8) & 255]) if found[2] is not None else _ESCAPES.get(found[3], found[0])
+
+
 # --- text and bytes -----------------------------------------------------------------------------------------------
 
 
@@ -152,9 +165,7 @@ def op_string(m: Machine, at: int) -> int:
     raw, at = read_line(m, at)
     if len(raw) < 2 or raw[:1] not in b"'\"" or raw[-1:] != raw[:1]:
         raise Damaged("the pickle is damaged: a string without its quotes")
-    import codecs
-
-    _push_python2(m, codecs.escape_decode(raw[1:-1])[0])
+    _push_python2(m, _ESCAPE.sub(_unescaped, raw[1:-1]))
     return at
 
 
