@@ -11,4 +11,5 @@ setup test
 cd -- "$root"
 # Widgets are drawn in memory; the tests of the real window start an X server of their own.
 export QT_QPA_PLATFORM=${QT_QPA_PLATFORM:-offscreen}
-exec "$venv/bin/python" -m pytest "$@"
+# One process for each core; the tests of one file stay together, since they share what is slow to make.
+exec "$venv/bin/python" -m pytest --numprocesses auto --dist loadfile "$@"
