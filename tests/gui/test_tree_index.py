@@ -136,13 +136,13 @@ def test_a_row_is_found_by_the_pointer_that_it_says(keys, grouped):
 
 
 def test_keys_of_every_kind_are_found():
-    odd = {"0": 1, 0: 2, True: 3, None: 4, (1, 2): 5, "a/b~c": 6, "": 7, 10**5000: 8}
+    odd = {"0": 1, 0: 2, True: 3, None: 4, (1, 2): 5, "a/b~c": 6, "": 7, 10**5000: 8, -(10**30): 9}
     index = index_of(mapping_of(odd))
     assert [index.find(index.pointer(row)) for row in range(len(index))] == list(range(len(index)))
     assert index.value(index.find("/0")) == 1
     assert index.find_path((0,)) == 2
     assert index.find_path(("0",)) == 1
-    for nowhere in ("/1", "x", "/~299999999999999999999", "/0/0", "/a.", "//"):
+    for nowhere in ("/1", "x", "/~299999999999999999999", "/0/0", "/a.", "//", "/--5", "/-", "/²"):
         assert index.find(nowhere) is None
 
 

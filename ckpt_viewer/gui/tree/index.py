@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
 
 
+PRINTED_BITS = 4096
+"""Bits of an int key that a pointer spells out; Python may refuse to print a longer one."""
+
+
 class ModuleGroup(NamedTuple):
     """A module of a state_dict: all entries whose keys begin with `prefix` and a dot. What the tree emits for it.
 
@@ -200,7 +204,7 @@ class TreeIndex:
         step, parent = self.outline.steps[row], self.outline.parents[row]
         if isinstance(step, str):
             return escape_token(step)
-        if type(step) is int and step.bit_length() <= 64:
+        if type(step) is int and step.bit_length() <= PRINTED_BITS:
             in_list = isinstance(self.outline.values[parent], list | tuple)
             if in_list or self._step(parent, str(step)) is None:
                 return str(step)
@@ -233,7 +237,13 @@ class TreeIndex:
         text = unescape_token(token)
         in_list = isinstance(self.outline.values[row], list | tuple)
         child = None if in_list else self._step(row, text)
-        if child is None and text.lstrip("-").isdigit() and len(text) < 20 and str(int(text)) == text:
+        if (
+            child is None
+            and text.isascii()
+            and text.removeprefix("-").isdigit()
+            and len(text) < PRINTED_BITS // 3
+            and str(int(text)) == text
+        ):
             child = self._step(row, int(text))
         return child
 
