@@ -61,17 +61,17 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
 
 
 def _show(application: QApplication, windows: Windows, paths: Sequence[str], options: ViewOptions) -> int:
-    from PySide6.QtCore import QTimer
-
-    from ckpt_viewer.gui.application import end_on_signals
+    from ckpt_viewer.gui.application import end_on_signals, window_icon
     from ckpt_viewer.gui.theme import themes
 
     themes().start(windows.settings.text("theme", "system"))
     windows.empty.connect(application.quit)
+    windows.started.connect(lambda: application.setWindowIcon(window_icon()))
     if options.screenshot is not None:
         from ckpt_viewer.gui.screenshot import take_screenshot
 
         return take_screenshot(application, windows, paths[0], options)
+    windows.started.connect(lambda: end_on_signals(application))  # 10 ms, for which a start-up has better use
     errors: list[BaseException] = []
     if os.environ.get("CKPT_VIEWER_EXIT") == "painted":
         windows.painted.connect(lambda _: os._exit(0))  # at once: nothing was written, and tidying up is no start-up
@@ -83,7 +83,6 @@ def _show(application: QApplication, windows: Windows, paths: Sequence[str], opt
     if options.size is not None:
         for window in windows.all:
             window.resize(*options.size)
-    QTimer.singleShot(0, application, lambda: end_on_signals(application))
     code = application.exec()
     if errors:
         raise errors[0]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import Cancelled
-from ckpt_viewer.gui import collector
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.load_flow import LoadFlow
@@ -24,6 +23,7 @@ from ckpt_viewer.gui.tree_flow import TreeFlow
 from ckpt_viewer.gui.window_actions import WindowActions
 
 if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.gui.drops import WindowDrops
     from ckpt_viewer.gui.export_flow import ExportFlow
@@ -40,9 +40,6 @@ LOADING_AFTER_MS = 300
 class MainWindow(QMainWindow):
     """One window, empty until `open_file`."""
 
-    treePainted = Signal()
-    """The tree of the file that was opened last stands on the screen."""
-
     def __init__(self, windows: Windows) -> None:
         super().__init__()
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -57,6 +54,7 @@ class MainWindow(QMainWindow):
         self._drops: WindowDrops | None = None
         self._export: ExportFlow | None = None
         self._remap_when_ready = self._closing = False
+        self._gone_on: Checkpoint | None = None
         self._build()
         self.load_flow = LoadFlow(self.session, self.toolbar.load_onto, self.messages, windows.devices, self)
         TreeFlow(self.session, self.tree, self.messages, windows.settings)
@@ -113,7 +111,7 @@ class MainWindow(QMainWindow):
         self.session.trouble.connect(self.messages.report)
         self.toolbar.open_button.clicked.connect(self.actions_of_window.ask_and_open)
         self.toolbar.export_button.clicked.connect(self.actions_of_window.export)
-        self._paint_watch = _PaintWatch(self.tree.view.viewport(), self._on_tree_painted)
+        self.tree.view.painted.connect(self._on_tree_painted)
 
     def _restore_size(self) -> None:
         geometry = self.windows.settings.bytes("window/geometry")
@@ -174,8 +172,6 @@ class MainWindow(QMainWindow):
         self._say_title()
         self.strip.show_parts(())
         self.pages.setCurrentWidget(self.splitter)
-        self._paint_watch.start()
-        self.tree.view.viewport().update()
         self.tree.view.setFocus()
         self.actions_of_window.refresh()
 
@@ -190,6 +186,7 @@ class MainWindow(QMainWindow):
     def show_failed(self, error: BaseException) -> None:
         """The window keeps the file's name, says why, and offers what to do."""
         self._late.stop()
+        self.windows.warm_up()
         self._remap_when_ready = False
         if isinstance(error, Cancelled):
             reason = "Opening it was stopped."
@@ -216,7 +213,7 @@ class MainWindow(QMainWindow):
 
     def show_empty(self) -> None:
         """Ask for a file."""
-        collector.resume(collector.STARTING)
+        self.windows.warm_up()
         from ckpt_viewer.gui.association import is_offered
 
         recent = self.windows.settings.recent
@@ -247,14 +244,18 @@ class MainWindow(QMainWindow):
             self.strip.show_parts(strip_parts(checkpoint, overview))
 
     def _on_tree_painted(self) -> None:
-        self.treePainted.emit()
+        """It is being painted: what comes in the next round of the event loop comes after that."""
+        QTimer.singleShot(0, self, self._after_paint)
+
+    def _after_paint(self) -> None:
+        if self.session.checkpoint is None or self._gone_on is self.session.checkpoint:
+            return
+        self._gone_on = self.session.checkpoint
         self.windows.on_painted(self)
-        QTimer.singleShot(0, self, self._go_on)
+        self._go_on()
 
     def _go_on(self) -> None:
         """The tree stands: now what takes a walk through the file, and the details."""
-        if self.session.checkpoint is None:
-            return
         self.session.describe()
         self.windows.settings.add_recent(self.session.path)
         if self.details is not None:
@@ -349,23 +350,3 @@ class MainWindow(QMainWindow):
     def _close_if_wanted(self) -> None:
         if self._closing:
             self.close()
-
-
-class _PaintWatch(QObject):
-    """Says once when a widget has been painted; watches no longer than it must, since it is Python."""
-
-    def __init__(self, widget: QWidget, call: Any) -> None:
-        super().__init__(widget)
-        self._widget, self._call = widget, call
-
-    def start(self) -> None:
-        """Wait for the next paint."""
-        self._widget.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """After the paint of this event, call."""
-        del watched
-        if event.type() == QEvent.Type.Paint:
-            self._widget.removeEventFilter(self)
-            QTimer.singleShot(0, self, self._call)
-        return False

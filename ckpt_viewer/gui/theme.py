@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication, QStyleFactory
+from PySide6.QtWidgets import QApplication
 
 CHOICES = ("system", "light", "dark")
 """What View > Theme offers."""
@@ -140,7 +140,7 @@ class Themes(QObject):
 
     def start(self, choice: str = "system") -> None:
         """Set Fusion and the palette; once, before the first window."""
-        QApplication.setStyle(QStyleFactory.create("Fusion"))
+        QApplication.setStyle("Fusion")
         self.choice = choice if choice in CHOICES else "system"
         self._current = self._wanted()
         QApplication.setPalette(palette_of(self._current))

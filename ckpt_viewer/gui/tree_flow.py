@@ -22,7 +22,8 @@ class TreeFlow(QObject):
         self._session, self._panel, self._messages, self._settings = session, panel, messages, settings
         self._following = False
         session.grouped = not settings.text(FLAT)
-        panel.restore_state(settings.text(COLUMNS))
+        if columns := settings.text(COLUMNS):
+            panel.restore_state(columns)
         panel.nodeSelected.connect(self._on_selected)
         panel.said.connect(lambda sentence: messages.post(Message("info", sentence, topic="tree")))
         panel.columnsChanged.connect(lambda: settings.set(COLUMNS, panel.save_state()))

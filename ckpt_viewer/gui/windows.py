@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.gui import collector
@@ -34,6 +34,8 @@ class Windows(QObject):
     """The last window is gone."""
     painted = Signal(object)
     """A window has painted its tree."""
+    started = Signal()
+    """The first tree is painted, or a window stands there without one: now is the time for what is slow and shared."""
     panelsReady = Signal()
     """The modules of the detail panels are imported; emitted once."""
     failed = Signal(object)
@@ -114,15 +116,17 @@ class Windows(QObject):
             self.empty.emit()
 
     def on_painted(self, window: MainWindow) -> None:
-        """A tree stands on the screen: now is the time for what is slow and shared."""
+        """A tree stands on the screen."""
         self.painted.emit(window)
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Begin with what the first window did not need; does it once."""
         if self._warm:
             return
         self._warm = True
-        QTimer.singleShot(0, self, self._warm_up)
-
-    def _warm_up(self) -> None:
         collector.resume(collector.STARTING)
+        self.started.emit()
         job = self.background.start(_import_panels)
         job.ended.connect(self._on_panels)
         self.devices.look()
