@@ -48,7 +48,7 @@ class Copier:
         self._reader, self._other = Reader(), Reader()
         self._waiting: list[_Written] = []
         self._waiting_bytes = 0
-        self._helper: ThreadPoolExecutor | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes that come from no source; they are not compared."""
@@ -104,11 +104,11 @@ class Copier:
 
     def _second(self) -> ThreadPoolExecutor:
         """The second thread: reading and checksums do not hold the GIL."""
-        if self._helper is None:
+        if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._helper = ThreadPoolExecutor(1)
-        return self._helper
+            self._pool = ThreadPoolExecutor(1)
+        return self._pool
 
     def __enter__(self) -> Copier:
         return self
@@ -118,8 +118,8 @@ class Copier:
             if kind is None:
                 self._compare()
         finally:
-            if self._helper is not None:
-                self._helper.shutdown()
+            if self._pool is not None:
+                self._pool.shutdown()
 
 
 def differs(where: str) -> WriteFailed:
