@@ -73,10 +73,18 @@ def as_saved_text(tags: Sequence[str | None], devices: Collection[str] | None) -
     named = [tag for tag in tags if tag is not None]
     if not named:
         return "As saved"
-    shown = ", ".join(shorten(escape_text(tag), 24) for tag in named[:TAGS_SHOWN])
-    more = f" and {len(named) - TAGS_SHOWN} more" if len(named) > TAGS_SHOWN else ""
-    away = devices is not None and any(tag not in (*devices, "cpu", "meta") for tag in named)
-    return f"As saved ({shown}{more}{', not on this computer' if away else ''})"
+    away = [tag for tag in named if devices is not None and tag not in (*devices, "cpu", "meta")]
+    if not away:
+        return f"As saved ({_tags_text(named)})"
+    if len(away) == len(named):
+        return f"As saved ({_tags_text(named)}, not on this computer)"
+    here = [tag for tag in named if tag not in away]
+    return f"As saved ({_tags_text(here)}; not on this computer: {_tags_text(away)})"
+
+
+def _tags_text(tags: Sequence[str]) -> str:
+    shown = ", ".join(shorten(escape_text(tag), 24) for tag in tags[:TAGS_SHOWN])
+    return shown + (f" and {len(tags) - TAGS_SHOWN} more" if len(tags) > TAGS_SHOWN else "")
 
 
 def rules_text(spec: str) -> str:

@@ -77,7 +77,10 @@ class ExportFlow(QObject):
             from ckpt_viewer.export.plan import plan_export
 
             self._write(
-                lambda: plan_export(checkpoint, model=model), target, "Exporting the state_dict", self._say_exported
+                lambda context: plan_export(checkpoint, model, context),
+                target,
+                "Exporting the state_dict",
+                self._say_exported,
             )
 
     def _ask_model(self, checkpoint: Checkpoint, models: tuple[Model, ...]) -> Model | None:
@@ -125,7 +128,7 @@ class ExportFlow(QObject):
             return
         for warning in plan.warnings:  # whoever loads the copy should know before it is made
             self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
-        self._write(lambda: plan, target, f"Writing {plain(Path(target).name, NAME_LIMIT)}", self._say_remapped)
+        self._write(lambda _: plan, target, f"Writing {plain(Path(target).name, NAME_LIMIT)}", self._say_remapped)
 
     def _remap_target(self, plan: Plan) -> str:
         target = plan.target
@@ -162,14 +165,14 @@ class ExportFlow(QObject):
 
     # --- both
 
-    def _write(self, plan: Callable[[], Plan], target: str, title: str, say: Callable[[Written], None]) -> None:
+    def _write(self, plan: Callable[[Context], Plan], target: str, title: str, say: Callable[[Written], None]) -> None:
         """Write in a job. What is there now may be replaced: whoever chose the target was asked."""
         checkpoint, force = self._session.borrow(), os.path.lexists(target)
 
         def work(context: Context) -> Written:
             from ckpt_viewer.export.plan import write
 
-            return write(plan(), target, force=force, context=context)
+            return write(plan(context), target, force=force, context=context)
 
         job = self._writes.start(work, title=title)
         self.writing.append(job)

@@ -31,7 +31,8 @@ class MapLocationBox(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(34)
         self.setMinimumWidth(160)  # less than the contents in a narrow window
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMaximumWidth(480)
         self.setMaxVisibleItems(20)
         self._current = "as-saved"
         self._table: MapLocation = None
@@ -97,7 +98,7 @@ class LoadOnto(QWidget):
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(caption)
-        row.addWidget(self.box)
+        row.addWidget(self.box, 3)
         self._note = ElidedLabel("", muted=True)
         row.addWidget(self._note, 1)
         column = QVBoxLayout(self)

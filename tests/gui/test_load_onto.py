@@ -29,6 +29,7 @@ def box(qtbot):
         (["cuda:1"], ["cpu"], "As saved (cuda:1, not on this computer)"),
         (["cuda:1"], ["cpu", "cuda:0", "cuda:1"], "As saved (cuda:1)"),
         (["cpu"], ["cpu"], "As saved (cpu)"),
+        (["cuda:1", "cpu", "cuda:2"], ["cpu"], "As saved (cpu; not on this computer: cuda:1, cuda:2)"),
         ([None], ["cpu"], "As saved"),
         ([], None, "As saved"),
         ([f"cuda:{n}" for n in range(5)], None, "As saved (cuda:0, cuda:1, cuda:2 and 2 more)"),
