@@ -235,9 +235,9 @@ def test_a_file_that_appears_after_the_question_is_not_replaced(desk, sample, mo
     usual = ExportFlow._write
 
     def late(flow, plan, path, *rest):
-        def planned():
+        def planned(context):
             target.write_bytes(b"somebody else's")
-            return plan()
+            return plan(context)
 
         usual(flow, planned, path, *rest)
 
