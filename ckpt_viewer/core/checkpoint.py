@@ -99,7 +99,7 @@ class Checkpoint:
                     node = child
                     break
             else:
-                raise NoSuchNode(f"there is no {step!r} below {node.pointer or 'the root'!r}; `ls` lists what there is")
+                raise NoSuchNode(f"there is no {step!r} below {node.pointer or 'the root'}; `ls` lists what there is")
         return node
 
     @cached_property

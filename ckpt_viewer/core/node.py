@@ -95,7 +95,7 @@ class Node:
                 for index, (step, value) in enumerate(below):
                     if type(step) is wanted and str(step) == text:
                         return Node(self.checkpoint, value, self, step, index)
-        raise NoSuchNode(f"there is no {token!r} below {self.pointer or 'the root'!r}; `ls` lists what there is")
+        raise NoSuchNode(f"there is no {token!r} below {self.pointer or 'the root'}; `ls` lists what there is")
 
     def find(self, pointer: str) -> Node:
         """Return the node that `pointer` leads to from here; raises NoSuchNode."""
