@@ -1,17 +1,23 @@
 """When Python may look for garbage: a full pass over a large checkpoint holds the GIL, and so the window, for 0.5 s.
 
-While a file is opened almost everything that is made stays; afterwards it is set aside (`gc.freeze`), so that later
-passes are short. What is dropped is still freed at once, by its reference count.
+While a file is opened, a copy is written or another job runs nothing is looked for: what they make mostly stays, or is
+dropped and then freed at once, by its reference count. What opening a file has made is set aside (`gc.freeze`), so that
+later passes are short.
 """
 
 from __future__ import annotations
 
 import gc
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.jobs import JobRunner
 
 STARTING = "starting"
 """The reason until the first tree is painted, or there is none to paint."""
 
 _reasons: set[object] = set()
+_keep = False
 
 
 def pause(reason: object) -> None:
@@ -20,11 +26,28 @@ def pause(reason: object) -> None:
     gc.disable()
 
 
-def resume(reason: object) -> None:
-    """Collect again, unless there is another reason not to; what lives now is not looked through again."""
+def resume(reason: object, *, keep: bool = False) -> None:
+    """Collect again, unless there is another reason not to.
+
+    Args:
+        keep: what lives once collecting begins again is not looked through any more; garbage among it stays.
+    """
+    global _keep
     if reason not in _reasons:
         return
     _reasons.discard(reason)
-    if not _reasons:
+    _keep |= keep
+    if _reasons:
+        return
+    if _keep:
         gc.freeze()
-        gc.enable()
+        _keep = False
+    gc.enable()
+
+
+def spare(runner: JobRunner) -> object:
+    """Have nothing collected while jobs of a runner run; return the reason, for when the runner goes away first."""
+    reason = ("jobs", id(runner))
+    runner.started.connect(lambda _: pause(reason))
+    runner.idle.connect(lambda: resume(reason))
+    return reason

@@ -47,6 +47,7 @@ class Windows(QObject):
         self.writes = JobRunner(self, threads=1)
         self.settings = Settings()
         self.background = JobRunner(self, threads=1)
+        collector.spare(self.writes)
         self._warm = False
         self.panels_are_ready = False
         self._windows: list[MainWindow] = []
@@ -62,10 +63,11 @@ class Windows(QObject):
 
         window = MainWindow(self)
         window.session.failed.connect(self.failed)
-        session, reason = window.session, id(window)
+        session, reason, jobs = window.session, id(window), collector.spare(window.session.jobs)
         session.loading.connect(lambda: collector.pause(reason))
-        session.opened.connect(lambda: collector.resume(reason))
+        session.described.connect(lambda: collector.resume(reason, keep=True))
         session.failed.connect(lambda _: collector.resume(reason))
+        window.destroyed.connect(lambda: collector.resume(jobs))
         self._windows.append(window)
         return window
 
@@ -125,7 +127,7 @@ class Windows(QObject):
         if self._warm:
             return
         self._warm = True
-        collector.resume(collector.STARTING)
+        collector.resume(collector.STARTING, keep=True)
         self.started.emit()
         job = self.background.start(_import_panels)
         job.ended.connect(self._on_panels)
