@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.register_assert_rewrite("desktop_driver", "viewer")
-
 from desktop_driver import Hand, Watched, environment, missing_tools, x_server
 from made_files import write_checkpoint
 from viewer import Viewer

@@ -12,8 +12,18 @@ from typing import Any
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QRect, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
-    QAbstractButton, QAbstractItemView, QApplication, QComboBox, QHeaderView, QLabel, QLineEdit, QPlainTextEdit,
-    QTableView, QTabWidget, QTreeView, QWidget,
+    QAbstractButton,
+    QAbstractItemView,
+    QApplication,
+    QComboBox,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QTableView,
+    QTabWidget,
+    QTreeView,
+    QWidget,
 )  # fmt: skip
 
 from ckpt_viewer.gui.drops import DropHalf

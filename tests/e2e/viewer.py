@@ -110,4 +110,4 @@ class Viewer(Watched):
         """Press Ctrl+Q; the program must end well and must not have complained."""
         self.hand.keys("ctrl+q")
         assert self.process.wait(SECONDS) == 0
-        assert self.told() == ""
+        assert not self.told(), self.told()
