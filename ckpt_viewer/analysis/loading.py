@@ -16,10 +16,11 @@ from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec
 from ckpt_viewer.core.text import python_literal
 
-NO_CUDA = (
-    "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are running on a "
-    "CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your storages to the CPU."
+ADVICE = (
+    "If you are running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
+    "storages to the CPU."
 )
+UNKNOWN = "don't know how to restore data location of torch.storage.UntypedStorage (tagged with {})"
 
 
 class LoadProblem(NamedTuple):
@@ -75,17 +76,15 @@ def load_problems(
 def load_error(target: str, devices: Sequence[str] | None) -> str:
     """Return what torch.load raises for a storage that has to go onto `target`; ``""`` if it does not."""
     if not known_tag(target):
-        return f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with {target})"
+        return UNKNOWN.format(target)
     if devices is None or target in ("cpu", "meta"):
         return ""
     kind = re.split(r"[:\d]", target, maxsplit=1)[0]
     if kind == "mps":
-        return "" if "mps" in devices else "Attempting to deserialize object on a mps device but it is not available."
+        return "" if "mps" in devices else "torch.UntypedStorage(): Storage device not recognized: mps"
     count = sum(device.startswith(f"{kind}:") for device in devices)
     if count == 0:
-        if kind == "cuda":
-            return NO_CUDA
-        return NO_CUDA.replace("a CUDA device", f"a {kind.upper()} device").replace("torch.cuda", f"torch.{kind}")
+        return _absent(kind, target)
     digits = re.sub(r"\D", "", target)
     index = int(digits[:9]) if digits else 0
     if index >= count:
@@ -95,6 +94,18 @@ def load_error(target: str, devices: Sequence[str] | None) -> str:
             "Please use torch.load with map_location to map your storages to an existing device."
         )
     return ""
+
+
+def _absent(kind: str, target: str) -> str:
+    """Return what torch 2.13 raises for a kind of device of which there is none."""
+    if kind == "npu":  # a plug-in's name, which torch knows only once the plug-in is imported
+        return UNKNOWN.format(target)
+    if kind == "mtia":
+        return "Cannot execute getCurrentDevice() without MTIA backend."
+    if kind in ("hpu", "privateuseone"):
+        return f"The {kind.upper()} device module is not registered. {ADVICE}"
+    what = f"a {kind.upper()} device but torch.{kind}.is_available() is False"
+    return f"Attempting to deserialize object on {what}. {ADVICE}"
 
 
 def load_code(checkpoint: Checkpoint) -> str:

@@ -140,7 +140,8 @@ def test_meta_tensors_stay_meta(tmp_path):
 
 @pytest.mark.parametrize(
     ("tag", "known"),
-    [("cpu", True), ("cuda", True), ("cuda:0", True), ("cuda:12", True), ("cuda1", True), ("mps", True), ("mps:0", True),
+    [("cpu", True), ("cuda", True), ("cuda:0", True), ("cuda:12", True), ("cuda1", True), ("mps", True),
+     ("mps:0", True),
      ("meta", True), ("hpu:1", True), ("xpu", True), ("mtia:0", True), ("npu:0", True), ("cpu:0", False),
      ("CPU", False), ("", False), ("gpu", False), ("cudax", False), ("meta:0", False), ("cuda:x", False)],
 )  # fmt: skip

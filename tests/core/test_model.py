@@ -1,0 +1,130 @@
+"""Models inside a file, by structure."""
+
+from __future__ import annotations
+
+import pytest
+from builders import HOOKS, call, get, integer, listed, many, mapped, name, pickled, put, tensor, text
+from opening import open_bytes
+
+from ckpt_viewer.core.model import is_optimizer_state, state_dict_entries
+from ckpt_viewer.errors import CannotExport, CheckpointError
+
+W = tensor((2, 2), key="0")
+STATE_DICT = mapped((text("conv.weight"), W), (text("conv.bias"), tensor((2,), key="1")))
+ORDERED = HOOKS + text("a") + W + b"s"
+STATE = mapped((integer(0), mapped((text("exp_avg"), W))))
+GROUPS = listed(mapped((text("lr"), b"K\1"), (text("params"), listed(b"K\0"))))
+OPTIMIZER = mapped((text("state"), STATE), (text("param_groups"), GROUPS))
+
+
+def module(parameters: bytes = b"}", modules: bytes = b"}", **more: bytes) -> bytes:
+    fields = {"_parameters": parameters, "_buffers": b"}", "_modules": modules, **more}
+    return name("my", "Net") + b")\x81" + mapped(*((text(key), value) for key, value in fields.items())) + b"b"
+
+
+def models(body: bytes) -> list[tuple]:
+    return [(model.path, model.kind, model.ema) for model in open_bytes(pickled(body, 4)).models]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (STATE_DICT, [((), "state_dict", False)]),
+        (ORDERED, [((), "state_dict", False)]),
+        (mapped((text("model"), STATE_DICT)), [(("model",), "state_dict", False)]),
+        (mapped((text("net"), mapped((text("plain"), W)))), [(("net",), "state_dict", False)]),
+        (mapped((text("anything"), mapped((text("plain"), W)))), []),
+        (mapped((text("anything"), mapped((text("weight"), W)))), [(("anything",), "state_dict", False)]),
+        (mapped((text("netG"), STATE_DICT), (text("netD"), STATE_DICT)),
+         [(("netG",), "state_dict", False), (("netD",), "state_dict", False)]),
+        (mapped((text("model_ema"), STATE_DICT), (text("model"), ORDERED)),
+         [(("model",), "state_dict", False), (("model_ema",), "state_dict", True)]),
+        (mapped((text("ema"), mapped((text("shadow"), STATE_DICT)))), [(("ema", "shadow"), "state_dict", True)]),
+        (listed(STATE_DICT, ORDERED), [((0,), "state_dict", False), ((1,), "state_dict", False)]),
+        (OPTIMIZER, []),
+        (mapped((text("optimizer"), OPTIMIZER)), []),
+        (b"}", []),
+        (mapped((integer(0), W), (text("a.weight"), W)), []),
+        (mapped((text("a.weight"), W), (text("b"), b"K\1"), (text("c"), b"K\1")), []),
+        (module(mapped((text("w"), W))), [((), "module", False)]),
+        (mapped((text("model"), module())), [(("model",), "module", False)]),
+        (mapped((text("model"), module(modules=mapped((text("sub"), module()))))), [(("model",), "module", False)]),
+        (call(name("torch._dynamo.eval_frame", "OptimizedModule"), module(mapped((text("w"), W))), b"N"),
+         [((), "module", False)]),
+        (W, []),
+        (name("my", "Net") + b")\x81", []),
+    ],
+)  # fmt: skip
+def test_models_are_found_by_structure(body, expected):
+    assert models(body) == expected
+
+
+def test_metadata_is_proof():
+    body = HOOKS + text("x") + b"K\1s" + mapped((text("_metadata"), mapped((text(""), b"}")))) + b"b"
+    assert models(mapped((text("whatever"), body))) == [(("whatever",), "state_dict", False)]
+    entries = state_dict_entries(open_bytes(pickled(body)).root.value)
+    assert entries.metadata is not None
+    assert entries.others == {"x": 1}
+
+
+def test_a_model_that_is_met_again_is_one():
+    assert len(models(mapped((text("model"), STATE_DICT + put(0)), (text("also"), get(0))))) == 1
+
+
+def test_a_compiled_module_keeps_its_prefix():
+    body = call(name("torch._dynamo.eval_frame", "OptimizedModule"), module(mapped((text("w"), W))), b"N")
+    assert list(open_bytes(pickled(body)).state_dict()) == ["_orig_mod.w"]
+    nested = module(modules=mapped((text("sub"), body)))
+    assert list(open_bytes(pickled(nested)).state_dict()) == ["sub._orig_mod.w"]
+
+
+def test_parameters_that_are_none_and_buffers_that_do_not_persist_are_left_out():
+    body = module(mapped((text("w"), W), (text("absent"), b"N")),
+                  _buffers=mapped((text("kept"), tensor((1,), key="3")), (text("scratch"), tensor((1,), key="4"))),
+                  _non_persistent_buffers_set=b"\x8f(" + text("scratch") + b"\x90")  # fmt: skip
+    entries = state_dict_entries(open_bytes(pickled(body, 4)).root.value)
+    assert [(entry.name, entry.buffer) for entry in entries.entries] == [("w", False), ("kept", True)]
+
+
+def test_a_child_that_is_no_module_is_told():
+    entries = state_dict_entries(open_bytes(pickled(module(modules=mapped((text("odd"), b"K\1"))))).root.value)
+    assert any("odd is no module" in note for note in entries.notes)
+
+
+def test_hooks_are_told():
+    entries = state_dict_entries(
+        open_bytes(pickled(module(_state_dict_hooks=mapped((b"K\0", name("a", "f")))))).root.value
+    )
+    assert any("hooks" in note for note in entries.notes)
+
+
+def test_other_keys_of_a_dict_are_told():
+    entries = state_dict_entries(open_bytes(pickled(mapped((b"K\0", W), (text("a.weight"), W)))).root.value)
+    assert [entry.name for entry in entries.entries] == ["a.weight"]
+    assert any("1 entries whose keys are no strings" in note for note in entries.notes)
+
+
+def test_state_dict_gives_nodes_in_order():
+    checkpoint = open_bytes(pickled(mapped((text("model"), STATE_DICT), (text("epoch"), b"K\1"))))
+    state_dict = checkpoint.state_dict()
+    assert list(state_dict) == ["conv.weight", "conv.bias"]
+    assert state_dict["conv.weight"].shape == (2, 2)
+    assert state_dict["conv.bias"].name == "conv.bias"
+
+
+def test_a_file_without_a_model_has_no_state_dict():
+    with pytest.raises(CannotExport, match="no model"):
+        open_bytes(pickled(many(b"K\1"))).state_dict()
+    with pytest.raises(CheckpointError):
+        open_bytes(pickled(OPTIMIZER)).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(OPTIMIZER, True), (b"}", False), (mapped((text("state"), b"}"), (text("param_groups"), b"]")), True),
+     (mapped((text("state"), b"}"), (text("param_groups"), listed(b"}"))), False),
+     (mapped((text("state"), b"}")), False), (b"]", False),
+     (mapped((text("state"), b"]"), (text("param_groups"), b"]")), False)],
+)  # fmt: skip
+def test_optimizer_states(body, expected):
+    assert is_optimizer_state(open_bytes(pickled(body)).root.value) is expected
