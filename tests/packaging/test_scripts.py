@@ -210,7 +210,7 @@ def test_two_files_and_unknown_options_are_refused(machine: Machine) -> None:
 def test_test_sh_runs_pytest_in_the_checkout_off_screen(machine: Machine) -> None:
     machine.run("test.sh", "-k", "two words", CKPT_VIEWER_VENV="venv of mine")
     logged = machine.lines("")
-    assert "python -m pytest -k two words" in logged
+    assert "python -m pytest --numprocesses auto --dist loadfile -k two words" in logged
     assert f"in {machine.checkout} with offscreen" in logged
     assert (machine.work / "venv of mine/bin/python").exists()
 
