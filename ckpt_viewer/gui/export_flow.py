@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from ckpt_viewer.core.model import state_dict_entries
@@ -113,7 +113,8 @@ class ExportFlow(QObject):
             lambda context: plan_remap(checkpoint, "cpu", context), title="Planning the copy for the CPU"
         )
         job.ended.connect(lambda: self._session.give_back(checkpoint))
-        job.finished.connect(lambda plan: self._remap(checkpoint, plan))
+        # later: a question within the signal would leave the job unfinished, and its progress showing, until answered
+        job.finished.connect(lambda plan: QTimer.singleShot(0, self, lambda: self._remap(checkpoint, plan)))
         job.failed.connect(lambda error: self._messages.report(error, about=Path(checkpoint.path).name))
 
     def _remap(self, checkpoint: Checkpoint, plan: Plan) -> None:
