@@ -11,12 +11,13 @@ from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline
-from ckpt_viewer.core.path import python_repr, step_json
+from ckpt_viewer.core.path import Step, python_repr, step_json
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Literal, NdArray, Value
 
 VALUE_LIMIT = 4096
 """Characters of a string or bytes value that are listed."""
+_quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 
@@ -62,13 +63,19 @@ def _entries(checkpoint: Checkpoint) -> Iterator[str]:
     tensor_text = _TensorText(checkpoint).text
     for row, value in enumerate(values):
         parent = parents[row]
-        inner = prefixes[parent] + ("" if row == 0 else (", " if parent > 0 else "") + _encode(step_json(steps[row])))
+        inner = prefixes[parent] + ("" if row == 0 else (", " if parent > 0 else "") + _step_text(steps[row]))
         if outline.ends[row] > row + 1:
             prefixes[row] = inner
         if type(value) is TensorSpec:
             yield f'{{"path": [{inner}], {tensor_text(value)}}}'
         else:
             yield f'{{"path": [{inner}], {_encode(_entry(outline, row, value))[1:]}'
+
+
+def _step_text(step: Step) -> str:
+    if type(step) is str:
+        return _quote(step)
+    return str(step) if type(step) is int else _encode(step_json(step))
 
 
 def _columns(outline: Outline) -> tuple[list[Value], list[Any], Any]:
@@ -81,9 +88,15 @@ class _TensorText:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.locator = checkpoint.locator
         self._shared: dict[tuple[Any, ...], str] = {}
-        self._places: dict[int, tuple[str, str]] = {}
+        self._last: tuple[TensorSpec | None, str] = (None, "")
 
     def text(self, tensor: TensorSpec) -> str:
+        """Return the fields of a tensor's entry without their braces; for one tensor many times in a row at no cost."""
+        if tensor is not self._last[0]:
+            self._last = (tensor, self._write(tensor))
+        return self._last[1]
+
+    def _write(self, tensor: TensorSpec) -> str:
         storage = tensor.storage
         if storage is None or tensor.extra is not None:
             return _encode(tensor_entry(tensor, self.locator.tensor(tensor)))[1:-1]
@@ -94,7 +107,7 @@ class _TensorText:
             fields = tensor_entry(tensor, key[7])
             del fields["storage"]
             shared = self._shared[key] = _encode(fields)[1:-1]
-        return f'{shared}, "storage": {_encode(storage.unique_key)}'
+        return f'{shared}, "storage": {_quote(storage.unique_key)}'
 
 
 def tensor_entry(tensor: TensorSpec, device: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
-from ckpt_viewer.core.outline import Pointers
+from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import python_repr, step_text
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text, escape_text, parameters_text, shape_text, shorten
@@ -48,12 +48,14 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
     row, plain, above = 0, 0, -1
     while row < len(outline):
         parent, value = outline.parents[row], outline.values[row]
-        plain = plain + 1 if parent == above and type(outline.steps[row]) is int and _is_number(value) else 0
+        plain = (plain if parent == above else 0) + 1 if _is_plain(outline, row) else 0
         above = parent
         if plain > RUN:
-            rest = outline.ends[parent] - row
-            yield f"{'  ' * depths[parent]}  … {rest} more"
-            row = outline.ends[parent]
+            last = row
+            while last < outline.ends[parent] and outline.parents[last] == parent and _is_plain(outline, last):
+                last += 1
+            yield f"{'  ' * depths[parent]}  … {last - row} more"
+            row, plain = last, 0
             continue
         depths[row] = depths[parent] + 1 if row else 0
         name = shorten(escape_text(step_text(outline.steps[row])), NAME_LIMIT) if row else "(root)"
@@ -68,8 +70,8 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
         row += 1
 
 
-def _is_number(value: Value) -> bool:
-    return type(value) in (int, float, bool)
+def _is_plain(outline: Outline, row: int) -> bool:
+    return type(outline.steps[row]) is int and type(outline.values[row]) in (int, float, bool)
 
 
 def describe(checkpoint: Checkpoint, value: Value) -> str:
