@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL = 1e-4
 """Seconds that one thread keeps the GIL: with Python's 5 ms a busy job makes the window stutter."""
 
+LONG_START_MS = 150
+"""A start that takes longer has a large file to read. In a short one the switching would cost a tenth of the time."""
+
 
 class ViewOptions(NamedTuple):
     """What the command line says about windows.
@@ -44,7 +47,6 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
         os.environ["QT_QPA_PLATFORM"] = platform
     from ckpt_viewer.gui.application import make_application
 
-    sys.setswitchinterval(SWITCH_INTERVAL)
     collector.pause(collector.STARTING)  # it would find nothing and take a tenth of the time until a tree is painted
     application = make_application()
     display.release()
@@ -60,13 +62,21 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
         windows.shut_down()
 
 
+def _share_the_interpreter() -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL)
+
+
 def _show(application: QApplication, windows: Windows, paths: Sequence[str], options: ViewOptions) -> int:
+    from PySide6.QtCore import QTimer
+
     from ckpt_viewer.gui.application import end_on_signals, window_icon
     from ckpt_viewer.gui.theme import themes
 
     themes().start(windows.settings.text("theme", "system"))
     windows.empty.connect(application.quit)
     windows.started.connect(lambda: application.setWindowIcon(window_icon()))
+    windows.started.connect(_share_the_interpreter)
+    QTimer.singleShot(LONG_START_MS, application, _share_the_interpreter)
     if options.screenshot is not None:
         from ckpt_viewer.gui.screenshot import take_screenshot
 

@@ -139,8 +139,7 @@ class Themes(QObject):
         return self._current
 
     def start(self, choice: str = "system") -> None:
-        """Set Fusion and the palette; once, before the first window."""
-        QApplication.setStyle("Fusion")
+        """Set the palette; once, before the first window. It is made for Fusion: see `application`."""
         self.choice = choice if choice in CHOICES else "system"
         self._current = self._wanted()
         QApplication.setPalette(palette_of(self._current))

@@ -53,7 +53,21 @@ def _warning(path: QPainterPath) -> None:
     path.addEllipse(QPointF(7, 10.4), 0.4, 0.4)
 
 
+def _closed(path: QPainterPath) -> None:
+    path.moveTo(5.5, 3.8)
+    path.lineTo(8.9, 7.2)
+    path.lineTo(5.5, 10.6)
+
+
+def _opened(path: QPainterPath) -> None:
+    path.moveTo(3.8, 5.5)
+    path.lineTo(7.2, 8.9)
+    path.lineTo(10.6, 5.5)
+
+
 _PICTURES = {
+    "closed": _closed,
+    "open": _opened,
     "model": _layers,
     "ema": _layers,
     "dangerous": _warning,

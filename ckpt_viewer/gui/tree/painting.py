@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from PySide6.QtCore import QRect, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette
-from PySide6.QtWidgets import QStyle, QStyleOption, QStyleOptionViewItem, QTreeView
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette, QPixmap
+from PySide6.QtWidgets import QStyleOptionViewItem, QTreeView
 
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE, RowTexts
 from ckpt_viewer.gui.tree.marks import SIZE as PICTURE
@@ -29,22 +29,17 @@ _ELIDED = {NAME: _MIDDLE, TYPE: _LEFT, SHAPE: _RIGHT, DTYPE: _RIGHT, DEVICE: _RI
 _NUMBERS = (PARAMETERS, SIZE)
 _EMPTY = ("",) * len(COLUMNS)
 _ACTIVE, _INACTIVE = QPalette.ColorGroup.Active, QPalette.ColorGroup.Inactive
-_FLAG = QStyle.StateFlag
-_HANDLE = _FLAG.State_Enabled | _FLAG.State_Children | _FLAG.State_Item
-_HANDLES = {
-    (is_open, is_selected): _HANDLE
-    | (_FLAG.State_Open if is_open else _FLAG.State_None)
-    | (_FLAG.State_Selected if is_selected else _FLAG.State_None)
-    for is_open in (False, True)
-    for is_selected in (False, True)
-}
 
 
 class _Colours(NamedTuple):
+    """Colours of a row. `bar` is drawn behind a selected one: a pixel, since `fillRect` has PySide load every gradient
+    that Qt knows, 6 ms at start-up.
+    """
+
     text: QColor
     muted: QColor
     link: QColor
-    highlight: QColor
+    bar: QPixmap
     highlighted: QColor
 
     @property
@@ -60,7 +55,6 @@ class _Look(NamedTuple):
     depth: int
     has_children: bool
     is_open: bool
-    is_selected: bool
     colours: _Colours
 
 
@@ -102,8 +96,6 @@ class RowPainter:
         bold = QFont(view.font())
         bold.setBold(True)
         self._bold = _Fitted(bold)
-        self._arrow = QStyleOption()
-        self._arrow.palette = view.palette()
         self._indent = view.indentation()
         self._colours = {
             group: _colours(view.palette(), group)
@@ -112,16 +104,18 @@ class RowPainter:
 
     def draw(self, painter: QPainter, options: QStyleOptionViewItem, index: AnyIndex) -> None:
         """Paint one row of the model, as Qt's `drawRow` would."""
-        state, cells, row = options.state, self._model.cells, self._model.row_of(index)
+        cells, row = self._model.cells, self._model.row_of(index)
         if cells is None:
             return
-        colours = self._colours[_ACTIVE if state & _FLAG.State_Active else _INACTIVE]
+        # not `options.state`: the one use of QStyle at start-up, and loading that class costs 11 ms
+        colours = self._colours[_ACTIVE if self._view.isActiveWindow() else _INACTIVE]
         selected = self._view.currentIndex().internalId() == index.internalId()
         if selected:
-            painter.fillRect(options.rect, colours.highlight)
+            painter.drawPixmap(options.rect, colours.bar)
             colours = colours.selected
-        has_children, is_open = bool(state & _FLAG.State_Children), bool(state & _FLAG.State_Open)
-        look = _Look(options.rect, self._model.depth(index), has_children, is_open, selected, colours)
+        has_children = self._model.hasChildren(index)
+        is_open = has_children and self._view.isExpanded(index)
+        look = _Look(options.rect, self._model.depth(index), has_children, is_open, colours)
         if look.has_children and look.depth:
             self._handle(painter, look)
         if row >= 0:
@@ -146,9 +140,8 @@ class RowPainter:
 
     def _handle(self, painter: QPainter, look: _Look) -> None:
         left = self._header.sectionViewportPosition(NAME) + (look.depth - 1) * self._indent
-        self._arrow.state = _HANDLES[look.is_open, look.is_selected]
-        self._arrow.rect = QRect(left, look.rect.top(), self._indent, look.rect.height())
-        self._view.style().drawPrimitive(QStyle.PrimitiveElement.PE_IndicatorBranch, self._arrow, painter, self._view)
+        shown = picture("open" if look.is_open else "closed", look.colours.muted.name(), self._view.devicePixelRatioF())
+        painter.drawPixmap(left, look.rect.center().y() - PICTURE // 2 + 1, shown)
 
     def _cell(self, painter: QPainter, look: _Look, column: int, text: str, colour: QColor) -> None:
         left = self._header.sectionViewportPosition(column) + MARGIN
@@ -207,5 +200,7 @@ class RowPainter:
 
 def _colours(palette: QPalette, group: QPalette.ColorGroup) -> _Colours:
     role = QPalette.ColorRole
-    roles = (role.Text, role.PlaceholderText, role.Link, role.Highlight, role.HighlightedText)
-    return _Colours(*(palette.color(group, each) for each in roles))
+    bar = QPixmap(1, 1)
+    bar.fill(palette.color(group, role.Highlight))
+    text, muted, link = (palette.color(group, each) for each in (role.Text, role.PlaceholderText, role.Link))
+    return _Colours(text, muted, link, bar, palette.color(group, role.HighlightedText))
