@@ -38,6 +38,9 @@ def fail(file: str, sentence: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 2 not done (130 after Ctrl-C)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None or sys.stderr is None:  # closed by who started this
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115  as long as the program
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -54,14 +57,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         fail(getattr(options, "file", ""), "stopped before it was done; nothing was written")
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has enough; Python would complain again while closing the stream
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        _drop_output()
+        return DONE  # whoever read our output has enough
+    except OSError as error:
+        _trace()
+        fail(
+            getattr(options, "file", ""), f"the system refused ({error.strerror or error}); check disk and permissions"
+        )
+        _drop_output()
     except Exception as error:
         _trace()
         problem = f"an error of the program itself ({type(error).__name__}: {error}); please report it"
         fail(getattr(options, "file", ""), problem)
     return NOT_DONE
+
+
+def _drop_output() -> None:
+    """Give up standard output: Python would complain once more while closing it."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
 def _trace() -> None:
