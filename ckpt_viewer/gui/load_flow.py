@@ -30,8 +30,9 @@ class LoadFlow(QObject):
         self._window = window
         widget.box.chosen.connect(self.choose)
         widget.box.rulesWanted.connect(self.ask_rules)
-        for signal in (session.opened, session.described, session.remapped):
+        for signal in (session.described, session.remapped):  # `described` follows `opened` once the tree is painted
             signal.connect(self.refresh)
+        session.failed.connect(lambda _: self.refresh())
         session.problemsChanged.connect(self._say_problems)
         devices.changed.connect(self._on_devices)
         self._on_devices()

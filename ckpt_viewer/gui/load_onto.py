@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.location import Locator, MapLocation, parse_map_location
@@ -14,7 +13,8 @@ from ckpt_viewer.gui.code_line import CodeLine
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import label, tooltip
 
-SPEC = Qt.ItemDataRole.UserRole
+FLAGS = Qt.ItemDataRole.UserRole - 1
+"""Where a QStandardItem keeps its flags. `model()` would give it by name, and have PySide load every kind of model."""
 UNCHANGED = "Only how it is shown and exported changes; the file is not altered."
 
 
@@ -51,9 +51,8 @@ class MapLocationBox(QComboBox):
             self.addItem(choice.text, choice.spec)
             row = self.count() - 1
             self.setItemData(row, tooltip(choice.hint), Qt.ItemDataRole.ToolTipRole)
-            model = self.model()
-            if not choice.spec and isinstance(model, QStandardItemModel):
-                model.item(row).setEnabled(False)
+            if not choice.spec:
+                self.setItemData(row, 0, FLAGS)
         self._show_current()
 
     @property
