@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QEvent, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import Cancelled
+from ckpt_viewer.gui.drop_window import DropWindow
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.load_flow import LoadFlow
@@ -25,7 +26,6 @@ from ckpt_viewer.gui.window_actions import WindowActions
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.location import MapLocation
-    from ckpt_viewer.gui.drops import WindowDrops
     from ckpt_viewer.gui.export_flow import ExportFlow
     from ckpt_viewer.gui.panels import DetailTabs
     from ckpt_viewer.gui.start_page import StartPage
@@ -37,13 +37,12 @@ LOADING_AFTER_MS = 300
 """A file that opens sooner never shows the loading page."""
 
 
-class MainWindow(QMainWindow):
+class MainWindow(DropWindow):
     """One window, empty until `open_file`."""
 
     def __init__(self, windows: Windows) -> None:
         super().__init__()
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setAcceptDrops(True)
         self.windows = windows
         self.session = Session(self)
         self.messages = Messages(self)
@@ -51,7 +50,6 @@ class MainWindow(QMainWindow):
         self.tree = TreePanel()
         self.details: DetailTabs | None = None
         self._start: StartPage | None = None
-        self._drops: WindowDrops | None = None
         self._export: ExportFlow | None = None
         self._remap_when_ready = self._closing = False
         self._gone_on: Checkpoint | None = None
@@ -112,6 +110,7 @@ class MainWindow(QMainWindow):
         self.toolbar.open_button.clicked.connect(self.actions_of_window.ask_and_open)
         self.toolbar.export_button.clicked.connect(self.actions_of_window.export)
         self.tree.view.painted.connect(self._on_tree_painted)
+        self.filesDropped.connect(self.actions_of_window.take_drop)
 
     def _restore_size(self) -> None:
         geometry = self.windows.settings.bytes("window/geometry")
@@ -278,45 +277,9 @@ class MainWindow(QMainWindow):
     def _fill_details(self) -> None:
         if self.details is not None:
             self.details.show_node(self.session.selected)
-            self._leave_drops_to_window()
+            self.keep_drops()
 
-    # --- drops and closing
-
-    def _leave_drops_to_window(self) -> None:
-        from ckpt_viewer.gui.drops import leave_drops_to_window
-
-        leave_drops_to_window(self)
-
-    def _window_drops(self) -> WindowDrops:
-        if self._drops is None:
-            from ckpt_viewer.gui.drops import WindowDrops
-
-            self._drops = WindowDrops(self)
-            self._drops.dropped.connect(self.actions_of_window.take_drop)
-        return self._drops
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Files come; see drops."""
-        self._window_drops().enter(event)
-
-    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        """Files move over the window."""
-        self._window_drops().move(event)
-
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """They left."""
-        del event
-        self._window_drops().leave()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """They were dropped."""
-        self._window_drops().drop(event)
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Losing the focus may be the beginning of a drag from elsewhere: no child may take it."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ActivationChange and not self.isActiveWindow() and self._drops is not None:
-            self._leave_drops_to_window()
+    # --- showing and closing
 
     def showEvent(self, event: QShowEvent) -> None:
         """An empty window asks for a file."""

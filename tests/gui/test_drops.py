@@ -9,10 +9,10 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
+from ckpt_viewer.gui.drop_window import DropWindow
 from ckpt_viewer.gui.drops import (
     OPEN,
     REMAP,
-    WindowDrops,
     dropped_files,
     leave_drops_to_window,
     open_sentence,
@@ -23,30 +23,18 @@ COPY, MOVE, LINK = Qt.DropAction.CopyAction, Qt.DropAction.MoveAction, Qt.DropAc
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
-class Window(QWidget):
-    """A window that hands its drag events over, as the real one does, with a line edit inside."""
+class Window(DropWindow):
+    """A window with two children that would like to take drops."""
 
     def __init__(self):
         super().__init__()
-        self.setAcceptDrops(True)
         self.resize(600, 400)
-        column = QVBoxLayout(self)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
         self.edit, self.text = QLineEdit(), QPlainTextEdit()
         column.addWidget(self.edit)
         column.addWidget(self.text)
-        self.drops = WindowDrops(self)
-
-    def dragEnterEvent(self, event):
-        self.drops.enter(event)
-
-    def dragMoveEvent(self, event):
-        self.drops.move(event)
-
-    def dragLeaveEvent(self, event):
-        self.drops.leave()
-
-    def dropEvent(self, event):
-        self.drops.drop(event)
+        self.setCentralWidget(inside)
 
 
 @pytest.fixture
@@ -148,7 +136,7 @@ def test_dropping_says_which_half_and_which_files(qtbot, window, file, name, hal
     mime = mime_of(file)
     enter(window, mime)
     at = getattr(window.drops.overlay, name).geometry().center()
-    with qtbot.waitSignal(window.drops.dropped) as got:
+    with qtbot.waitSignal(window.filesDropped) as got:
         event = drop(window, mime, at)
     assert got.args == [half, [file]]
     assert event.isAccepted()

@@ -9,8 +9,9 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.gui.links import LinkButton
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED
+from ckpt_viewer.gui.reading import Loaded, index_tree
 from ckpt_viewer.gui.root_panel import RootPanel
-from ckpt_viewer.gui.session import Loaded, Session, index_tree
+from ckpt_viewer.gui.session import Session
 from ckpt_viewer.gui.theme import themes
 
 

@@ -7,7 +7,8 @@ import pytest
 from hand_made import make_checkpoint
 
 from ckpt_viewer.errors import BadMapLocation, Cancelled, NotACheckpoint
-from ckpt_viewer.gui.session import Loaded, Session, View, index_tree
+from ckpt_viewer.gui.reading import Loaded, index_tree
+from ckpt_viewer.gui.session import Session, View
 
 
 class Files:

@@ -1,0 +1,46 @@
+"""From a path to what a window shows: runs in a job, knows no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ckpt_viewer.core.progress import Context
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.gui.tree.index import TreeIndex
+
+
+class Loaded(NamedTuple):
+    """An open checkpoint and the index that the tree shows it by."""
+
+    checkpoint: Checkpoint
+    tree: TreeIndex
+
+
+Reader: TypeAlias = Callable[[str, "MapLocation", bool, Context], Loaded]
+
+
+def read_file(path: str, map_location: MapLocation, grouped: bool, context: Context) -> Loaded:
+    """Open a file, walk its tree and index it; raises CheckpointError or Cancelled."""
+    from ckpt_viewer.formats import open_checkpoint
+
+    checkpoint = open_checkpoint(path, map_location, context)
+    try:
+        return Loaded(checkpoint, index_tree(checkpoint, grouped, context))
+    except BaseException:
+        checkpoint.close()
+        raise
+
+
+def index_tree(checkpoint: Checkpoint, grouped: bool, context: Context) -> TreeIndex:
+    """Index a checkpoint for the tree, with what was recognised in it; raises Cancelled."""
+    from ckpt_viewer.analysis.roles import find_roles
+    from ckpt_viewer.gui.tree import build_index
+
+    roles = find_roles(checkpoint.load_outline(context), checkpoint.models, context)
+    marks = {row: role.name for row, role in roles.items()}
+    notes = {row: role.detail for row, role in roles.items() if role.detail and role.name != "progress"}
+    return build_index(checkpoint, context, grouped, marks, notes)
