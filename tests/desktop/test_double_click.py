@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,11 +78,21 @@ class Desk:
             finally:
                 waiting.kill()
 
-    def xdotool(self, *command: str) -> str:
-        done = subprocess.run(
-            ["xdotool", *command], env=self.environ, capture_output=True, text=True, check=True, timeout=SECONDS
+    def xdotool(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["xdotool", *command], env=self.environ, capture_output=True, text=True, check=False, timeout=SECONDS
         )
-        return done.stdout.strip()
+
+    def focused_window(self, name: str) -> str:
+        """Give the window of that name the keyboard, as a window manager would; X refuses until it is wholly mapped."""
+        end = time.monotonic() + SECONDS
+        while True:
+            found = self.xdotool("search", "--sync", "--onlyvisible", "--name", name)
+            window = found.stdout.split()[0]
+            focus = self.xdotool("windowfocus", "--sync", window)
+            if focus.returncode == 0:
+                return window
+            assert time.monotonic() < end, f"{found.stdout!r}: {focus.stderr}"
 
 
 @pytest.fixture
@@ -95,7 +106,7 @@ def test_the_tree_of_the_file_is_painted(desk: Desk) -> None:
 
 def test_a_window_of_that_name_opens_and_can_be_quit(desk: Desk) -> None:
     waiting = desk.double_click()
-    window = desk.xdotool("search", "--sync", "--onlyvisible", "--name", "my run.bin").splitlines()[0]
-    assert desk.xdotool("getwindowname", window).startswith("my run.bin")
-    desk.xdotool("windowfocus", "--sync", window, "key", "--window", window, "ctrl+q")
+    window = desk.focused_window("my run.bin")
+    assert desk.xdotool("getwindowname", window).stdout.startswith("my run.bin")
+    assert desk.xdotool("key", "--window", window, "ctrl+q").returncode == 0
     assert desk.exit_code(waiting) == "0"
