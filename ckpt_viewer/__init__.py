@@ -28,7 +28,7 @@ def open_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = No
     """Open a checkpoint file: its tree is read, its tensors stay in the file until asked for.
 
     Args:
-        path: a file written by torch.save (zip or legacy stream).
+        path: a file written by torch.save (zip or legacy stream), or a trainer's folder of such files.
         map_location: what `torch.load` takes: None, a string, a torch.device, a dict, a callable(storage_spec, tag).
 
     Raises:

@@ -109,7 +109,12 @@ def _absent(kind: str, target: str) -> str:
 
 
 def load_code(checkpoint: Checkpoint) -> str:
-    """Return the line that loads this file under its map_location. Names from outside go in as ASCII literals."""
+    """Return the line that loads this file under its map_location; ``""`` for a folder, which no one call loads.
+
+    Names from outside go in as ASCII literals.
+    """
+    if checkpoint.contents.source is None:
+        return ""
     name = os.path.basename(checkpoint.path)  # noqa: PTH119  pathlib would cost every start 7 ms
     arguments = [python_literal(name)]
     if checkpoint.locator.code:

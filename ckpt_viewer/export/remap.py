@@ -75,7 +75,9 @@ def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Contex
     """
     retagger = Retagger(checkpoint, map_location)
     source = checkpoint.contents.source
-    if source is None or checkpoint.format not in ("torch-zip", "torch-legacy"):
+    if source is None:
+        raise CannotExport("a checkpoint of several files is not remapped as a whole; remap the files that it has")
+    if checkpoint.format not in ("torch-zip", "torch-legacy"):
         raise CannotExport(
             f"a file of format {checkpoint.format} has no device tags; open a file written by torch.save"
         )

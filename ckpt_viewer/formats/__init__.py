@@ -1,4 +1,4 @@
-"""One file for each container. Content decides which it is, never the file's name."""
+"""One file for each container. Content decides which it is, never the file's name; for a folder what is in it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.formats.base import HEAD_BYTES, Format, Head, contents
+from ckpt_viewer.errors import CheckpointError, NotACheckpoint
+from ckpt_viewer.formats.base import HEAD_BYTES, FolderFormat, Format, Head, Opened, contents
 from ckpt_viewer.formats.hints import explain
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
@@ -47,10 +47,17 @@ def detect(source: Bytes) -> Format:
     raise explain(head)
 
 
+def folder_formats() -> tuple[FolderFormat, ...]:
+    """Return the checkpoints that are folders, in the order in which they are asked; a single file needs none."""
+    from ckpt_viewer.formats.plain_folder import PlainFolder
+
+    return (PlainFolder(),)
+
+
 def open_checkpoint(
     path: str | os.PathLike[str], map_location: MapLocation = None, context: Context = SILENT
 ) -> Checkpoint:
-    """Open a checkpoint file; see `ckpt_viewer.open_checkpoint`.
+    """Open a checkpoint, a file or a folder; see `ckpt_viewer.open_checkpoint`.
 
     Args:
         context: told about progress, and may cancel.
@@ -59,15 +66,45 @@ def open_checkpoint(
         CheckpointError: it cannot be read or is no checkpoint.
         Cancelled: by `context`.
     """
+    if os.path.isdir(path):  # noqa: PTH112  pathlib would cost every start 7 ms
+        return _open_folder(path, map_location, context)
     source = FileSource(path)
     try:
         found = detect(source)
         opened = found.open(source, context)
-        made_of = contents(found.name, opened, source.close, source)
-        return Checkpoint(os.fspath(path), source.size, made_of, map_location)
+
+        def close() -> None:
+            source.close()
+            if opened.close is not None:
+                opened.close()
+
+        made_of = contents(found.name, opened, close, source if opened.size is None else None)
+        return Checkpoint(os.fspath(path), source.size if opened.size is None else opened.size, made_of, map_location)
     except BaseException:
         source.close()
         raise
 
 
-__all__ = ["FORMATS", "CheckpointError", "detect", "open_checkpoint"]
+def _open_folder(path: str | os.PathLike[str], map_location: MapLocation, context: Context) -> Checkpoint:
+    from ckpt_viewer.sources.folder import Folder
+
+    folder = Folder(path)
+    try:
+        for each in folder_formats():
+            if each.matches(folder):
+                opened = each.open(folder, context, open_part)
+                made_of = contents(each.name, opened, folder.close, None)
+                return Checkpoint(os.fspath(path), opened.size or 0, made_of, map_location)
+    except BaseException:
+        folder.close()
+        raise
+    folder.close()
+    raise NotACheckpoint("this folder is empty; open a folder that a trainer wrote, or a file")
+
+
+def open_part(source: Bytes, context: Context, prefix: str) -> Opened:
+    """Open one file of a folder, whatever its format; raises CheckpointError."""
+    return detect(source).open(source, context, prefix=prefix)
+
+
+__all__ = ["FORMATS", "CheckpointError", "detect", "folder_formats", "open_checkpoint", "open_part"]

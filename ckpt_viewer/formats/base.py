@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ckpt_viewer.core.checkpoint import Contents
-from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.core.tensor import Bytes, StorageSpec
+from ckpt_viewer.core.value import Value
 from ckpt_viewer.unpickle.reader import Unpickled
+
+if TYPE_CHECKING:
+    from ckpt_viewer.sources.folder import Folder
 
 
 class Head(NamedTuple):
@@ -50,17 +54,68 @@ class Opened(NamedTuple):
 
     Attributes:
         unpickled: its tree, globals and storages. notes: what else was noticed.
+        size: bytes of all files together, where there are several; None for a single file.
+        close: gives further files back; None where there are none.
     """
 
     unpickled: Unpickled
     notes: tuple[Note, ...] = ()
+    size: int | None = None
+    close: Callable[[], None] | None = None
+
+
+FileOpener = Callable[[Bytes, Context, str], Opened]
+"""Opens one file of a folder, whatever its format: its bytes, a context, and a prefix for the names of its storages."""
+
+
+class FolderFormat(Protocol):
+    """A checkpoint that is a folder. Asked in the order of `FOLDER_FORMATS`; the first that matches opens it."""
+
+    name: str
+
+    def matches(self, folder: Folder) -> bool:
+        """Whether the names in the folder are those of this format."""
+
+    def open(self, folder: Folder, context: Context, open_file: FileOpener, *, prefix: str = "") -> Opened:
+        """Read the tree. Who asked closes the folder.
+
+        Args:
+            open_file: for files in containers of their own. prefix: goes before the keys of its storages.
+
+        Raises:
+            CheckpointError: it is damaged, or there is no checkpoint in it.
+        """
+
+
+def described(value: Value, storages: dict[str, StorageSpec] | None = None) -> Unpickled:
+    """Return the description of a container that has no pickle: nothing is named, nothing could run."""
+    return Unpickled(value, [], (), -1, "", storages or {}, 0)
+
+
+def merged(value: Value, parts: Iterable[Opened]) -> Opened:
+    """Return several containers as one with the root `value`: globals, notes and storages together."""
+    notes: list[Note] = []
+    uses: dict[GlobalUse, None] = {}
+    storages: dict[str, StorageSpec] = {}
+    protocol = -1
+    for part in parts:
+        read = part.unpickled
+        notes += (*read.notes, *part.notes)
+        uses.update(dict.fromkeys(read.globals))
+        storages.update({storage.unique_key: storage for storage in read.storages.values()})
+        protocol = max(protocol, read.protocol)
+    return Opened(described(value, storages)._replace(globals=tuple(uses), protocol=protocol), tuple(notes))
 
 
 NestedOpener = Callable[[bytes, int, str], "Unpickled | None"]
 
 
-def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes) -> Contents:
-    """Return what a checkpoint is made of."""
+def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes | None) -> Contents:
+    """Return what a checkpoint is made of.
+
+    Args:
+        source: the whole file; None where the checkpoint is several.
+    """
     read = opened.unpickled
     return Contents(
         format=name,

@@ -25,6 +25,7 @@ class Entry(NamedTuple):
 
 TABLE = (
     Entry("File", "open", "&Open …", ("Ctrl+O",)),
+    Entry("File", "open_folder", "Open &folder …", ("Ctrl+Shift+O",)),
     Entry("File", "reload", "&Reload", ("F5", "Ctrl+R")),
     Entry("File", "export", "&Export state_dict …", ("Ctrl+E",), separated=True),
     Entry("File", "remap", "Re&map to CPU", ("Ctrl+Shift+R",)),

@@ -20,6 +20,11 @@ def ask_files(parent: QWidget, folder: str, title: str = "Open checkpoints") -> 
     return paths
 
 
+def ask_folder(parent: QWidget, folder: str) -> str:
+    """Ask for a folder that is a checkpoint, or has some; ``""`` if it was given up."""
+    return QFileDialog.getExistingDirectory(parent, "Open a checkpoint folder", folder)
+
+
 def ask_target(parent: QWidget, proposed: str, title: str) -> str:
     """Ask where to write, with a proposal; the dialog asks before replacing. ``""`` if it was given up."""
     path, _ = QFileDialog.getSaveFileName(parent, title, proposed, SAVE_FILTER)

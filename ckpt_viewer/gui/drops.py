@@ -25,17 +25,19 @@ GAP = 12
 
 
 def dropped_files(mime: QMimeData) -> list[str]:
-    """Return the local files that are dragged; none if anything else is among them (text, a link, a folder)."""
+    """Return the local files and folders that are dragged; none if anything else is among them (text, a web link)."""
     if not mime.hasUrls():
         return []
     paths = [url.toLocalFile() if url.isLocalFile() else "" for url in mime.urls()]
-    return paths if all(path and Path(path).is_file() for path in paths) else []
+    return paths if all(path and (Path(path).is_file() or Path(path).is_dir()) for path in paths) else []
 
 
 def remap_sentence(paths: Sequence[str]) -> str:
     """Return what dropping on the second half writes: ``writes model_3.cpu.pth, 134 MB, beside it``."""
     from ckpt_viewer.export.names import remap_target
 
+    if any(Path(path).is_dir() for path in paths):
+        return "a folder is not remapped as a whole; drop the files in it that you want on the CPU"
     size = bytes_text(sum(_size(path) for path in paths))
     names = [plain(remap_target(path).name, NAME_LIMIT) for path in paths]
     writable = all(os.access(Path(path).absolute().parent, os.W_OK) for path in paths)

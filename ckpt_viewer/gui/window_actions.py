@@ -27,6 +27,7 @@ class WindowActions(QObject):
         self._card: ShortcutCard | None = None
         calls: dict[str, Callable[[], object]] = {
             "open": self.ask_and_open,
+            "open_folder": self.ask_and_open_folder,
             "reload": window.session.reload,
             "export": self.export,
             "remap": self.remap,
@@ -94,6 +95,15 @@ class WindowActions(QObject):
         """Ask for files and open them."""
         self._open(self._ask("Open checkpoints"))
 
+    def ask_and_open_folder(self) -> None:
+        """Ask for a folder and open it as one checkpoint."""
+        from ckpt_viewer.gui.asking import ask_folder
+
+        folder = ask_folder(self._window, self._folder())
+        if folder:
+            self._window.windows.settings.set("folder", str(Path(folder).parent))
+            self._open([folder])
+
     def ask_and_remap(self) -> None:
         """Ask for files, open them mapped to the CPU and write a copy of each."""
         self._window.windows.open(self._ask("Remap to CPU"), self._window, map_location="cpu", remap=True)
@@ -101,13 +111,15 @@ class WindowActions(QObject):
     def _ask(self, title: str) -> list[str]:
         from ckpt_viewer.gui.asking import ask_files
 
-        settings = self._window.windows.settings
-        path = self._window.session.path
-        folder = str(Path(path).parent) if path else settings.text("folder")
-        paths = ask_files(self._window, folder, title)
+        paths = ask_files(self._window, self._folder(), title)
         if paths:
-            settings.set("folder", str(Path(paths[0]).parent))
+            self._window.windows.settings.set("folder", str(Path(paths[0]).parent))
         return paths
+
+    def _folder(self) -> str:
+        """Return where a dialog begins: beside the open file, else where the last one ended."""
+        path = self._window.session.path
+        return str(Path(path).parent) if path else self._window.windows.settings.text("folder")
 
     def _open(self, paths: Sequence[str]) -> None:
         if paths:

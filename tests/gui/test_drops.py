@@ -81,8 +81,8 @@ def drop(window, mime, at, actions=COPY):
 def test_files_are_taken_and_nothing_else(tmp_path, file):
     assert dropped_files(mime_of(file)) == [file]
     assert dropped_files(mime_of(file, file)) == [file, file]
-    assert dropped_files(mime_of(str(tmp_path))) == []
-    assert dropped_files(mime_of(file, str(tmp_path))) == []
+    assert dropped_files(mime_of(str(tmp_path))) == [str(tmp_path)]
+    assert dropped_files(mime_of(file, str(tmp_path))) == [file, str(tmp_path)]
     assert dropped_files(mime_of(file + ".gone")) == []
     text, link = QMimeData(), QMimeData()
     text.setText(file)
@@ -91,10 +91,15 @@ def test_files_are_taken_and_nothing_else(tmp_path, file):
     assert dropped_files(link) == []
 
 
+def test_a_folder_opens_and_is_not_remapped_as_a_whole(tmp_path, file):
+    assert open_sentence([str(tmp_path)]) == f"shows {tmp_path.name}; nothing in it is executed"
+    assert remap_sentence([file, str(tmp_path)]).startswith("a folder is not remapped as a whole")
+
+
 def test_a_refused_drag_shows_nothing(window, tmp_path):
-    text = QMimeData()
+    text, gone = QMimeData(), mime_of(str(tmp_path / "gone.pth"))
     text.setText("hello")
-    for mime in (text, mime_of(str(tmp_path))):
+    for mime in (text, gone):
         assert not enter(window, mime).isAccepted()
         assert not window.drops.overlay.isVisible()
 

@@ -1,0 +1,47 @@
+"""JSON that lies beside checkpoints or in them (configurations, indices, headers), as neutral values, within bounds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ckpt_viewer.core.value import Mapping, Value
+from ckpt_viewer.errors import Damaged, OverBudget
+
+JSON_LIMIT = 100_000_000
+"""Bytes of the largest JSON text that is parsed; the limit of the safetensors reference reader for its header."""
+DIGITS = 4000
+"""Digits of an integer, which Python parses in quadratic time."""
+
+
+def json_value(data: bytes) -> Value:
+    """Return a JSON text as neutral values: objects as `Mapping` of type ``dict``, the rest as Python has it.
+
+    A repeated key stays twice, so that whoever must refuse it can see it.
+
+    Raises:
+        OverBudget: it is too large. Damaged: it is no JSON, or nested deeper than Python's parser goes (about 1,000).
+    """
+    if len(data) > JSON_LIMIT:
+        raise OverBudget(f"a JSON text of {len(data)} bytes is larger than the {JSON_LIMIT} that are read")
+    try:
+        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_mapping, parse_int=_integer)
+    except UnicodeDecodeError as error:
+        raise Damaged(f"the JSON text is not UTF-8 at byte {error.start}; copy or download the file again") from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged("the JSON text is damaged; copy or download the file again") from error
+    value: Value = parsed
+    return value
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> Mapping:
+    mapping = Mapping()
+    for pair in pairs:
+        mapping.pairs += pair
+    return mapping
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise OverBudget(f"the JSON text has a number of {len(text)} digits; it is damaged or hostile")
+    return int(text)
