@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint
-from ckpt_viewer.formats.base import HEAD_BYTES, FolderFormat, Format, Head, Opened, contents
-from ckpt_viewer.formats.hints import explain
+from ckpt_viewer.formats.base import HEAD_BYTES, PACKED, FolderFormat, Format, Head, Opened, contents
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
 from ckpt_viewer.formats.torch_zip import TorchZip
@@ -44,7 +44,9 @@ def detect(source: Bytes) -> Format:
     for each in FORMATS:
         if each.matches(head):
             return each
-    raise explain(head)
+    from ckpt_viewer.formats.hints import explain
+
+    raise explain(head, source)
 
 
 def folder_formats() -> tuple[FolderFormat, ...]:
@@ -70,19 +72,31 @@ def open_checkpoint(
         return _open_folder(path, map_location, context)
     source = FileSource(path)
     try:
-        found = detect(source)
-        opened = found.open(source, context)
+        inner, wrapping = _unwrapped(source, context)
+        found = detect(inner)
+        opened = found.open(inner, context)
+        opened = opened._replace(notes=(*wrapping, *opened.notes))
 
         def close() -> None:
             source.close()
             if opened.close is not None:
                 opened.close()
 
-        made_of = contents(found.name, opened, close, source if opened.size is None else None)
+        made_of = contents(found.name, opened, close, inner if opened.size is None else None)
         return Checkpoint(os.fspath(path), source.size if opened.size is None else opened.size, made_of, map_location)
     except BaseException:
         source.close()
         raise
+
+
+def _unwrapped(source: Bytes, context: Context) -> tuple[Bytes, tuple[Note, ...]]:
+    """Return what is inside a compressed file, and the note that says so; any other file as it is."""
+    if not source.read_at(0, min(source.size, 6)).startswith(PACKED):
+        return source, ()
+    from ckpt_viewer.formats.wrapped import unwrap
+
+    inner, note = unwrap(source, context)
+    return inner, (note,)
 
 
 def _open_folder(path: str | os.PathLike[str], map_location: MapLocation, context: Context) -> Checkpoint:

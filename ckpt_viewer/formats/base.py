@@ -28,6 +28,8 @@ class Head(NamedTuple):
 
 
 HEAD_BYTES = 4096
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+"""How files begin that gzip, bzip2, xz or zstd have packed; `wrapped` takes them off."""
 
 
 class Format(Protocol):

@@ -1,0 +1,156 @@
+"""A compressed file around a checkpoint: one layer is taken off in memory, nothing is written anywhere."""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.errors import Damaged, NotACheckpoint, Truncated
+from ckpt_viewer.formats.base import PACKED
+from ckpt_viewer.sources import MemorySource
+
+LIMIT = 64 << 20
+"""Bytes that are unpacked into memory; a larger file is to be unpacked by its own program."""
+_BLOCK = 1 << 16
+_XZ_MEMORY = 80 << 20
+"""What xz may use besides: the dictionary of its highest level takes 64 MiB."""
+_ZSTD_WINDOW = 26
+
+
+class _Unpacker(Protocol):
+    """What bz2, lzma and compression.zstd provide alike."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's reader of gzip members in the manner of the others."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(31)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+
+
+def _zstd() -> _Unpacker | None:
+    """Return Python's own reader, which it has since 3.14; None before."""
+    try:
+        module = importlib.import_module("compression.zstd")
+    except ImportError:
+        return None
+    made: _Unpacker = module.ZstdDecompressor(options={module.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
+    return made
+
+
+class _Kind(NamedTuple):
+    """One way of packing: its name with an article, the command that undoes it, how torch reads it, and an unpacker."""
+
+    name: str
+    command: str
+    python: str
+    make: Callable[[], _Unpacker | None]
+
+
+_GZIP = _Kind("a gzip file", "gunzip", "gzip.open", _Gzip)
+_BZIP2 = _Kind("a bzip2 file", "bunzip2", "bz2.open", bz2.BZ2Decompressor)
+_XZ = _Kind("an xz file", "unxz", "lzma.open", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY))
+_ZSTD = _Kind("a zstd file", "unzstd", "compression.zstd.open", _zstd)
+_KINDS = tuple(zip(PACKED, (_GZIP, _BZIP2, _XZ, _ZSTD), strict=True))
+
+
+def unwrap(source: Bytes, context: Context) -> tuple[Bytes, Note]:
+    """Take one layer of compression off a file that begins with one of `PACKED`.
+
+    Returns:
+        What is inside, in memory, and a note that says so.
+
+    Raises:
+        NotACheckpoint: it is too large for that, or packed more than once, or its packer is not at hand.
+        Damaged, Truncated: the compressed data are broken. Cancelled: by `context`.
+    """
+    head = source.read_at(0, min(source.size, 16))
+    kind = next(kind for magic, kind in _KINDS if head.startswith(magic))
+    unpacker = kind.make()
+    if unpacker is None:
+        raise NotACheckpoint(f"this is {kind.name}; unpack it with {kind.command} and open the result")
+    data = _unpack(source, kind, unpacker, context)
+    again = next((inner for magic, inner in _KINDS if data.startswith(magic)), None)
+    if again is not None:
+        raise NotACheckpoint(f"this is {kind.name} around {again.name}; unpack both and open the result")
+    if data[257:262] == b"ustar" and not _is_torch_tar(data):
+        raise NotACheckpoint(f"this is a tar archive in {kind.name}; unpack it with tar xf and open what is inside")
+    message = (
+        f"the file is {kind.name} around a checkpoint of {bytes_text(len(data))}, which torch.load would refuse by its "
+        f"path; give it {kind.python}(path), or unpack it with {kind.command}"
+    )
+    return MemorySource(data, f"the content of {kind.name}"), Note("warning", "compressed", None, message)
+
+
+def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -> bytes:
+    out, at, data = io.BytesIO(), 0, b""
+    try:
+        while True:
+            context.step(at, source.size)
+            if not data and unpacker.needs_input:
+                if at == source.size:
+                    raise Truncated(f"the content of {kind.name}", wanted=1, found=0, offset=at)
+                data = source.read_at(at, min(_BLOCK, source.size - at))
+                at += len(data)
+            out.write(unpacker.decompress(data, LIMIT + 1 - out.tell()))
+            data = b""
+            if out.tell() > LIMIT:
+                raise NotACheckpoint(
+                    f"this is {kind.name} with more than {bytes_text(LIMIT)} inside; unpack it with {kind.command} and "
+                    "open the result"
+                )
+            if unpacker.eof:  # one member; another may follow, and padding
+                data = unpacker.unused_data.lstrip(b"\0")
+                while not data and at < source.size:
+                    data = source.read_at(at, min(_BLOCK, source.size - at)).lstrip(b"\0")
+                    at += min(_BLOCK, source.size - at)
+                following = kind.make() if data else None
+                if following is None:
+                    return out.getvalue()
+                unpacker = following
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
+        if "limit" in str(error):
+            raise NotACheckpoint(
+                f"this is {kind.name} that takes much memory to unpack; unpack it with {kind.command} and open the result"
+            ) from error
+        raise Damaged(f"this is {kind.name} that cannot be unpacked ({error}); copy or download it again") from error
+
+
+def _is_torch_tar(data: bytes) -> bool:
+    """Whether a tar is the container of torch 0.1 and no archive of files."""
+    return data[:100].rstrip(b"\0") in (b"sys_info", b"pickle", b"tensors", b"storages")
