@@ -50,7 +50,10 @@ _FLATBUFFERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"ET\d\d"), "this is an ExecuTorch program (.pte); run it with ExecuTorch"),
     (re.compile(rb"FT\d\d"), "this is ExecuTorch's tensor data (.ptd); use it together with its program"),
     (re.compile(rb"TFL\d"), "this is a TensorFlow Lite model; open it with Netron or TensorFlow"),
-    (re.compile(rb"ftyp"), "this is a video or picture (MP4) and no checkpoint; look for the file that torch.save wrote"),
+    (
+        re.compile(rb"ftyp"),
+        "this is a video (MP4) and no checkpoint; look for the file that torch.save wrote",
+    ),
 )
 """What may stand at byte 4."""
 _TABLE_MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
@@ -105,7 +108,9 @@ def _by_structure(head: Head, source: Bytes | None) -> CheckpointError:
         return NotACheckpoint("this is an ONNX model, a program and no checkpoint; open it with Netron or onnx.load")
     if data[:1] == b"x" and int.from_bytes(data[:2], "big") % 31 == 0:
         return NotACheckpoint("this is a zlib stream (joblib writes those), no checkpoint; open it with joblib.load")
-    return NotACheckpoint("torch.save did not write this file, nor any program that is known here; check where it comes from")
+    return NotACheckpoint(
+        "torch.save did not write this file, nor any program that is known here; check where it comes from"
+    )
 
 
 def _zeros(source: Bytes | None, size: int) -> NotACheckpoint:

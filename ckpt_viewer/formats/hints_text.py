@@ -1,4 +1,4 @@
-"""Text files that lie where a checkpoint should: pointers of Git LFS and the like, web pages, JSON, Python's own .pth."""
+"""Text where a checkpoint should be: pointers of Git LFS and the like, web pages, JSON, Python's own ``.pth``."""
 
 from __future__ import annotations
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent
-from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated
+from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Truncated
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
 from ckpt_viewer.unpickle.reader import PickleReader
 
 SIZE_LIMIT = 2 << 30
+_LOOKED_AT = 1 << 20
 _FIRST = b"(]}cILFSVNGXUTKMJ"
 """Opcodes that a pickle of protocol 0 or 1 begins with."""
 
@@ -41,11 +42,24 @@ class RawPickle:
         if source.size > SIZE_LIMIT:
             raise OverBudget(f"a plain pickle of {source.size} bytes is too large to be read whole")
         data = source.read_at(0, source.size)
-        read = PickleReader(data, _Nowhere(prefix), context=context, depth=depth, nested=self.nested).read(0)
+        try:
+            read = PickleReader(data, _Nowhere(prefix), context=context, depth=depth, nested=self.nested).read(0)
+        except (Damaged, Truncated) as error:
+            raise _foreign(data) or error from error
         notes: tuple[Note, ...] = ()
         if read.end < len(data):
             notes = (Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle"),)
         return Opened(read, notes)
+
+
+def _foreign(data: bytes) -> NotACheckpoint | None:
+    """Say which program mixed its pickle with other data; None if none is known to."""
+    if b"joblib.numpy_pickle" in data[:_LOOKED_AT]:
+        return NotACheckpoint(
+            "this is a joblib file, whose arrays lie within its pickle, no checkpoint; open it with joblib.load, where "
+            "you trust it"
+        )
+    return None
 
 
 class _Nowhere:

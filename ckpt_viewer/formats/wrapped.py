@@ -146,7 +146,7 @@ def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -
     except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
         if "limit" in str(error):
             raise NotACheckpoint(
-                f"this is {kind.name} that takes much memory to unpack; unpack it with {kind.command} and open the result"
+                f"this is {kind.name} that takes much memory; unpack it with {kind.command} and open the result"
             ) from error
         raise Damaged(f"this is {kind.name} that cannot be unpacked ({error}); copy or download it again") from error
 

@@ -1,0 +1,188 @@
+"""Compressed files around a checkpoint: one layer is taken off in memory."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import sys
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from builders import floats, integer, legacy_stream, mapped, pickled, save, tensor, text, zip_checkpoint
+from contract import VALUES
+from opening import memory
+
+from ckpt_viewer.errors import Cancelled, CheckpointError, Damaged, NotACheckpoint, Truncated
+from ckpt_viewer.formats import open_checkpoint, wrapped
+
+PACKERS = {"gzip": gzip.compress, "bz2": bz2.compress, "lzma": lzma.compress}
+COMMANDS = {"gzip": "gunzip", "bz2": "bunzip2", "lzma": "unxz"}
+BODY = mapped((text("weight"), tensor()), (text("epoch"), integer(3)))
+ZIP = zip_checkpoint(pickled(BODY), {"0": floats(*VALUES)})
+LEGACY = legacy_stream(pickled(mapped((text("weight"), tensor(legacy=True)))), {"0": floats(*VALUES)})
+
+
+@pytest.fixture
+def wrote(tmp_path):
+    """Return a function that writes a file, and afterwards make sure that nothing else was written."""
+    path = tmp_path / "model.pth.packed"
+
+    def write(data: bytes) -> Path:
+        path.write_bytes(data)
+        return path
+
+    yield write
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize(("inner", "format_"), [(ZIP, "torch-zip"), (LEGACY, "torch-legacy")])
+def test_a_packed_checkpoint_opens_and_says_what_torch_would_do(wrote, packer, inner, format_):
+    path = wrote(PACKERS[packer](inner))
+    with open_checkpoint(path) as checkpoint:
+        assert (checkpoint.format, checkpoint.size) == (format_, path.stat().st_size)
+        assert checkpoint["/weight"].numpy(copy=True).tolist()[:3] == VALUES[:3]
+        assert checkpoint["/weight"].numpy().tolist()[:3] == VALUES[:3]
+        finding = next(each for each in checkpoint.findings if each.code == "compressed")
+        assert finding.severity == "warning"
+        assert "torch.load would refuse" in finding.message
+        assert COMMANDS[packer] in finding.message
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_torch_agrees_with_the_advice(tmp_path, packer):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "model.pth"
+    save({"a": torch.arange(3.0)}, path)
+    path.write_bytes(PACKERS[packer](path.read_bytes()))
+    with pytest.raises(Exception, match=r"(?i)unpickl|weights_only|invalid"):
+        torch.load(path)
+    with {"gzip": gzip, "bz2": bz2, "lzma": lzma}[packer].open(path) as file:
+        assert torch.load(file)["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_members_one_after_another_are_one_file(wrote, packer):
+    pack = PACKERS[packer]
+    with open_checkpoint(wrote(pack(ZIP[:300]) + pack(ZIP[300:]) + bytes(100_000))) as checkpoint:
+        assert checkpoint["/epoch"].value == 3
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_packed_twice_is_named_and_not_opened(wrote, packer):
+    with pytest.raises(NotACheckpoint, match="around a gzip file; unpack both"):
+        open_checkpoint(wrote(PACKERS[packer](gzip.compress(ZIP))))
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_what_is_inside_is_named(wrote, packer):
+    with pytest.raises(NotACheckpoint, match="HDF5"):
+        open_checkpoint(wrote(PACKERS[packer](b"\x89HDF\r\n\x1a\n" + bytes(50))))
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_a_packed_archive_of_files_is_named(wrote, packer):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("model/model.pth")
+        member.size = len(ZIP)
+        archive.addfile(member, io.BytesIO(ZIP))
+    with pytest.raises(NotACheckpoint, match=r"tar archive in .* unpack it with tar xf"):
+        open_checkpoint(wrote(PACKERS[packer](out.getvalue())))
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_every_beginning_of_a_packed_file_is_refused(wrote, packer):
+    data = PACKERS[packer](ZIP)
+    for length in range(6, len(data), 7):
+        with pytest.raises((Truncated, Damaged)):
+            open_checkpoint(wrote(data[:length]))
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_damage_is_said_or_harmless(wrote, packer):
+    data = bytearray(PACKERS[packer](ZIP))
+    for position in range(0, len(data), 5):
+        data[position] ^= 0x55
+        with suppress(CheckpointError):
+            open_checkpoint(wrote(bytes(data))).close()
+        data[position] ^= 0x55
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_more_than_fits_into_memory_is_left_to_the_packers_own_program(wrote, packer, monkeypatch):
+    monkeypatch.setattr(wrapped, "LIMIT", 1 << 20)
+    path = wrote(PACKERS[packer](bytes(40 << 20)))
+    with (
+        memory() as peak,
+        pytest.raises(NotACheckpoint, match=f"more than 1.05 MB inside; unpack it with {COMMANDS[packer]}"),
+    ):
+        open_checkpoint(path)
+    assert peak.nbytes < 12 << 20
+
+
+def test_as_much_as_the_limit_is_unpacked(wrote, monkeypatch):
+    monkeypatch.setattr(wrapped, "LIMIT", len(ZIP))
+    open_checkpoint(wrote(gzip.compress(ZIP))).close()
+    monkeypatch.setattr(wrapped, "LIMIT", len(ZIP) - 1)
+    with pytest.raises(NotACheckpoint, match="inside; unpack"):
+        open_checkpoint(wrote(gzip.compress(ZIP)))
+
+
+def test_an_xz_file_with_an_immense_dictionary_is_left_to_its_program(wrote):
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 30}]
+    data = bytearray(lzma.compress(ZIP, filters=[{**filters[0], "dict_size": 1 << 20}]))
+    assert data[16] == 16  # the dictionary's size in the block header: 1 MiB
+    data[16] = 36  # 1 GiB
+    import zlib
+
+    data[20:24] = zlib.crc32(bytes(data[12:20])).to_bytes(4, "little")
+    with pytest.raises(NotACheckpoint, match="takes much memory; unpack it with unxz"):
+        open_checkpoint(wrote(bytes(data)))
+
+
+def test_unpacking_can_be_cancelled(wrote):
+    class Stop:
+        def step(self, done, total):
+            if done > 1 << 18:
+                raise Cancelled
+
+    path = wrote(gzip.compress(bytes(30 << 20), 0))
+    with pytest.raises(Cancelled):
+        open_checkpoint(path, context=Stop())
+
+
+# --- zstd, for which Python has a reader since 3.14 ---------------------------------------------------------------
+
+
+def test_a_zstd_file_is_named_where_there_is_no_reader(wrote, monkeypatch):
+    monkeypatch.setitem(sys.modules, "compression", None)
+    with pytest.raises(NotACheckpoint, match="zstd file; unpack it with unzstd"):
+        open_checkpoint(wrote(b"\x28\xb5\x2f\xfd" + bytes(50)))
+
+
+def test_a_zstd_file_is_unpacked_where_there_is_a_reader(wrote, monkeypatch):
+    class Decompressor:
+        """Has the methods of compression.zstd.ZstdDecompressor; what it reads is stored behind the magic number."""
+
+        def __init__(self, options):
+            assert options == {"window_log_max": 26}
+            self.eof, self.needs_input, self.unused_data = False, True, b""
+
+        def decompress(self, data, max_length):
+            self.eof, self.needs_input = True, False
+            return data[4 : 4 + max_length]
+
+    module = ModuleType("compression.zstd")
+    module.ZstdDecompressor = Decompressor
+    module.DecompressionParameter = ModuleType("parameters")
+    module.DecompressionParameter.window_log_max = "window_log_max"
+    monkeypatch.setitem(sys.modules, "compression", ModuleType("compression"))
+    monkeypatch.setitem(sys.modules, "compression.zstd", module)
+    with open_checkpoint(wrote(b"\x28\xb5\x2f\xfd" + ZIP)) as checkpoint:
+        assert "unzstd" in checkpoint.findings[0].message
