@@ -5,6 +5,7 @@ Nothing here imports torch until a function that needs it is called.
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -231,6 +232,22 @@ def legacy_stream(
     names = keys if keys is not None else listed(*(text(key) for key in sorted(storages)))
     head = pickled(magic) + pickled(integer(version)) + pickled(info) + pickle + pickled(names)
     return head + b"".join(struct.pack("<q", len(data) // item) + data for _, data in sorted(storages.items()))
+
+
+# --- safetensors --------------------------------------------------------------------------------------------------
+
+
+def entry(dtype: str, shape: tuple[int, ...] | list[int], begin: int, end: int) -> dict[str, Any]:
+    """What a safetensors header says of one tensor."""
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+def safetensors_file(header: bytes | str | Mapping[str, Any], data: bytes = b"") -> bytes:
+    """A safetensors file around a header, a JSON text or what makes one."""
+    if isinstance(header, Mapping):
+        header = json.dumps(header, separators=(",", ":"))
+    raw = header.encode() if isinstance(header, str) else header
+    return struct.pack("<Q", len(raw)) + raw + data
 
 
 # --- files written by torch ---------------------------------------------------------------------------------------

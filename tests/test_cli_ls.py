@@ -99,7 +99,6 @@ NO_CHECKPOINTS = {
     "npy": (b"\x93NUMPY\x01\x00" + bytes(50), "numpy.load"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(50), "HDF5"),
     "GGUF": (b"GGUF" + bytes(50), "GGUF"),
-    "safetensors": ((2).to_bytes(8, "little") + b"{}", "safetensors"),
     "tar": (b"x" * 257 + b"ustar" + bytes(300), "tar archive"),
     "TorchScript mobile": (b"\x3c\0\0\0PTMF" + bytes(50), "flatbuffer"),
     "ExecuTorch": (b"\x3c\0\0\0ET12" + bytes(50), "ExecuTorch"),

@@ -117,6 +117,11 @@ def load_code(checkpoint: Checkpoint) -> str:
         return ""
     name = os.path.basename(checkpoint.path)  # noqa: PTH119  pathlib would cost every start 7 ms
     arguments = [python_literal(name)]
+    if checkpoint.format == "safetensors":  # its reader takes one device for everything
+        device = checkpoint.locator.storage(StorageSpec("", None, "", 0, None, 0))
+        if device != "cpu":
+            arguments.append(f"device={python_literal(device)}")
+        return f"safetensors.torch.load_file({', '.join(arguments)})"
     if checkpoint.locator.code:
         arguments.append(checkpoint.locator.code)
     return f"torch.load({', '.join(arguments)})"

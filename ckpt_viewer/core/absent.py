@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.tensor import TensorSpec
 
 
@@ -16,6 +17,9 @@ def missing_values(tensor: TensorSpec) -> str:
         return "a meta tensor has no values, neither here nor in torch; look at its shape and dtype"
     if tensor.shape is None:
         return "this tensor was not initialised when it was saved and has no values; look at its type"
+    row = DTYPES.get(tensor.dtype)
+    if row is not None and row.bits:
+        return f"torch has no numbers of {row.bits} bits; look at the shape and dtype of this tensor"
     if extra and extra.data is not None:
         return ""
     if tensor.storage is None:

@@ -31,6 +31,7 @@ class Contents(NamedTuple):
         weights_only: why ``torch.load(weights_only=True)`` would refuse it; ``""`` if it would not.
         close: gives the file back.
         source: the whole file, for writers that copy parts of it; None for a checkpoint that was made by hand.
+        state_dict: whether the container can hold nothing but one state_dict, whatever its names look like.
     """
 
     format: str
@@ -41,6 +42,7 @@ class Contents(NamedTuple):
     weights_only: str
     close: Callable[[], None]
     source: Bytes | None = None
+    state_dict: bool = False
 
 
 class Checkpoint:
@@ -75,7 +77,7 @@ class Checkpoint:
         if "outline" not in self.__dict__:
             self.__dict__["outline"] = build_outline(self.contents.root, context)
         if "models" not in self.__dict__:
-            self.__dict__["models"] = find_models(self.outline, context)
+            self.__dict__["models"] = self._find_models(context)
         return self.outline
 
     def map_onto(self, map_location: MapLocation) -> None:
@@ -123,7 +125,12 @@ class Checkpoint:
     @cached_property
     def models(self) -> tuple[Model, ...]:
         """The models in the file, by structure: state_dicts and whole modules; raw ones first, EMA copies after."""
-        return find_models(self.outline)
+        return self._find_models(SILENT)
+
+    def _find_models(self, context: Context) -> tuple[Model, ...]:
+        if self.contents.state_dict and len(self.outline) > 1:
+            return (Model((), "state_dict", 0, False),)
+        return find_models(self.outline, context)
 
     def state_dict(self, model: Model | None = None) -> dict[str, Node]:
         """Return the params-only state_dict, buffers included, in torch's order: {name: tensor node}.

@@ -18,6 +18,7 @@ class DType(NamedTuple):
         numpy: name of the numpy or ml_dtypes type with the same bytes; ``""`` where there is none and we decode.
         component: bytes that are swapped together in a big-endian file.
         per_byte: values in one stored byte that torch's shape counts (quint4x2: 2).
+        bits: of one element where they do not fill bytes; 0 where they do. torch has no such types, safetensors has.
     """
 
     name: str
@@ -26,6 +27,7 @@ class DType(NamedTuple):
     numpy: str
     component: int
     per_byte: int = 1
+    bits: int = 0
 
 
 def _table() -> dict[str, DType]:
@@ -44,6 +46,8 @@ def _table() -> dict[str, DType]:
         DType("float8_e5m2fnuz", 1, "float", "float8_e5m2fnuz", 1),
         DType("float8_e8m0fnu", 1, "float", "float8_e8m0fnu", 1),
         DType("float4_e2m1fn_x2", 1, "bits", "", 1),
+        DType("float6_e2m3fn", 1, "bits", "", 1, bits=6),
+        DType("float6_e3m2fn", 1, "bits", "", 1, bits=6),
         DType("qint8", 1, "quantized", "int8", 1),
         DType("quint8", 1, "quantized", "uint8", 1),
         DType("qint32", 4, "quantized", "int32", 4),
@@ -61,7 +65,7 @@ def _table() -> dict[str, DType]:
 
 
 DTYPES = _table()
-"""Every dtype by its name without ``torch.``."""
+"""Every dtype by its name without ``torch.``; the float6 types exist in safetensors only."""
 
 ALIASES = {
     "float": "float32", "double": "float64", "half": "float16", "short": "int16", "int": "int32", "long": "int64",

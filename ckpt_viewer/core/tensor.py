@@ -170,6 +170,8 @@ class TensorSpec:
         if row.per_byte > 1:  # packed along the last dimension, each row starts at a byte
             last = self.shape[-1] if self.shape else 1
             return prod(self.shape[:-1]) * (-(-last // row.per_byte))
+        if row.bits:
+            return -(-self.numel * row.bits // 8)
         return self.numel * row.itemsize
 
     @property

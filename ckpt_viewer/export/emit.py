@@ -39,7 +39,7 @@ def obstacle(tensor: TensorSpec) -> str:
         if tensor.type in PLAIN_TENSORS:
             return "has no values in this file (a meta tensor)"
         return f"is a {tensor.type}, whose values are not those of a plain tensor"
-    if tensor.dtype not in DTYPES:
+    if tensor.dtype not in DTYPES or DTYPES[tensor.dtype].bits:
         return f"has the unknown dtype {tensor.dtype}"
     return _quantization_obstacle(extra)
 

@@ -12,6 +12,7 @@ from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint
 from ckpt_viewer.formats.base import HEAD_BYTES, PACKED, FolderFormat, Format, Head, Opened, contents
 from ckpt_viewer.formats.raw_pickle import RawPickle
+from ckpt_viewer.formats.safetensors import Safetensors
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
 from ckpt_viewer.formats.torch_zip import TorchZip
 from ckpt_viewer.sources import FileSource, MemorySource
@@ -30,8 +31,10 @@ def _nested(data: bytes, depth: int, prefix: str) -> Unpickled | None:
 
 
 NESTED_ZIP, NESTED_LEGACY = TorchZip(_nested), TorchLegacy(_nested)
-FORMATS: tuple[Format, ...] = (NESTED_ZIP, NESTED_LEGACY, RawPickle(_nested))
-"""Asked in this order; the first that matches opens the file."""
+SAFETENSORS = Safetensors()
+FORMATS: tuple[Format, ...] = (SAFETENSORS, NESTED_ZIP, NESTED_LEGACY, RawPickle(_nested))
+"""Asked in this order; the first that matches opens the file. safetensors begins with any number, also with one whose
+bytes are the magic number of another format, but no other has a brace behind it."""
 
 
 def detect(source: Bytes) -> Format:
@@ -92,6 +95,8 @@ def open_checkpoint(
 def _unwrapped(source: Bytes, context: Context) -> tuple[Bytes, tuple[Note, ...]]:
     """Return what is inside a compressed file, and the note that says so; any other file as it is."""
     if not source.read_at(0, min(source.size, 6)).startswith(PACKED):
+        return source, ()
+    if SAFETENSORS.matches(Head(source.read_at(0, min(source.size, HEAD_BYTES)), source.size)):
         return source, ()
     from ckpt_viewer.formats.wrapped import unwrap
 

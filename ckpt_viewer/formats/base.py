@@ -58,12 +58,14 @@ class Opened(NamedTuple):
         unpickled: its tree, globals and storages. notes: what else was noticed.
         size: bytes of all files together, where there are several; None for a single file.
         close: gives further files back; None where there are none.
+        state_dict: whether the container can hold nothing but one state_dict.
     """
 
     unpickled: Unpickled
     notes: tuple[Note, ...] = ()
     size: int | None = None
     close: Callable[[], None] | None = None
+    state_dict: bool = False
 
 
 FileOpener = Callable[[Bytes, Context, str], Opened]
@@ -128,4 +130,5 @@ def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes
         weights_only=read.refused,
         close=close,
         source=source,
+        state_dict=opened.state_dict,
     )

@@ -97,8 +97,6 @@ def explain(head: Head, source: Bytes | None = None) -> CheckpointError:
 def _by_structure(head: Head, source: Bytes | None) -> CheckpointError:
     """Name what has no magic number of its own at the very beginning."""
     data = head.data
-    if _is_safetensors(head):
-        return Unsupported("this is a safetensors file, which this version does not read; open it with safetensors")
     if data[257:262] == b"ustar":
         return Unsupported("this is a tar archive; unpack it with tar xf and open what is inside")
     table = source is not None and head.size >= 48 and source.read_at(head.size - 8, 8) == _TABLE_MAGIC
@@ -131,8 +129,3 @@ def _only_zeros(source: Bytes, size: int) -> bool:
     stride = max((size - ZEROS_WHOLE) // ZEROS_SAMPLES, ZEROS_BLOCK)
     samples = range(size - ZEROS_BLOCK, ZEROS_WHOLE, -stride) if size > ZEROS_WHOLE else ()
     return not any(source.read_at(at, min(ZEROS_BLOCK, size - at)).strip(b"\0") for at in (*places, *samples))
-
-
-def _is_safetensors(head: Head) -> bool:
-    length = int.from_bytes(head.data[:8], "little")
-    return 0 < length <= 100_000_000 and 8 + length <= head.size and head.data[8:].lstrip(b" ")[:1] == b"{"

@@ -19,7 +19,7 @@ from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.tree.index import TreeIndex
 
-FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle"}
+FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle", "safetensors": "safetensors"}
 KINDS = {"state_dict": "state_dict", "other": "Other contents"}
 CONTENTS_LIMIT = 14
 """Entries of the root that are listed as links."""
@@ -134,6 +134,10 @@ def size_text(checkpoint: Checkpoint, overview: Overview) -> str:
 def weights_only_fact(checkpoint: Checkpoint) -> Fact:
     """Say whether torch.load's safe mode takes the file."""
     reason = checkpoint.contents.weights_only
+    if checkpoint.contents.protocol < 0:
+        return Fact(
+            "Safe mode", plain(reason, 300) if reason else "it holds no pickle; torch.load reads it by its name"
+        )
     if not reason:
         return Fact("Safe mode", "torch.load(weights_only=True) reads it")
     return Fact("Safe mode", f"torch.load needs weights_only=False: {plain(reason, 300)}", "info")

@@ -1,0 +1,107 @@
+"""safetensors: the length of a JSON header, the header, and the bytes of the tensors one after another.
+
+FORMATS section 1.9. As strict as the reference reader (safetensors/src/tensor.rs), and stricter in one thing: a name
+that comes twice is refused, since readers disagree on which of the two counts (hazard H17).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.progress import Context, stepped
+from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Mapping
+from ckpt_viewer.errors import Damaged, OverBudget, Truncated
+from ckpt_viewer.formats.base import HEAD_BYTES, Head, Opened, described
+
+if TYPE_CHECKING:
+    from ckpt_viewer.formats.safetensors_header import Table
+
+HEADER_LIMIT = 100_000_000
+"""Bytes of the largest header, as in the reference reader."""
+OTHER_NAME = "torch.load recognises a safetensors file by its name only, which has to end in .safetensors"
+_PREFIX = 8
+
+
+class Safetensors:
+    """One safetensors file."""
+
+    name = "safetensors"
+
+    def matches(self, head: Head) -> bool:
+        """A length, and behind it what a JSON object begins with."""
+        first, behind = head.data[:_PREFIX], head.data[_PREFIX:].lstrip(b" \t\n\r")
+        if int.from_bytes(first, "little") not in range(1, HEADER_LIMIT + 1) and not any(
+            byte == 0 or byte > 127 for byte in first
+        ):
+            return False  # a text with a brace in that place
+        return behind.startswith(b"{") or (not behind and len(head.data) == HEAD_BYTES)
+
+    def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
+        """Read the header; raises CheckpointError."""
+        del depth
+        from ckpt_viewer.formats.safetensors_header import read_header  # compiles more than other files are worth
+
+        raw = _header(source)
+        base = _PREFIX + len(raw)
+        table, metadata = read_header(raw, context)
+        _check_size(base + table.check(context), source)
+        return _opened(table, metadata, _Data(source, base, table, prefix), context)
+
+
+def _check_size(end: int, source: Bytes) -> None:
+    if end > source.size:
+        raise Truncated("the file", wanted=end, found=source.size, offset=0)
+    if end < source.size:
+        raise Damaged(
+            f"{source.size - end} bytes follow the last tensor, where the file should end; copy or download it again"
+        )
+
+
+def _header(source: Bytes) -> bytes:
+    """Return the bytes of the header; raises OverBudget, Truncated."""
+    length = int.from_bytes(source.read_at(0, _PREFIX), "little")
+    if length > HEADER_LIMIT:
+        raise OverBudget(
+            f"it announces a safetensors header of {length} bytes, and the format allows {HEADER_LIMIT}; "
+            "copy or download the file again"
+        )
+    if length > source.size - _PREFIX:
+        raise Truncated("the safetensors header", wanted=length, found=source.size - _PREFIX, offset=_PREFIX)
+    return source.read_at(_PREFIX, length)
+
+
+class _Data:
+    """Where the bytes of each tensor lie."""
+
+    def __init__(self, source: Bytes, base: int, table: Table, prefix: str) -> None:
+        self.source, self.base, self.prefix = source, base, prefix
+        self._rows, self._begins, self._ends = table.rows, table.begins, table.ends
+
+    def extent(self, key: str) -> Extent:
+        """Return where the bytes of a tensor lie."""
+        row = self._rows[key]
+        begin = self._begins[row]
+        return Extent(self.source, self.base + begin, self._ends[row] - begin)
+
+
+def _opened(table: Table, metadata: Mapping | None, data: _Data, context: Context) -> Opened:
+    """Return the tree: one dict of tensors, with the file's metadata as an attribute of it."""
+    root, unaligned = Mapping(), 0
+    if metadata is not None:
+        root.state = Mapping()
+        root.state.pairs += ("__metadata__", metadata)
+    for name, row in stepped(table.rows.items(), context):
+        kind = table.kinds[row]
+        item = DTYPES[kind.storage].itemsize if kind.storage else 1
+        storage = StorageSpec(name, None, kind.storage, kind.nbytes // item, data, row)
+        root.pairs += (name, TensorSpec(storage, kind.dtype, kind.shape, kind.stride))
+        unaligned += (data.base + table.begins[row]) % item != 0
+    notes: tuple[Note, ...] = ()
+    if unaligned:
+        message = f"{unaligned} tensors do not begin at a multiple of their item size, so programs have to copy them"
+        notes = (Note("info", "unaligned-data", None, message),)
+    refused = "" if data.source.name.endswith(".safetensors") else OTHER_NAME
+    return Opened(described(root)._replace(refused=refused), notes, state_dict=True)
