@@ -157,8 +157,7 @@ def _warnings(checkpoint: Checkpoint, retagger: Retagger) -> list[str]:
     warnings = out_of_reach(checkpoint, retagger.locator)
     if checkpoint.contents.weights_only:
         warnings.append(
-            "torch.load takes the copy, like the source, only with weights_only=False: "
-            f"{checkpoint.contents.weights_only}"
+            f"torch.load(weights_only=True) refuses the copy, like the source: {checkpoint.contents.weights_only}"
         )
     if "meta" in retagger.tags.values():
         warnings.append("tensors tagged meta load without their values")

@@ -59,6 +59,7 @@ class Opened(NamedTuple):
         size: bytes of all files together, where there are several; None for a single file.
         close: gives further files back; None where there are none.
         state_dict: whether the container can hold nothing but one state_dict.
+        refused: why weights_only would refuse the container, whatever is in the pickle; ``""`` if it would not.
     """
 
     unpickled: Unpickled
@@ -66,6 +67,7 @@ class Opened(NamedTuple):
     size: int | None = None
     close: Callable[[], None] | None = None
     state_dict: bool = False
+    refused: str = ""
 
 
 FileOpener = Callable[[Bytes, Context, str], Opened]
@@ -127,7 +129,7 @@ def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes
         globals=read.globals,
         notes=(*read.notes, *opened.notes),
         protocol=read.protocol,
-        weights_only=read.refused,
+        weights_only=read.refused or opened.refused,
         close=close,
         source=source,
         state_dict=opened.state_dict,

@@ -49,7 +49,7 @@ class RawPickle:
         notes: tuple[Note, ...] = ()
         if read.end < len(data):
             notes = (Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle"),)
-        return Opened(read, notes)
+        return Opened(read, notes, refused="it is a plain pickle, for pickle.load")
 
 
 def _foreign(data: bytes) -> NotACheckpoint | None:

@@ -52,7 +52,7 @@ class TorchLegacy:
         while True:
             home = _Tail(source, prefix)
             try:
-                main, keys = self._read(home, source.read_at(0, window), context, depth)
+                main, keys, refused = self._read(home, source.read_at(0, window), context, depth)
                 break
             except Truncated:
                 # the pickles may simply be longer than what was read so far
@@ -63,21 +63,22 @@ class TorchLegacy:
                 window = min(most, window * 8)
         behind = source.size - home.place(keys, main)
         notes = (Note("warning", "trailing-bytes", None, f"{behind} bytes follow the last storage"),) if behind else ()
-        return Opened(main, notes)
+        return Opened(main, notes, refused=refused)
 
-    def _read(self, home: _Tail, data: bytes, context: Context, depth: int) -> tuple[Unpickled, Unpickled]:
-        """Read the five pickles; return the object and the list of storages."""
-        at = 0
+    def _read(self, home: _Tail, data: bytes, context: Context, depth: int) -> tuple[Unpickled, Unpickled, str]:
+        """Read the five pickles; return the object, the storages' names, and why weights_only refuses the others."""
+        at, refused = 0, ""
         values: list[Value] = []
         for _ in range(3):
             read = PickleReader(data, home).read(at)
             if read.globals:
                 raise Damaged("its header names classes, which no torch wrote; it is damaged or hostile")
             values.append(read.value)
-            at = read.end
+            at, refused = read.end, refused or read.refused
         _check_header(values)
         main = PickleReader(data, home, context=context, depth=depth, nested=self.nested, legacy=True).read(at)
-        return main, PickleReader(data, home).read(main.end)
+        keys = PickleReader(data, home).read(main.end)
+        return main, keys, refused or keys.refused or _untyped(main)
 
 
 def _check_header(values: list[Value]) -> None:
@@ -87,6 +88,12 @@ def _check_header(values: list[Value]) -> None:
         raise Unsupported(f"it has version {python_repr(values[1])} of the legacy format; only {VERSION} is known")
     if not isinstance(values[2], Mapping):
         raise Damaged("its system information is no dictionary")
+
+
+def _untyped(main: Unpickled) -> str:
+    """Say why torch reads the stream in no mode: it asks each storage's class for a dtype (2.13). ``""`` if it does."""
+    is_untyped = any(not storage.dtype for storage in main.storages.values())
+    return "torch reads no untyped storage from the older stream" if is_untyped else ""
 
 
 def _is_key(name: Value) -> bool:

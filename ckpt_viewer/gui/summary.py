@@ -140,7 +140,7 @@ def weights_only_fact(checkpoint: Checkpoint) -> Fact:
         )
     if not reason:
         return Fact("Safe mode", "torch.load(weights_only=True) reads it")
-    return Fact("Safe mode", f"torch.load needs weights_only=False: {plain(reason, 300)}", "info")
+    return Fact("Safe mode", f"torch.load(weights_only=True) refuses it: {plain(reason, 300)}", "info")
 
 
 def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[Fact]:

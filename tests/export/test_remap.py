@@ -158,7 +158,7 @@ def test_says_why_weights_only_will_refuse(tmp_path):
     value = {"w": torch.zeros(2), "args": argparse.Namespace(lr=0.1)}
     source = builders.save(value, tmp_path / "x.pth", tag="cuda:0")
     (warning,) = warnings_of(source)
-    assert "only with weights_only=False: it names argparse.Namespace" in warning
+    assert "weights_only=True) refuses the copy, like the source: it names argparse.Namespace" in warning
     got = torch.load(remap(source).path, weights_only=False)
     assert got["args"] == value["args"]
 

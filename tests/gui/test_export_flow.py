@@ -271,7 +271,7 @@ def test_what_torch_will_say_of_the_copy_is_said_beforehand(desk, tmp_path):
     desk.settle()
     kinds = [kind for kind, _ in desk.said]
     assert kinds == ["success", "warning"]
-    assert "only with weights_only=False" in desk.said[1][1]
+    assert "weights_only=True) refuses the copy" in desk.said[1][1]
     assert "argparse.Namespace" in desk.said[1][1]
 
 

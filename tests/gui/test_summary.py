@@ -120,7 +120,7 @@ def test_whether_it_loads_here(checkpoint):
 def test_what_weights_only_says():
     assert weights_only_fact(make_checkpoint()) == Fact("Safe mode", "torch.load(weights_only=True) reads it")
     refused = weights_only_fact(make_checkpoint(weights_only="it names argparse.Namespace"))
-    assert refused == Fact("Safe mode", "torch.load needs weights_only=False: it names argparse.Namespace", "info")
+    assert refused == Fact("Safe mode", "torch.load(weights_only=True) refuses it: it names argparse.Namespace", "info")
 
 
 def test_a_dangerous_name_is_an_error_and_notes_are_shown():
