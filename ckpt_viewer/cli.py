@@ -25,13 +25,13 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit with 2."""
-        fail("", f"{message}; see {self.prog} --help")
+        fail(None, f"{message}; see {self.prog} --help")
         raise SystemExit(NOT_DONE)
 
 
-def fail(file: str, sentence: str) -> None:
+def fail(file: str | None, sentence: str) -> None:
     """Print one error line: ``ckpt-viewer: FILE: sentence``, with everything from outside escaped."""
-    where = f"{escape_text(file)}: " if file else ""
+    where = "" if file is None else f"{escape_text(file) or repr(file)}: "
     print(f"{PROGRAM}: {where}{escape_text(sentence)}", file=sys.stderr)
 
 
@@ -52,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return options.run(options) or DONE
     except CheckpointError as error:
         _trace()
-        fail(getattr(options, "file", ""), str(error))
+        fail(getattr(options, "file", None), str(error))
     except (KeyboardInterrupt, Cancelled):
-        fail(getattr(options, "file", ""), "stopped before it was done; nothing was written")
+        fail(getattr(options, "file", None), "stopped before it was done; nothing was written")
         return INTERRUPTED
     except BrokenPipeError:
         _drop_output()
@@ -62,13 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _trace()
         fail(
-            getattr(options, "file", ""), f"the system refused ({error.strerror or error}); check disk and permissions"
+            getattr(options, "file", None),
+            f"the system refused ({error.strerror or error}); check disk and permissions",
         )
         _drop_output()
     except Exception as error:
         _trace()
         problem = f"an error of the program itself ({type(error).__name__}: {error}); please report it"
-        fail(getattr(options, "file", ""), problem)
+        fail(getattr(options, "file", None), problem)
     return NOT_DONE
 
 

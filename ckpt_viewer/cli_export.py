@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
 
     with open_checkpoint(options.file) as checkpoint:
         plan = make_plan(checkpoint)
-        target = Path(options.output) if options.output else plan.target
+        target = Path(options.output) if options.output is not None else plan.target
         if options.dry_run:
             if not plan.idle:
                 check_target(target, force=options.force, source=options.file)

@@ -80,7 +80,11 @@ def window_icon() -> QIcon:
 
 
 def _on_qt_message(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
-    """Qt's own lines are for developers: only what makes it abort is shown, everything with CKPT_VIEWER_DEBUG."""
+    """Show Qt's own lines with CKPT_VIEWER_DEBUG only; where Qt would abort, end with a sentence and code 2."""
     del context
-    if kind == QtMsgType.QtFatalMsg or os.environ.get("CKPT_VIEWER_DEBUG"):
+    if os.environ.get("CKPT_VIEWER_DEBUG"):
         print(f"ckpt-viewer: Qt: {message}", file=sys.stderr)  # noqa: T201
+    elif kind == QtMsgType.QtFatalMsg:
+        sentence = f"Qt cannot go on ({' '.join(message.split())}); set CKPT_VIEWER_DEBUG=1 to see all that it says"
+        print(f"ckpt-viewer: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(2)

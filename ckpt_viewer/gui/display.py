@@ -41,7 +41,7 @@ def choose_platform(environ: Mapping[str, str], *, screenshot: bool, system: str
     if not system.startswith("linux"):
         return asked
     first = asked.partition(";")[0].partition(":")[0]
-    if first and first not in ("wayland", "xcb"):
+    if first == "offscreen":
         return asked
     tried = [first] if first else ["wayland", "xcb"]
     if screenshot and not first:
@@ -68,8 +68,12 @@ def release() -> None:
 
 def _problem(name: str, environ: Mapping[str, str]) -> str:
     """Return why a platform cannot be used, ``""`` if it can."""
-    reason = wayland_problem(environ) if name == "wayland" else x11_problem(environ)
-    return reason or _plugin_problem(name)
+    reason = ""
+    if name == "xcb":
+        reason = x11_problem(environ)
+    elif name.startswith("wayland"):
+        reason = wayland_problem(environ)
+    return reason or _plugin_problem("wayland" if name.startswith("wayland") else name)
 
 
 def _plugin_problem(name: str) -> str:

@@ -49,6 +49,14 @@ def test_remap_has_a_default_name(run, source):
     assert torch.load(target, weights_only=True)["epoch"] == 3
 
 
+@pytest.mark.parametrize("command", [("export",), ("remap", "--map-location", "cpu")])
+def test_an_empty_name_is_no_default(run, source, command):
+    code, out, errors = run(command[0], source, "-o", "", *command[1:])
+    assert (code, out) == (2, "")
+    assert errors == f"ckpt-viewer: {source}: '.' is a folder; give the name of a file\n"
+    assert list(source.parent.iterdir()) == [source]
+
+
 def test_json(run, source, tmp_path):
     out = tmp_path / "new.pth"
     for command in (["export", source], ["remap", source, "--map-location", "cpu"]):

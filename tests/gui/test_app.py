@@ -69,6 +69,19 @@ def test_without_a_display_it_says_so_in_one_sentence(tmp_path, sample, environ)
     assert "--screenshot PNG" in done.stderr
 
 
+def test_where_qt_would_abort_it_says_so_in_one_sentence(tmp_path):
+    code = """
+from ckpt_viewer.gui.application import make_application
+made = make_application()
+from PySide6.QtCore import qFatal
+qFatal("PySide has words of its own instead")
+"""
+    done = viewer(tmp_path, code=code, QT_QPA_PLATFORM="offscreen")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ckpt-viewer: Qt cannot go on (")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_off_screen_is_taken_when_it_is_asked_for(tmp_path, sample):
     done = viewer(tmp_path, sample, QT_QPA_PLATFORM="offscreen", CKPT_VIEWER_EXIT="painted")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

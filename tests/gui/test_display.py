@@ -120,6 +120,15 @@ def test_off_screen_serves_whoever_asks_for_it():
     assert choose_platform({}, screenshot=False, system="darwin") == ""
 
 
+def test_other_platforms_need_their_plugin():
+    assert choose_platform({"QT_QPA_PLATFORM": "minimal"}, screenshot=False, system="linux") == "minimal"
+    assert choose_platform({"QT_QPA_PLATFORM": "nonsense"}, screenshot=True, system="linux") == "offscreen"
+    with pytest.raises(NoDisplay, match=r"\(Qt's nonsense plugin does not load: "):
+        choose_platform({"QT_QPA_PLATFORM": "nonsense"}, screenshot=False, system="linux")
+    with pytest.raises(NoDisplay, match=r"\(WAYLAND_DISPLAY is not set\)"):
+        choose_platform({"QT_QPA_PLATFORM": "wayland-egl"}, screenshot=False, system="linux")
+
+
 def test_a_plugin_that_does_not_load_is_a_reason():
     assert display._plugin_problem("offscreen") == ""
     assert display._plugin_problem("nonsense").startswith("Qt's nonsense plugin does not load: ")
