@@ -147,6 +147,8 @@ setup_python() {
     # torch first and alone: the pinned build, before anything else could ask for another one.
     pip_install ${quiet[@]+"${quiet[@]}"} "$(grep '^torch==' "$root/packaging/constraints.txt")"
     pip_install ${quiet[@]+"${quiet[@]}"} --constraint "$root/packaging/constraints.txt" --editable "$root$extra"
+    # pip compiles what it copies; of a checkout each start would compile 100 files where writing byte code is turned off.
+    "$venv/bin/python" -m compileall -q "$root/ckpt_viewer" >&2 || true
 }
 
 setup() {

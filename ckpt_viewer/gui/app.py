@@ -40,14 +40,15 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
     Raises:
         CheckpointError: there is no display, or the screenshot cannot be made.
     """
-    from ckpt_viewer.gui import collector, display
+    from ckpt_viewer.gui import collector, display, reading
 
+    collector.pause(collector.STARTING)  # it would find nothing and take a tenth of the time until a tree is painted
+    reading.prepare()
     platform = display.choose_platform(os.environ, screenshot=options.screenshot is not None)
     if platform:
         os.environ["QT_QPA_PLATFORM"] = platform
     from ckpt_viewer.gui.application import make_application
 
-    collector.pause(collector.STARTING)  # it would find nothing and take a tenth of the time until a tree is painted
     application = make_application()
     display.release()
     from ckpt_viewer.gui.windows import Windows

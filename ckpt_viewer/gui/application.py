@@ -16,9 +16,14 @@ DESKTOP_NAME = "ckpt-viewer"
 
 
 class Application(QApplication):
-    """Passes QFileOpenEvent on as `filesWanted`."""
+    """The process's QApplication."""
 
     filesWanted = Signal(list)
+    """The system hands files over: their paths."""
+
+
+class MacApplication(Application):
+    """Passes QFileOpenEvent on as `filesWanted`. Only where they come: Python would look at each event of a start-up."""
 
     def event(self, event: QEvent) -> bool:
         """A double-click on macOS comes as an event, not as an argument."""
@@ -35,7 +40,8 @@ def make_application() -> Application:
     qInstallMessageHandler(_on_qt_message)
     QGuiApplication.setDesktopFileName(DESKTOP_NAME)
     # an argument, since `setStyle` would have PySide load QStyle: 11 ms of a start-up of 250
-    application = Application(["ckpt-viewer", "-style", "Fusion"])
+    kind = MacApplication if sys.platform == "darwin" else Application
+    application = kind(["ckpt-viewer", "-style", "Fusion"])
     application.setApplicationName("ckpt-viewer")
     application.setApplicationDisplayName("")
     application.setApplicationVersion(__version__)

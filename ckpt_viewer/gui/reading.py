@@ -20,6 +20,15 @@ class Loaded(NamedTuple):
     tree: TreeIndex
 
 
+def prepare() -> None:
+    """Import what reads a file and indexes it. Before Qt is imported: after that PySide opens the source of every module
+    that comes, to see whether it speaks of PySide; 50 files cost 10 ms of a start-up.
+    """
+    from ckpt_viewer import formats  # noqa: F401
+    from ckpt_viewer.analysis import roles  # noqa: F401
+    from ckpt_viewer.gui.tree import build, cells, opening, pages, typeahead  # noqa: F401
+
+
 Reader: TypeAlias = Callable[[str, "MapLocation", bool, Context], Loaded]
 
 

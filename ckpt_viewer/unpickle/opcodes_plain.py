@@ -106,7 +106,7 @@ def op_binfloat(m: Machine, at: int) -> int:
     return at + 8
 
 
-_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))", re.DOTALL)
+_ESCAPE = rb"(?s)\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))"
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\\": b"\\",
             b"'": b"'", b'"': b'"', b"\n": b""}  # fmt: skip
 
@@ -165,7 +165,7 @@ def op_string(m: Machine, at: int) -> int:
     raw, at = read_line(m, at)
     if len(raw) < 2 or raw[:1] not in b"'\"" or raw[-1:] != raw[:1]:
         raise Damaged("the pickle is damaged: a string without its quotes")
-    _push_python2(m, _ESCAPE.sub(_unescaped, raw[1:-1]))
+    _push_python2(m, re.sub(_ESCAPE, _unescaped, raw[1:-1]))
     return at
 
 

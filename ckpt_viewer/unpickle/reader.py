@@ -272,12 +272,12 @@ def _storage_dtype(module: str, name: str) -> str | None:
     return STORAGE_CLASSES.get(name) if module in STORAGE_MODULES else None
 
 
-_PID_TEXT = re.compile(r"\('storage', <class '([\w.]+)'>, '(\d+)', '([^'\\\n]*)', (\d+)(, None)?\)")
+_PID_TEXT = r"\('storage', <class '([\w.]+)'>, '(\d+)', '([^'\\\n]*)', (\d+)(, None)?\)"
 """A storage's persistent id as protocol 0 writes it: the repr of the tuple."""
 
 
 def _pid_from_text(machine: Machine, pid: Value) -> Value:
-    found = _PID_TEXT.fullmatch(pid) if type(pid) is str else None
+    found = re.fullmatch(_PID_TEXT, pid) if type(pid) is str else None
     if found is None:
         return pid
     module, _, name = found[1].rpartition(".")

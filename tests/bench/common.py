@@ -6,6 +6,7 @@ what its parent had when it forked.
 
 from __future__ import annotations
 
+import compileall
 import os
 import statistics
 import subprocess
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "ckpt_viewer"]
 """The command line of this checkout."""
 POLL = 0.002
+
+compileall.compile_dir(ROOT / "ckpt_viewer", quiet=1)  # as pip does; with PYTHONDONTWRITEBYTECODE no run would
 
 
 class Run(NamedTuple):

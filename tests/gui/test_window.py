@@ -380,7 +380,7 @@ def test_size_and_theme_are_remembered(qtbot, windows, sample):
 
 
 def test_a_mac_hands_files_over_as_events(qtbot, windows, sample):
-    from ckpt_viewer.gui.application import Application
+    from ckpt_viewer.gui.application import MacApplication
 
     class Heard:
         def __init__(self):
@@ -389,7 +389,7 @@ def test_a_mac_hands_files_over_as_events(qtbot, windows, sample):
     heard = Heard()
     signal = type("S", (), {"emit": lambda self, paths: heard.files.extend(paths)})()
     fake = type("A", (), {"filesWanted": signal})()
-    assert Application.event(fake, QFileOpenEvent(QUrl.fromLocalFile(sample)))
+    assert MacApplication.event(fake, QFileOpenEvent(QUrl.fromLocalFile(sample)))
     assert heard.files == [sample]
 
 

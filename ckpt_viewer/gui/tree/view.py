@@ -20,7 +20,6 @@ from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.tree.cells import Cells
 from ckpt_viewer.gui.tree.columns import Columns
 from ckpt_viewer.gui.tree.delegate import RowHeight
-from ckpt_viewer.gui.tree.menu import tree_menu
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel
 from ckpt_viewer.gui.tree.opening import rows_to_open, subtree_to_open
 from ckpt_viewer.gui.tree.painting import RowPainter
@@ -217,6 +216,8 @@ class CheckpointTreeView(QTreeView):
             self.select(row)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        from ckpt_viewer.gui.tree.menu import tree_menu
+
         menu = tree_menu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(event.globalPos())
