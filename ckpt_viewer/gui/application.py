@@ -23,7 +23,7 @@ class Application(QApplication):
 
 
 class MacApplication(Application):
-    """Passes QFileOpenEvent on as `filesWanted`. Only where they come: Python would look at each event of a start-up."""
+    """Passes QFileOpenEvent on as `filesWanted`; elsewhere Python would look at every event for nothing."""
 
     def event(self, event: QEvent) -> bool:
         """A double-click on macOS comes as an event, not as an argument."""

@@ -21,8 +21,8 @@ class Loaded(NamedTuple):
 
 
 def prepare() -> None:
-    """Import what reads a file and indexes it. Before Qt is imported: after that PySide opens the source of every module
-    that comes, to see whether it speaks of PySide; 50 files cost 10 ms of a start-up.
+    """Import what reads a file and indexes it, before Qt is imported: after that PySide reads the source of each module
+    that comes, to see whether it speaks of PySide, and 50 files cost 10 ms of a start-up.
     """
     from ckpt_viewer import formats  # noqa: F401
     from ckpt_viewer.analysis import roles  # noqa: F401
