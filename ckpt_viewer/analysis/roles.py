@@ -17,7 +17,7 @@ from ckpt_viewer.core.value import Instance, Mapping, Value, state_items
 
 PROGRESS_NAMES = frozenset(
     """epoch iter iteration iterations step steps global_step global_steps num_updates current_epoch updates last_epoch
-    trainer_global_step""".split()
+    trainer_global_step num_timesteps""".split()
 )
 SCHEDULER_KEYS = frozenset({"last_epoch", "_step_count", "_schedulers", "num_bad_epochs", "_last_lr"})
 SCALER_KEYS = frozenset({"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Note
@@ -10,46 +11,90 @@ from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint
-from ckpt_viewer.formats.base import HEAD_BYTES, PACKED, FolderFormat, Format, Head, Opened, contents
+from ckpt_viewer.formats.base import (
+    PACKED,
+    FolderFormat,
+    Format,
+    Head,
+    Inside,
+    Opened,
+    ZipFormat,
+    ZipReader,
+    contents,
+    open_found,
+)
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.safetensors import Safetensors
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
 from ckpt_viewer.formats.torch_zip import TorchZip
+from ckpt_viewer.formats.zip_kinds import holds_files
 from ckpt_viewer.sources import FileSource, MemorySource
 from ckpt_viewer.unpickle.reader import Unpickled
 
 
 def _nested(data: bytes, depth: int, prefix: str) -> Unpickled | None:
     """Return what a checkpoint that lies inside a pickle as bytes describes; None if it is none."""
-    source = MemorySource(data, "a checkpoint inside the pickle")
-    head = Head(data[:HEAD_BYTES], len(data))
+    head = Head(MemorySource(data, "a checkpoint inside the pickle"))
     for each in (NESTED_ZIP, NESTED_LEGACY):
         if each.matches(head):
-            opened = each.open(source, SILENT, depth=depth, prefix=prefix)
+            opened = open_found(each, head, Inside(SILENT, depth, prefix))
             return opened.unpickled._replace(notes=[*opened.unpickled.notes, *opened.notes])
     return None
 
 
+def _inner(source: Bytes, inside: Inside) -> Opened | None:
+    """Open a checkpoint that is a part of another file; None if it is none."""
+    head = Head(source, inside.context)
+    found = find_format(head)
+    return open_found(found, head, inside) if found is not None else None
+
+
+def _ordinary_zip() -> ZipReader:
+    from ckpt_viewer.formats.ordinary_zip import read
+
+    return partial(read, inner=_inner, nested=_nested)
+
+
 NESTED_ZIP, NESTED_LEGACY = TorchZip(_nested), TorchLegacy(_nested)
 SAFETENSORS = Safetensors()
-FORMATS: tuple[Format, ...] = (SAFETENSORS, NESTED_ZIP, NESTED_LEGACY, RawPickle(_nested))
+FORMATS: tuple[Format, ...] = (
+    SAFETENSORS,
+    NESTED_ZIP,
+    ZipFormat("zip", holds_files, _ordinary_zip),
+    NESTED_LEGACY,
+    RawPickle(_nested),
+)
 """Asked in this order; the first that matches opens the file. safetensors begins with any number, also with one whose
 bytes are the magic number of another format, but no other has a brace behind it."""
 
 
-def detect(source: Bytes) -> Format:
+def find_format(head: Head) -> Format | None:
+    """Return the first format that says yes to a file; None if there is none."""
+    return next((each for each in FORMATS if each.matches(head)), None)
+
+
+def detect(source: Bytes, context: Context = SILENT) -> Format:
     """Return the format of a file by its content.
 
     Raises:
         CheckpointError: it is none that we read; the message names what it is instead.
     """
-    head = Head(source.read_at(0, min(source.size, HEAD_BYTES)), source.size)
-    for each in FORMATS:
-        if each.matches(head):
-            return each
-    from ckpt_viewer.formats.hints import explain
+    return _detect(Head(source, context))
 
-    raise explain(head, source)
+
+def _detect(head: Head) -> Format:
+    found = find_format(head)
+    if found is None:
+        from ckpt_viewer.formats.hints import explain
+
+        raise explain(head, head.source)
+    return found
+
+
+def _open_source(source: Bytes, inside: Inside) -> tuple[Format, Opened]:
+    head = Head(source, inside.context)
+    found = _detect(head)
+    return found, open_found(found, head, inside)
 
 
 def folder_formats() -> tuple[FolderFormat, ...]:
@@ -76,8 +121,7 @@ def open_checkpoint(
     source = FileSource(path)
     try:
         inner, wrapping = _unwrapped(source, context)
-        found = detect(inner)
-        opened = found.open(inner, context)
+        found, opened = _open_source(inner, Inside(context))
         opened = opened._replace(notes=(*wrapping, *opened.notes))
 
         def close() -> None:
@@ -123,7 +167,7 @@ def _open_folder(path: str | os.PathLike[str], map_location: MapLocation, contex
 
 def open_part(source: Bytes, context: Context, prefix: str) -> Opened:
     """Open one file of a folder, whatever its format; raises CheckpointError."""
-    return detect(source).open(source, context, prefix=prefix)
+    return _open_source(source, Inside(context, 0, prefix))[1]
 
 
 __all__ = ["FORMATS", "CheckpointError", "detect", "folder_formats", "open_checkpoint", "open_part"]

@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ckpt_viewer.core.checkpoint import Contents
 from ckpt_viewer.core.finding import GlobalUse, Note
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes, StorageSpec
 from ckpt_viewer.core.value import Value
+from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.formats.zip_directory import ZipDirectory
 from ckpt_viewer.unpickle.reader import Unpickled
 
 if TYPE_CHECKING:
     from ckpt_viewer.sources.folder import Folder
 
+HEAD_BYTES = 4096
+ZIP_MAGIC = b"PK\x03\x04"
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+"""How files begin that gzip, bzip2, xz or zstd have packed; `wrapped` takes them off."""
 
-class Head(NamedTuple):
+
+class Head:
     """The beginning of a file, for detection by content.
 
     Attributes:
-        data: its first bytes, at most `HEAD_BYTES`. size: bytes of the whole file.
+        source: the whole file. data: its first bytes, at most `HEAD_BYTES`. size: bytes of the whole file.
     """
 
-    data: bytes
-    size: int
+    def __init__(self, source: Bytes, context: Context = SILENT) -> None:
+        self.source, self.size, self._context = source, source.size, context
+        self.data = source.read_at(0, min(source.size, HEAD_BYTES))
 
+    @property
+    def is_zip(self) -> bool:
+        """Whether a zip's local header stands at the very start; torch does not tolerate bytes before it either."""
+        return self.data[:4] == ZIP_MAGIC
 
-HEAD_BYTES = 4096
-PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
-"""How files begin that gzip, bzip2, xz or zstd have packed; `wrapped` takes them off."""
+    @cached_property
+    def archive(self) -> ZipDirectory | None:
+        """The directory of a zip, read once for all formats that ask; None for other files and broken directories."""
+        try:
+            return ZipDirectory(self.source, self._context) if self.is_zip else None
+        except CheckpointError:
+            return None
 
 
 class Format(Protocol):
@@ -49,6 +66,48 @@ class Format(Protocol):
         Raises:
             CheckpointError: it is damaged, cut off, or of a kind that is not supported.
         """
+
+
+class ZipFormat:
+    """A format that is told by the records of a zip archive.
+
+    Attributes:
+        name: see `Format`.
+        holds: whether an archive is of this format.
+        reader: gives the function that reads one. It imports the reader's module, which few files need.
+    """
+
+    def __init__(self, name: str, holds: Callable[[ZipDirectory], bool], reader: Callable[[], ZipReader]) -> None:
+        self.name, self.holds, self.reader = name, holds, reader
+
+    def matches(self, head: Head) -> bool:
+        """By the names of the archive's records."""
+        return head.archive is not None and self.holds(head.archive)
+
+    def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
+        """Read the tree; raises CheckpointError."""
+        return self.read(ZipDirectory(source, context), Inside(context, depth, prefix))
+
+    def read(self, archive: ZipDirectory, inside: Inside) -> Opened:
+        """Read the tree of an archive whose directory has been read already; raises CheckpointError."""
+        return self.reader()(archive, inside)
+
+
+class Inside(NamedTuple):
+    """Where a container lies, for its reader.
+
+    Attributes:
+        context: told about progress, and may cancel.
+        depth: how many checkpoints it is nested in. prefix: goes before the keys of its storages.
+    """
+
+    context: Context = SILENT
+    depth: int = 0
+    prefix: str = ""
+
+    def member(self, name: str) -> Inside:
+        """Return the place of a checkpoint that lies inside this one under a name."""
+        return Inside(self.context, self.depth + 1, f"{self.prefix}{name}!")
 
 
 class Opened(NamedTuple):
@@ -113,7 +172,21 @@ def merged(value: Value, parts: Iterable[Opened]) -> Opened:
     return Opened(described(value, storages)._replace(globals=tuple(uses), protocol=protocol), tuple(notes))
 
 
+ZipReader = Callable[[ZipDirectory, Inside], Opened]
 NestedOpener = Callable[[bytes, int, str], "Unpickled | None"]
+InnerOpener = Callable[[Bytes, Inside], "Opened | None"]
+"""Opens a checkpoint that is a part of another file; None if it is none."""
+
+
+def open_found(found: Format, head: Head, inside: Inside) -> Opened:
+    """Open a file with the format that was found for it, without reading a zip's directory twice.
+
+    Raises:
+        CheckpointError: see `Format.open`.
+    """
+    if isinstance(found, ZipFormat) and head.archive is not None:
+        return found.read(head.archive, inside)
+    return found.open(head.source, inside.context, depth=inside.depth, prefix=inside.prefix)
 
 
 def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes | None) -> Contents:

@@ -13,17 +13,25 @@ JSON_LIMIT = 100_000_000
 DIGITS = 4000
 """Digits of an integer, which Python parses in quadratic time."""
 
+COST, MEMORY = 150, 80_000_000
+"""Bytes that an empty object takes in memory, and that the JSON text in a small file may take."""
 
-def json_value(data: bytes) -> Value:
+
+def json_value(data: bytes, justified: int | None = None) -> Value:
     """Return a JSON text as neutral values: objects as `Mapping` of type ``dict``, the rest as Python has it.
 
     A repeated key stays twice, so that whoever must refuse it can see it.
+
+    Args:
+        justified: bytes of the file that it is a part of, which answer for what it costs; None for no such limit.
 
     Raises:
         OverBudget: it is too large. Damaged: it is no JSON, or nested deeper than Python's parser goes (about 1,000).
     """
     if len(data) > JSON_LIMIT:
         raise OverBudget(f"a JSON text of {len(data)} bytes is larger than the {JSON_LIMIT} that are read")
+    if justified is not None and (data.count(b"{") + data.count(b"[")) * COST > MEMORY + 15 * justified:
+        raise OverBudget("a JSON text asks for more memory than its file can justify; it is damaged or hostile")
     try:
         parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_mapping, parse_int=_integer)
     except UnicodeDecodeError as error:

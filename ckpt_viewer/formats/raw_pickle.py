@@ -7,6 +7,7 @@ from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Truncated
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.sources import backing
 from ckpt_viewer.unpickle.reader import PickleReader
 
 SIZE_LIMIT = 2 << 30
@@ -42,8 +43,11 @@ class RawPickle:
         if source.size > SIZE_LIMIT:
             raise OverBudget(f"a plain pickle of {source.size} bytes is too large to be read whole")
         data = source.read_at(0, source.size)
+        reader = PickleReader(
+            data, _Nowhere(prefix), context=context, depth=depth, nested=self.nested, justified=backing(source)
+        )
         try:
-            read = PickleReader(data, _Nowhere(prefix), context=context, depth=depth, nested=self.nested).read(0)
+            read = reader.read(0)
         except (Damaged, Truncated) as error:
             raise _foreign(data) or error from error
         notes: tuple[Note, ...] = ()

@@ -14,7 +14,7 @@ from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
-from ckpt_viewer.sources import MemorySource
+from ckpt_viewer.sources import MemorySource, backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -76,7 +76,10 @@ class TorchLegacy:
             values.append(read.value)
             at, refused = read.end, refused or read.refused
         _check_header(values)
-        main = PickleReader(data, home, context=context, depth=depth, nested=self.nested, legacy=True).read(at)
+        main = PickleReader(
+            data, home, context=context, depth=depth, nested=self.nested, legacy=True,
+            justified=min(len(data), backing(home.source)),
+        ).read(at)  # fmt: skip
         keys = PickleReader(data, home).read(main.end)
         return main, keys, refused or keys.refused or _untyped(main)
 

@@ -5,63 +5,84 @@ FORMATS sections 1.2 and 2.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.progress import Context, stepped
-from ckpt_viewer.core.tensor import Bytes, Extent
-from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Unsupported
-from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.core.tensor import Extent
+from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget
+from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, ZipFormat
 from ckpt_viewer.formats.zip_directory import INFLATE_BASE, Record, ZipDirectory
+from ckpt_viewer.sources import backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
 
 PICKLE_LIMIT = 2 << 30
 """Bytes of the largest ``data.pkl`` that is read."""
 
 
-class TorchZip:
+class TorchZip(ZipFormat):
     """The zip container of torch.save."""
 
-    name = "torch-zip"
-
     def __init__(self, nested: NestedOpener | None = None) -> None:
+        super().__init__("torch-zip", holds_data_pickle, lambda: self._read)
         self.nested = nested
 
     def matches(self, head: Head) -> bool:
-        """A local header at the very start; torch does not tolerate bytes before it either."""
-        return head.data[:4] == b"PK\x03\x04"
+        """Also a zip whose directory is broken: opening it says what is wrong."""
+        return head.is_zip and (head.archive is None or self.holds(head.archive))
 
-    def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
-        """Read directory and ``data.pkl``; raises CheckpointError."""
-        directory = ZipDirectory(source, context)
-        pickle = _find_pickle(directory)
-        if pickle.size > PICKLE_LIMIT:
-            raise OverBudget(f"its data.pkl of {pickle.size} bytes is larger than any that torch writes")
-        home = _Records(directory, prefix)
-        data = directory.read(pickle)
-        reader = PickleReader(data, home, context=context, depth=depth, nested=self.nested, justified=source.size)
+    def _read(self, archive: ZipDirectory, inside: Inside) -> Opened:
+        pickle = archive.get("data.pkl")
+        if pickle is None:
+            raise Damaged("the archive has no data.pkl; copy or download the file again")
+        home = Records(archive, inside.prefix)
+        data = read_pickle_record(archive, pickle)
+        reader = PickleReader(data, home, context=inside.context, depth=inside.depth, nested=self.nested,
+                              justified=backing(archive.source))  # fmt: skip
         read = reader.read(0)
-        notes = [*directory.notes, *_check_storages(home, read, context)]
+        notes = [*archive.notes, *check_storages(home, read, inside.context)]
         if read.end < len(data):
             notes.append(
                 Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle in data.pkl")
             )
-        hidden, more = _hidden_pickles(directory, pickle, context)
+        hidden, more = hidden_pickles(archive, (pickle.name,), inside.context)
         return Opened(read._replace(globals=(*read.globals, *more)), (*notes, *hidden))
 
 
-class _Records:
-    """The storages of one archive: ``data/KEY``, or ``tensors/KEY`` from torch 1.4."""
+def holds_data_pickle(archive: ZipDirectory) -> bool:
+    """Whether an archive has the form of torch.save's; TorchScript's has ``constants.pkl`` too."""
+    return archive.get("data.pkl") is not None and archive.get("constants.pkl") is None
 
-    def __init__(self, directory: ZipDirectory, prefix: str) -> None:
-        self.directory, self.prefix = directory, prefix
+
+def read_pickle_record(archive: ZipDirectory, record: Record) -> bytes:
+    """Return the bytes of a pickle; raises OverBudget where they are too many, and as `ZipDirectory.read`."""
+    if record.size > PICKLE_LIMIT:
+        name = record.name.rpartition("/")[2]
+        raise OverBudget(f"its {name} of {record.size} bytes is larger than any that torch writes")
+    return archive.read(record)
+
+
+class Records:
+    """The storages of one archive: ``data/KEY``, or ``tensors/KEY`` from torch 1.4.
+
+    Attributes:
+        folder: what stands before a storage's key in the name of its record, the root folder included.
+        suffix: what stands behind it.
+    """
+
+    def __init__(self, directory: ZipDirectory, prefix: str, folder: str | None = None, suffix: str = "") -> None:
+        self.directory, self.prefix, self.suffix = directory, prefix, suffix
         self.big_endian = _big_endian(directory)
         base = f"{directory.root}/" if directory.root else ""
-        old = f"{base}tensors/"
-        new = any(name.startswith(f"{base}data/") for name in directory.records)
-        self.folder = f"{base}data/" if new or not any(n.startswith(old) for n in directory.records) else old
+        if folder is None:
+            new = any(name.startswith(f"{base}data/") for name in directory.records)
+            old = not new and any(name.startswith(f"{base}tensors/") for name in directory.records)
+            folder = "tensors/" if old else "data/"
+        self.folder = base + folder
 
     def record(self, key: str) -> Record | None:
         """Return the record of a storage."""
-        return self.directory.records.get(self.folder + key)
+        return self.directory.records.get(f"{self.folder}{key}{self.suffix}")
 
     def extent(self, key: str) -> Extent:
         """Return where the bytes of a storage lie; raises Damaged, Truncated, Unsupported."""
@@ -81,36 +102,19 @@ def _big_endian(directory: ZipDirectory) -> bool:
     return order == b"big"
 
 
-def _find_pickle(directory: ZipDirectory) -> Record:
-    pickle = directory.get("data.pkl")
-    if pickle is not None and directory.get("constants.pkl") is None:
-        return pickle
-    raise _other_archive(directory)
-
-
-def _other_archive(directory: ZipDirectory) -> NotACheckpoint | Unsupported:
-    """Say what a zip is that torch.save did not write."""
-    names = directory.records
-    if directory.get("constants.pkl") is not None:
-        return Unsupported("this is a TorchScript archive (torch.jit.save), which this version does not read")
-    if directory.get("archive_format") is not None or "serialized_exported_program.json" in names:
-        return Unsupported("this is a torch.export program (.pt2), which this version does not read")
-    if directory.get(".data/extern_modules") is not None or directory.get(".data/version") is not None:
-        return Unsupported("this is a torch.package archive, which this version does not read")
-    if names and all(name.endswith(".npy") for name in names):
-        return NotACheckpoint("this is a numpy .npz archive, no checkpoint; open it with numpy.load")
-    return NotACheckpoint("this is an ordinary zip archive without a data.pkl; unpack it and open what is inside")
-
-
-def _hidden_pickles(
-    directory: ZipDirectory, main: Record, context: Context
+def hidden_pickles(
+    directory: ZipDirectory, shown: Container[str], context: Context
 ) -> tuple[list[Note], tuple[GlobalUse, ...]]:
-    """Look into every other pickle of the archive: torch ignores them, other programs may not."""
+    """Look into every pickle of the archive that is not shown: torch ignores them, other programs may not.
+
+    Args:
+        shown: names of the records that are.
+    """
     notes: list[Note] = []
     uses: dict[GlobalUse, None] = {}
     left = directory.source.size + INFLATE_BASE
     for record in stepped(directory.records.values(), context):
-        if record is main or not record.name.endswith(".pkl"):
+        if record.name in shown or not record.name.endswith(".pkl"):
             continue
         notes.append(
             Note("warning", "extra-pickle", None, f"the archive has a pickle beside data.pkl: {record.name!r}")
@@ -119,8 +123,8 @@ def _hidden_pickles(
         try:
             if left < 0:
                 raise OverBudget("the archive has more pickles than are looked into")
-            data, home = directory.read(record), _Records(directory, "")
-            read = PickleReader(data, home, context=context, justified=directory.source.size).read(0)
+            data, home = directory.read(record), Records(directory, "")
+            read = PickleReader(data, home, context=context, justified=backing(directory.source)).read(0)
         except CheckpointError as error:
             notes.append(Note("info", "extra-pickle", None, f"{record.name!r} cannot be read: {error}"))
         else:
@@ -128,7 +132,7 @@ def _hidden_pickles(
     return notes, tuple(uses)
 
 
-def _check_storages(home: _Records, read: Unpickled, context: Context) -> list[Note]:
+def check_storages(home: Records, read: Unpickled, context: Context) -> list[Note]:
     """Compare the sizes that the pickle claims with the directory; reads no data."""
     notes = []
     for key, storage in stepped(read.storages.items(), context):

@@ -16,7 +16,7 @@ from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated, Unsupported
-from ckpt_viewer.sources import MemorySource
+from ckpt_viewer.sources import MemorySource, backing
 
 END = b"PK\x05\x06"
 _END_RECORD = struct.Struct("<4s4H2IH")
@@ -164,7 +164,7 @@ class ZipDirectory:
             raise Unsupported(
                 f"record {record.name!r} is packed by method {record.method}; only stored and deflated are read"
             )
-        if record.size > min(INFLATE_LIMIT, INFLATE_BASE + 15 * self.source.size):
+        if record.size > min(INFLATE_LIMIT, INFLATE_BASE + 15 * backing(self.source)):
             raise OverBudget(f"record {record.name!r} would inflate to {record.size} bytes; it is damaged or hostile")
         unpacker = zlib.decompressobj(-15)
         try:

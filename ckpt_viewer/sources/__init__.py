@@ -145,10 +145,15 @@ def _open_problem(error: OSError | ValueError) -> str:
 
 
 class MemorySource:
-    """Bytes in memory."""
+    """Bytes in memory.
 
-    def __init__(self, data: bytes, name: str = "memory") -> None:
+    Attributes:
+        backing: bytes of the file that they were made of, fewer where they were inflated. A budget goes by those.
+    """
+
+    def __init__(self, data: bytes, name: str = "memory", backing: int | None = None) -> None:
         self.data, self.name, self.size = data, name, len(data)
+        self.backing = len(data) if backing is None else min(backing, len(data))
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes at `offset`; raises Truncated."""
@@ -182,6 +187,11 @@ class SliceSource:
     def _check(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size:
             raise Truncated(self.name, wanted=size, found=max(0, min(size, self.size - offset)), offset=offset)
+
+
+def backing(source: Bytes) -> int:
+    """Return the bytes of a file that stand behind a source: what is not in the file justifies no cost."""
+    return source.backing if isinstance(source, MemorySource) else source.size
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:

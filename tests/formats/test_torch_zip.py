@@ -258,9 +258,7 @@ def test_a_second_pickle_in_the_archive_is_looked_into():
 @pytest.mark.parametrize(
     ("records", "error", "words"),
     [
-        ({"a/data.pkl": WEIGHT, "a/constants.pkl": b"x"}, Unsupported, "TorchScript"),
-        ({"a/archive_format": b"pt2"}, Unsupported, "torch.export"),
-        ({"a/.data/extern_modules": b""}, Unsupported, "torch.package"),
+        ({"a/version": b"3", "a/data/0": b"x"}, Damaged, "no data.pkl"),
         ({"w.npy": b"x", "b.npy": b"y"}, NotACheckpoint, "npz"),
         ({"readme.txt": b"x"}, NotACheckpoint, "ordinary zip"),
         ({"a/data.pkl/": b""}, NotACheckpoint, "ordinary zip"),

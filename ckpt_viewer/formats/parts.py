@@ -1,0 +1,54 @@
+"""A file that consists of several: what its parts describe together, and what they may cost together."""
+
+from __future__ import annotations
+
+from ckpt_viewer.core.finding import GlobalUse, Note
+from ckpt_viewer.core.value import Value
+from ckpt_viewer.formats.base import Opened, described, merged
+from ckpt_viewer.unpickle.reader import Unpickled
+
+MEMORY, OPCODES = 40_000_000, 1_000_000
+"""What the parts of a small file may cost together before no further one is opened; the last may add its own budget."""
+
+
+class Parts:
+    """Gathers what the parts of one file describe.
+
+    Attributes:
+        size: bytes of the file. notes: what was noticed about the whole.
+    """
+
+    def __init__(self, size: int, notes: list[Note]) -> None:
+        self.size, self.notes = size, list(notes)
+        self._opened: list[Opened] = []
+        self._cost = self._opcodes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the parts so far have cost so much that no further one may be opened."""
+        return self._cost > MEMORY + 5 * self.size or self._opcodes > OPCODES + self.size // 4
+
+    def add(self, read: Unpickled, notes: tuple[Note, ...] = ()) -> Value:
+        """Count a part in, and return its root."""
+        self._opened.append(Opened(read, notes))
+        self._cost += read.cost
+        self._opcodes += read.opcodes
+        return read.value
+
+    def use(self, uses: tuple[GlobalUse, ...]) -> None:
+        """Keep the names that something refers to which is not part of the tree."""
+        self._opened.append(Opened(described(None)._replace(globals=uses)))
+
+    def note(self, severity: str, code: str, message: str, value: Value = None) -> None:
+        """Keep something that was noticed; about the whole file where no value is given."""
+        self.notes.append(Note(severity, code, value, message))
+
+    def opened(self, root: Value, refused: str) -> Opened:
+        """Return the whole.
+
+        Args:
+            refused: why ``torch.load(weights_only=True)`` does not read such a file.
+        """
+        whole = merged(root, self._opened)
+        read = whole.unpickled._replace(refused=refused, cost=self._cost, opcodes=self._opcodes)
+        return Opened(read, (*self.notes, *whole.notes))
