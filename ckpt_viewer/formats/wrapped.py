@@ -114,7 +114,7 @@ def unwrap(source: Bytes, context: Context) -> tuple[Bytes, Note]:
         f"the file is {kind.name} around a checkpoint of {bytes_text(len(data))}, which torch.load would refuse by its "
         f"path; give it {kind.python}(path), or unpack it with {kind.command}"
     )
-    return MemorySource(data, f"the content of {kind.name}"), Note("warning", "compressed", None, message)
+    return MemorySource(data, f"the content of {kind.name}", source.size), Note("warning", "compressed", None, message)
 
 
 def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -> bytes:
