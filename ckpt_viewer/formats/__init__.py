@@ -140,7 +140,7 @@ def _unwrapped(source: Bytes, context: Context) -> tuple[Bytes, tuple[Note, ...]
     """Return what is inside a compressed file, and the note that says so; any other file as it is."""
     if not source.read_at(0, min(source.size, 6)).startswith(PACKED):
         return source, ()
-    if SAFETENSORS.matches(Head(source.read_at(0, min(source.size, HEAD_BYTES)), source.size)):
+    if SAFETENSORS.matches(Head(source)):
         return source, ()
     from ckpt_viewer.formats.wrapped import unwrap
 
