@@ -99,9 +99,10 @@ def _open_source(source: Bytes, inside: Inside) -> tuple[Format, Opened]:
 
 def folder_formats() -> tuple[FolderFormat, ...]:
     """Return the checkpoints that are folders, in the order in which they are asked; a single file needs none."""
+    from ckpt_viewer.formats.distributed import Distributed
     from ckpt_viewer.formats.plain_folder import PlainFolder
 
-    return (PlainFolder(),)
+    return (Distributed(), PlainFolder())
 
 
 def open_checkpoint(
@@ -120,9 +121,12 @@ def open_checkpoint(
         return _open_folder(path, map_location, context)
     source = FileSource(path)
     try:
+        if _is_metadata(source):
+            source.close()
+            return _open_folder(os.path.dirname(path) or ".", map_location, context)  # noqa: PTH120
         inner, wrapping = _unwrapped(source, context)
-        found, opened = _open_source(inner, Inside(context))
-        opened = opened._replace(notes=(*wrapping, *opened.notes))
+        found, opened = _open_alone(inner, context)
+        opened = opened._replace(notes=(*wrapping, *opened.notes, *_beside(source.name)))
 
         def close() -> None:
             source.close()
@@ -134,6 +138,32 @@ def open_checkpoint(
     except BaseException:
         source.close()
         raise
+
+
+def _is_metadata(source: FileSource) -> bool:
+    """Whether a file is the index of the distributed checkpoint in its folder."""
+    return source.name.endswith(".metadata") and source.size > 0 and source.read_at(0, 1) == b"\x80"
+
+
+def _open_alone(source: Bytes, context: Context) -> tuple[Format, Opened]:
+    try:
+        return _open_source(source, Inside(context))
+    except CheckpointError as error:
+        if not source.name.endswith(".distcp"):
+            raise
+        from ckpt_viewer.formats.siblings import data_file
+
+        raise NotACheckpoint(data_file(source.name)) from error
+
+
+def _beside(name: str) -> tuple[Note, ...]:
+    """Return a note where the name says that the file is one of several."""
+    if not any(word in name for word in ("rank", "shard", "part", "of", "state", ".distcp")):
+        return ()
+    from ckpt_viewer.formats.siblings import note_for
+
+    note = note_for(name)
+    return () if note is None else (note,)
 
 
 def _unwrapped(source: Bytes, context: Context) -> tuple[Bytes, tuple[Note, ...]]:

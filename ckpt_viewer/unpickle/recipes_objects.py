@@ -72,7 +72,27 @@ def bound_method(m: Machine, args: Arguments) -> Answer:
     return method
 
 
+def kept(m: Machine, args: Arguments) -> Answer:
+    """An object that a reader of ours looks into by the names of its attributes."""
+    return NOT_KNOWN
+
+
+DISTRIBUTED = "torch.distributed.checkpoint"
 RECIPES: dict[tuple[str, str], Recipe] = {
+    **{
+        (f"{DISTRIBUTED}.metadata", name): kept
+        for name in (
+            "Metadata",
+            "TensorStorageMetadata",
+            "BytesStorageMetadata",
+            "TensorProperties",
+            "ChunkStorageMetadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "_MEM_FORMAT_ENCODING",
+        )
+    },
+    (f"{DISTRIBUTED}.filesystem", "_StorageInfo"): kept,
     ("torch", "ScriptObject"): script_object,
     ("builtins", "getattr"): bound_method,
 }

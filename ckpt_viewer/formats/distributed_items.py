@@ -1,0 +1,136 @@
+"""The parts in the data files of a distributed checkpoint, found only when their bytes are needed.
+
+Each part is a whole torch.save zip at its place in the file. Where the writer was told to use safetensors, what begins
+there is one safetensors file with all tensors of that data file (`filesystem._write_files_from_queue`).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.progress import SILENT
+from ckpt_viewer.core.tensor import Extent, TensorSpec
+from ckpt_viewer.core.text import shorten
+from ckpt_viewer.core.value import Mapping, Value
+from ckpt_viewer.errors import Damaged, Unsupported
+from ckpt_viewer.formats.assembled import Assembled
+from ckpt_viewer.formats.base import FileOpener, Opened
+from ckpt_viewer.formats.distributed_metadata import Grid, Item, TensorEntry
+from ckpt_viewer.sources import SliceSource
+from ckpt_viewer.sources.folder import Folder
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.strided import View
+    from ckpt_viewer.sources.pool import PooledFile
+
+MOST_KEPT = 4096
+"""Parts whose place is remembered once they have been opened."""
+ZIP = b"PK\x03\x04"
+
+
+class DataFiles:
+    """The data files of a folder by their numbers, opened when they are needed."""
+
+    def __init__(self, folder: Folder, names: list[str], open_file: FileOpener) -> None:
+        self.folder, self.names, self._open_file = folder, names, open_file
+        self._files: dict[int, PooledFile] = {}
+        self._shared: dict[tuple[int, int], Opened] = {}
+
+    def file(self, number: int) -> PooledFile:
+        """Return a data file; raises CheckpointError."""
+        file = self._files.get(number)
+        if file is None:
+            file = self._files[number] = self.folder.file(self.names[number])
+        return file
+
+    def open(self, item: Item, prefix: str) -> Opened:
+        """Open what lies at a place; raises CheckpointError."""
+        if item.transforms:
+            raise Unsupported(
+                f"it is packed by {', '.join(item.transforms)!a}, which this version does not read; "
+                "save it without extensions"
+            )
+        file = self.file(item.file)
+        name = shorten(self.names[item.file], 100)
+        if item.offset + len(ZIP) <= file.size and file.read_at(item.offset, len(ZIP)) == ZIP:
+            if item.offset + item.length > file.size:
+                raise Damaged(f"{name!a} ends before the part at byte {item.offset} does; copy the folder again")
+            return self._open_file(SliceSource(file, item.offset, item.length, name), SILENT, prefix)
+        at = item.file, item.offset
+        if at not in self._shared:
+            source = SliceSource(file, item.offset, max(0, file.size - item.offset), name)
+            self._shared[at] = self._open_file(source, SILENT, prefix)
+        return self._shared[at]
+
+
+class Chunks:
+    """The storages of the tensors of a distributed checkpoint: each is assembled from its parts while it is read."""
+
+    def __init__(self, data: DataFiles, entries: dict[str, TensorEntry], prefix: str) -> None:
+        self.data, self.entries, self.prefix = data, entries, prefix
+        self._views: dict[tuple[str, int], View] = {}
+        self._lock = Lock()
+
+    def extent(self, key: str) -> Extent:
+        """Return where the bytes of a whole tensor are read; raises CheckpointError."""
+        entry = self.entries[key]
+        grid, row = entry.grid, DTYPES[entry.dtype]
+        if grid.problem is not None:
+            raise Damaged(f"the tensor {grid.problem[1]}; save the checkpoint again")
+        if len(grid.boxes) == 1 or row.per_byte > 1:
+            return self._only(key, grid)
+        nbytes = prod(grid.shape) * row.itemsize
+        name = shorten(key, 100)
+        return Extent(Assembled(name, grid.shape, row.itemsize, grid.boxes, lambda n: self.view(key, n)), 0, nbytes)
+
+    def _only(self, key: str, grid: Grid) -> Extent:
+        """Return the bytes of a tensor that is not cut: those of its one part, which can be mapped from the file."""
+        if len(grid.boxes) != 1:
+            raise Unsupported("packed numbers that are cut into chunks cannot be read; load them with torch")
+        view = self.view(key, 0)
+        if view.contiguous:
+            return Extent(view.source, view.start, view.numel * view.item, bool(view.swap))
+        whole = Assembled(shorten(key, 100), grid.shape, view.item, grid.boxes, lambda n: self.view(key, n))
+        return Extent(whole, 0, whole.size)
+
+    def view(self, key: str, number: int) -> View:
+        """Return the elements of one part; raises CheckpointError."""
+        with self._lock:
+            view = self._views.get((key, number))
+        if view is None:
+            view = self._find(key, number)
+            with self._lock:
+                if len(self._views) >= MOST_KEPT:
+                    del self._views[next(iter(self._views))]
+                self._views[key, number] = view
+        return view
+
+    def _find(self, key: str, number: int) -> View:
+        from ckpt_viewer.core.stored import open_values
+
+        entry = self.entries[key]
+        item = entry.places.get(number)
+        what = f"the part of {shorten(key, 60)!a} at {list(entry.grid.boxes[number].start)}"
+        if item is None:
+            raise Damaged(f"the metadata do not say where {what} lies; copy the folder again")
+        opened = self.data.open(item, f"{self.prefix}{key}!")
+        tensor = _tensor(opened.unpickled.value, key)
+        if any(use.status != "known" for use in opened.unpickled.globals):
+            raise Damaged(f"{what} names {opened.unpickled.globals[0].name}, and no tensor does; do not trust the file")
+        size = entry.grid.boxes[number].size
+        if tensor is None or tensor.dtype != entry.dtype or tensor.shape != size:
+            raise Damaged(f"{what} is no {entry.dtype} tensor of size {list(size)}; copy the folder again")
+        extra = tensor.extra
+        if extra is not None and (extra.conj or extra.neg or extra.quantization is not None):
+            raise Unsupported(f"{what} has to be computed from what is stored; load it with torch")
+        return open_values(tensor).view
+
+
+def _tensor(value: Value, key: str) -> TensorSpec | None:
+    """Return the tensor that a part holds: the whole of a torch.save zip, or an entry of a safetensors file."""
+    if isinstance(value, Mapping):
+        value = value.get(key)
+    return value if isinstance(value, TensorSpec) else None
