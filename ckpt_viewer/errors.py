@@ -26,7 +26,15 @@ from __future__ import annotations
 
 
 class CheckpointError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    Attributes:
+        code: stable, like that of a finding, where a known hazard is the reason; else ``""``.
+    """
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class SourceError(CheckpointError):

@@ -134,7 +134,8 @@ def outcome(data: bytes, *, shortcut: bool) -> Any:
     value = dump.of(read.value)
     notes = [(note.severity, note.code, note.message, dump.of(note.value)) for note in read.notes]
     storages = [(key, dump.of(storage)) for key, storage in read.storages.items()]
-    return value, notes, storages, read.globals, read.protocol, read.refused, read.end
+    uses = [use._replace(value=dump.of(use.value)) for use in read.globals]
+    return value, notes, storages, uses, read.protocol, read.refused, read.end
 
 
 class Dump:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ckpt_viewer.analysis.overview import Overview, overview
+from ckpt_viewer.analysis.safety import globals_json, verdict_json
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline
@@ -33,7 +34,8 @@ def listing_json(checkpoint: Checkpoint) -> Iterator[str]:
         "map_location": checkpoint.locator.text,
         "summary": _summary(view),
         "roles": {name: [[step_json(step) for step in path] for path in paths] for name, paths in view.roles.items()},
-        "globals": [use._asdict() for use in checkpoint.contents.globals],
+        "globals": globals_json(checkpoint),
+        "weights_only": verdict_json(checkpoint),
         "findings": [
             {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in checkpoint.findings
         ],

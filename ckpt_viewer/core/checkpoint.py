@@ -14,7 +14,7 @@ from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context
-from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.core.tensor import Bytes, TensorSpec
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CannotExport, NoSuchNode
 
@@ -29,6 +29,7 @@ class Contents(NamedTuple):
         notes: what the reader noticed.
         protocol: highest pickle protocol used, -1 without a pickle.
         weights_only: why ``torch.load(weights_only=True)`` would refuse it; ``""`` if it would not.
+        weights_only_says: the same in torch's own words.
         close: gives the file back.
         source: the whole file, for writers that copy parts of it; None for a checkpoint that was made by hand.
         state_dict: whether the container can hold nothing but one state_dict, whatever its names look like.
@@ -43,6 +44,7 @@ class Contents(NamedTuple):
     close: Callable[[], None]
     source: Bytes | None = None
     state_dict: bool = False
+    weights_only_says: str = ""
 
 
 class Checkpoint:
@@ -113,6 +115,8 @@ class Checkpoint:
             for row, value in enumerate(self.outline.values):
                 if id(value) in wanted:
                     rows.setdefault(id(value), row)
+                if type(value) is TensorSpec and id(value.storage) in wanted:
+                    rows.setdefault(id(value.storage), row)
         found = [
             Finding(note.severity, note.code, self.outline.path(rows.get(id(note.value), 0)), note.message)
             for note in self.contents.notes

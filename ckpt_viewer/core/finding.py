@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ckpt_viewer.core.path import Path
@@ -37,12 +38,34 @@ class Finding(NamedTuple):
 
 
 class GlobalUse(NamedTuple):
-    """A name that the pickle refers to.
+    """A name that a pickle refers to.
 
     Attributes:
         name: ``module.name`` as in the file, Python 2 names translated.
         status: ``known`` (we know what it describes), ``unknown`` or ``dangerous``.
+        allowed: whether ``torch.load(weights_only=True)`` lets the name through.
+        calls: how often the pickle calls it; 0 for a name that is only mentioned, and for classes of storages.
+        value: what its first call describes, or the name itself; finds its place in the tree.
+        place: where it stands first: which pickle, and bytes from its start.
     """
 
     name: str
     status: str
+    allowed: bool = False
+    calls: int = 0
+    value: Value = None
+    place: str = ""
+
+
+def merge_into(found: dict[str, GlobalUse], uses: Iterable[GlobalUse]) -> None:
+    """Add names to those that were found before: each stays as it was first used, with the calls of all."""
+    for use in uses:
+        first = found.get(use.name)
+        found[use.name] = use if first is None else first._replace(calls=first.calls + use.calls)
+
+
+def merged(uses: Iterable[GlobalUse]) -> tuple[GlobalUse, ...]:
+    """Return each name once; see `merge_into`."""
+    found: dict[str, GlobalUse] = {}
+    merge_into(found, uses)
+    return tuple(found.values())

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ckpt_viewer.core.checkpoint import Contents
-from ckpt_viewer.core.finding import GlobalUse, Note
+from ckpt_viewer.core.finding import GlobalUse, Note, merge_into
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes, StorageSpec
 from ckpt_viewer.core.value import Value
@@ -119,6 +119,7 @@ class Opened(NamedTuple):
         close: gives further files back; None where there are none.
         state_dict: whether the container can hold nothing but one state_dict.
         refused: why weights_only would refuse the container, whatever is in the pickle; ``""`` if it would not.
+        says: the same in torch's own words.
     """
 
     unpickled: Unpickled
@@ -127,6 +128,7 @@ class Opened(NamedTuple):
     close: Callable[[], None] | None = None
     state_dict: bool = False
     refused: str = ""
+    says: str = ""
 
 
 FileOpener = Callable[[Bytes, Context, str], Opened]
@@ -160,16 +162,16 @@ def described(value: Value, storages: dict[str, StorageSpec] | None = None) -> U
 def merged(value: Value, parts: Iterable[Opened]) -> Opened:
     """Return several containers as one with the root `value`: globals, notes and storages together."""
     notes: list[Note] = []
-    uses: dict[GlobalUse, None] = {}
+    uses: dict[str, GlobalUse] = {}
     storages: dict[str, StorageSpec] = {}
     protocol = -1
     for part in parts:
         read = part.unpickled
         notes += (*read.notes, *part.notes)
-        uses.update(dict.fromkeys(read.globals))
+        merge_into(uses, read.globals)
         storages.update({storage.unique_key: storage for storage in read.storages.values()})
         protocol = max(protocol, read.protocol)
-    return Opened(described(value, storages)._replace(globals=tuple(uses), protocol=protocol), tuple(notes))
+    return Opened(described(value, storages)._replace(globals=tuple(uses.values()), protocol=protocol), tuple(notes))
 
 
 ZipReader = Callable[[ZipDirectory, Inside], Opened]
@@ -203,6 +205,7 @@ def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes
         notes=(*read.notes, *opened.notes),
         protocol=read.protocol,
         weights_only=read.refused or opened.refused,
+        weights_only_says=read.says if read.refused else opened.says,
         close=close,
         source=source,
         state_dict=opened.state_dict,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.finding import Note, merged
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.tensor import Bytes, Extent
+from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Truncated
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.formats.behind import Nowhere, look_behind, refuse_archive
 from ckpt_viewer.sources import backing
 from ckpt_viewer.unpickle.reader import PickleReader
+from ckpt_viewer.unpickle.weights_only import OTHER_FILE
 
 SIZE_LIMIT = 2 << 30
 _LOOKED_AT = 1 << 20
@@ -31,7 +33,7 @@ class RawPickle:
         if not head.data or head.data[:1] not in _FIRST:
             return False
         try:
-            end = PickleReader(head.data, _Nowhere("")).read(0).end
+            end = PickleReader(head.data, Nowhere()).read(0).end
         except Truncated:
             return head.size > len(head.data)
         except CheckpointError:
@@ -44,16 +46,18 @@ class RawPickle:
             raise OverBudget(f"a plain pickle of {source.size} bytes is too large to be read whole")
         data = source.read_at(0, source.size)
         reader = PickleReader(
-            data, _Nowhere(prefix), context=context, depth=depth, nested=self.nested, justified=backing(source)
+            data, Nowhere(prefix), context=context, depth=depth, nested=self.nested, justified=backing(source)
         )
         try:
             read = reader.read(0)
         except (Damaged, Truncated) as error:
             raise _foreign(data) or error from error
-        notes: tuple[Note, ...] = ()
+        notes: list[Note] = []
         if read.end < len(data):
-            notes = (Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle"),)
-        return Opened(read, notes, refused="it is a plain pickle, for pickle.load")
+            refuse_archive(source, read.end, "the pickle")
+            notes, uses = look_behind(data, read.end, "the pickle", "", context, backing(source))
+            read = read._replace(globals=merged((*read.globals, *uses)))
+        return Opened(read, tuple(notes), refused=OTHER_FILE.reason, says=OTHER_FILE.message)
 
 
 def _foreign(data: bytes) -> NotACheckpoint | None:
@@ -64,14 +68,3 @@ def _foreign(data: bytes) -> NotACheckpoint | None:
             "you trust it"
         )
     return None
-
-
-class _Nowhere:
-    """A plain pickle keeps no storages beside itself."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-
-    def extent(self, key: str) -> Extent:
-        """Always raises Damaged."""
-        raise Damaged(f"storage {key!r} is not in the file")

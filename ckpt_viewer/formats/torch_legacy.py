@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.finding import Note, merged
 from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.formats.behind import LOOK, look_behind, refuse_archive
 from ckpt_viewer.sources import MemorySource, backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
 
@@ -61,9 +62,15 @@ class TorchLegacy:
                 if window == most:
                     raise OverBudget("its pickle is larger than any that torch writes") from None
                 window = min(most, window * 8)
-        behind = source.size - home.place(keys, main)
-        notes = (Note("warning", "trailing-bytes", None, f"{behind} bytes follow the last storage"),) if behind else ()
-        return Opened(main, notes, refused=refused)
+        end = home.place(keys, main)
+        notes: list[Note] = []
+        if end < source.size:
+            refuse_archive(source, end, "the last storage")
+            data = source.read_at(end, min(source.size - end, LOOK))
+            justified = min(len(data), backing(source))
+            notes, uses = look_behind(data, 0, "the last storage", "behind the last storage", context, justified)
+            main = main._replace(globals=merged((*main.globals, *uses)))
+        return Opened(main, tuple(notes), refused=refused)
 
     def _read(self, home: _Tail, data: bytes, context: Context, depth: int) -> tuple[Unpickled, Unpickled, str]:
         """Read the five pickles; return the object, the storages' names, and why weights_only refuses the others."""

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from ckpt_viewer.core.finding import GlobalUse, Note
+from ckpt_viewer.core.finding import GlobalUse, Note, merged
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Extent
+from ckpt_viewer.core.text import shorten
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget
 from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, ZipFormat
+from ckpt_viewer.formats.behind import look_behind, look_into
 from ckpt_viewer.formats.zip_directory import INFLATE_BASE, Record, ZipDirectory
 from ckpt_viewer.sources import backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
+from ckpt_viewer.unpickle.weights_only import OLD_FOLDER
 
 PICKLE_LIMIT = 2 << 30
 """Bytes of the largest ``data.pkl`` that is read."""
+_PICKLES = (".pkl", ".pickle")
+_TEXTS = frozenset({"version", "byteorder", ".format_version", ".storage_alignment", "serialization_id"})
+"""Records that torch.save writes beside pickle and storages."""
 
 
 class TorchZip(ZipFormat):
@@ -37,16 +43,20 @@ class TorchZip(ZipFormat):
             raise Damaged("the archive has no data.pkl; copy or download the file again")
         home = Records(archive, inside.prefix)
         data = read_pickle_record(archive, pickle)
+        justified = backing(archive.source)
         reader = PickleReader(data, home, context=inside.context, depth=inside.depth, nested=self.nested,
-                              justified=backing(archive.source))  # fmt: skip
+                              justified=justified, place="data.pkl")  # fmt: skip
         read = reader.read(0)
         notes = [*archive.notes, *check_storages(home, read, inside.context)]
+        uses = list(read.globals)
         if read.end < len(data):
-            notes.append(
-                Note("warning", "trailing-bytes", None, f"{len(data) - read.end} bytes follow the pickle in data.pkl")
-            )
-        hidden, more = hidden_pickles(archive, (pickle.name,), inside.context)
-        return Opened(read._replace(globals=(*read.globals, *more)), (*notes, *hidden))
+            what = "the pickle in data.pkl"
+            behind = look_behind(data, read.end, what, "data.pkl", inside.context, min(justified, len(data)))
+            notes += behind[0]
+            uses += behind[1]
+        hidden, more = hidden_pickles(archive, (pickle.name,), home.folder, inside.context)
+        read = read._replace(globals=merged((*uses, *more)))
+        return Opened(read.but(OLD_FOLDER) if home.old else read, (*notes, *hidden))
 
 
 def holds_data_pickle(archive: ZipDirectory) -> bool:
@@ -67,17 +77,18 @@ class Records:
 
     Attributes:
         folder: what stands before a storage's key in the name of its record, the root folder included.
-        suffix: what stands behind it.
+        suffix: what stands behind it. old: whether they lie where torch 1.4 put them.
     """
 
     def __init__(self, directory: ZipDirectory, prefix: str, folder: str | None = None, suffix: str = "") -> None:
         self.directory, self.prefix, self.suffix = directory, prefix, suffix
         self.big_endian = _big_endian(directory)
         base = f"{directory.root}/" if directory.root else ""
+        self.old = False
         if folder is None:
             new = any(name.startswith(f"{base}data/") for name in directory.records)
-            old = not new and any(name.startswith(f"{base}tensors/") for name in directory.records)
-            folder = "tensors/" if old else "data/"
+            self.old = not new and any(name.startswith(f"{base}tensors/") for name in directory.records)
+            folder = "tensors/" if self.old else "data/"
         self.folder = base + folder
 
     def record(self, key: str) -> Record | None:
@@ -103,33 +114,42 @@ def _big_endian(directory: ZipDirectory) -> bool:
 
 
 def hidden_pickles(
-    directory: ZipDirectory, shown: Container[str], context: Context
+    directory: ZipDirectory, shown: Container[str], folder: str, context: Context
 ) -> tuple[list[Note], tuple[GlobalUse, ...]]:
     """Look into every pickle of the archive that is not shown: torch ignores them, other programs may not.
 
     Args:
-        shown: names of the records that are.
+        shown: names of the records that are. folder: where storages lie, of which only those called pickles are.
     """
     notes: list[Note] = []
-    uses: dict[GlobalUse, None] = {}
+    uses: list[GlobalUse] = []
     left = directory.source.size + INFLATE_BASE
-    for record in stepped(directory.records.values(), context):
-        if record.name in shown or not record.name.endswith(".pkl"):
+    for name, record in stepped(directory.records.items(), context):
+        if (name.startswith(folder) and not name.endswith(_PICKLES)) or name in shown:
             continue
-        notes.append(
-            Note("warning", "extra-pickle", None, f"the archive has a pickle beside data.pkl: {record.name!r}")
-        )
-        left -= record.size
         try:
+            if not _is_pickle(directory, record):
+                continue
+            left -= record.size
             if left < 0:
                 raise OverBudget("the archive has more pickles than are looked into")
-            data, home = directory.read(record), Records(directory, "")
-            read = PickleReader(data, home, context=context, justified=backing(directory.source)).read(0)
+            found = look_into(name, directory.read(record), context, min(record.size, backing(directory.source)))
         except CheckpointError as error:
-            notes.append(Note("info", "extra-pickle", None, f"{record.name!r} cannot be read: {error}"))
+            notes.append(Note("warning", "extra-pickle", None, f"{shorten(name, 80)!r} cannot be looked into: {error}"))
         else:
-            uses.update(dict.fromkeys(read.globals))
-    return notes, tuple(uses)
+            notes += found[0]
+            uses += found[1]
+    return notes, merged(uses)
+
+
+def _is_pickle(directory: ZipDirectory, record: Record) -> bool:
+    """Whether a record is called a pickle, or begins like one."""
+    if record.name.endswith(_PICKLES):
+        return True
+    if record.size < 2 or record.method or record.name.rpartition("/")[2] in _TEXTS:
+        return False
+    first = directory.source.read_at(directory.data_offset(record), 2)
+    return first[0] == 0x80 and first[1] <= 5
 
 
 def check_storages(home: Records, read: Unpickled, context: Context) -> list[Note]:

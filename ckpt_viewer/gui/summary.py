@@ -138,9 +138,12 @@ def weights_only_fact(checkpoint: Checkpoint) -> Fact:
         return Fact(
             "Safe mode", plain(reason, 300) if reason else "it holds no pickle; torch.load reads it by its name"
         )
-    if not reason:
-        return Fact("Safe mode", "torch.load(weights_only=True) reads it")
-    return Fact("Safe mode", f"torch.load(weights_only=True) refuses it: {plain(reason, 300)}", "info")
+    from ckpt_viewer.analysis.safety import verdict
+
+    said = verdict(checkpoint)
+    if said.loads:
+        return Fact("Safe mode", f"torch.load(weights_only=True) of torch {said.version} reads it")
+    return Fact("Safe mode", f"torch.load(weights_only=True) refuses it: {plain(said.reason, 300)}", "info")
 
 
 def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[Fact]:

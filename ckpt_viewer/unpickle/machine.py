@@ -22,6 +22,7 @@ from ckpt_viewer.errors import Damaged, OverBudget, Truncated
 from ckpt_viewer.unpickle.budget import Budget
 from ckpt_viewer.unpickle.fastpath import SKIPPED, Pattern, SkippedSlot
 from ckpt_viewer.unpickle.names import translate_python2
+from ckpt_viewer.unpickle.weights_only import BUILT, CALLED, MADE, Refusal, of_name
 
 if TYPE_CHECKING:
     Recipe: TypeAlias = Callable[["Machine", tuple[Value, ...]], "Value | NotKnown"]
@@ -31,7 +32,7 @@ BURST = range(48)
 """Opcodes between two looks at the meter; about 0.1 ms, so that a waiting window gets its turn."""
 
 COST = {"tuple": 64, "list": 72, "mapping": 220, "set": 160, "instance": 320, "string": 56, "mark": 88,
-        "made": 150, "storage": 100, "raw": 200, "note": 400, "nested": 3000, "opcode": 8}  # fmt: skip
+        "made": 150, "storage": 100, "raw": 200, "note": 400, "nested": 3000, "opcode": 8, "tensor": 600}  # fmt: skip
 """Bytes that objects are charged with, measured with sys.getsizeof on CPython 3.11; an opcode's are its place on the
 stack. Real checkpoints come to 6 to 14 times the size of their pickle."""
 NAME_LIMIT = 4096
@@ -59,7 +60,11 @@ class Machine:
         data: the bytes. position: of the next opcode.
         globals: every name that was referred to, in order of first appearance.
         protocol: the highest protocol stated. stated: the last one in this pickle, which decides how names are spelled.
-        refused: names of opcodes that weights_only does not know.
+        named: where each of them stands first, bytes from the start of the data; -1 for one that no opcode spells.
+        made: by id of a name, how often it was called and what it described first.
+        refusal: the first thing that weights_only does not take; None while there is none.
+        shortcuts: tensors that were read by the shortcut.
+        wrong: why the call that is being described is no tensor; told of what comes out of it.
         raw: bytes behind Python 2 strings that are not ASCII, by id of the string.
         nested: reads a checkpoint that lies inside the pickle as bytes; None if it is none.
         fast_storage, storage_dtype: as `persistent`, for the shortcut; None where that would raise or note something.
@@ -83,10 +88,13 @@ class Machine:
         self.recipes, self.constants, self.persistent, self.builders = recipes, constants, persistent, builders
         self.shortcut = True
         self.rebuild: Value = SKIPPED
-        self.position = self.opcodes = self.charged = self.protocol = 0
+        self.position = self.opcodes = self.charged = self.protocol = self.shortcuts = 0
         self.globals: dict[tuple[str, str], Value] = {}
         self.recipe_of: dict[int, Recipe] = {}
-        self.refused: dict[str, None] = {}
+        self.named: dict[tuple[str, str], int] = {}
+        self.made: dict[int, tuple[int, Value]] = {}
+        self.refusal: Refusal | None = None
+        self.wrong = ""
         self.notes: list[Note] = []
         self.raw: dict[int, tuple[str, bytes]] = {}
         self.nested: Callable[[bytes], Value]
@@ -121,7 +129,8 @@ class Machine:
         except SkippedSlot:
             self.shortcut, self.rebuild = False, SKIPPED
             self.notes.clear()
-            self.opcodes = self.charged = 0
+            self.made.clear()
+            self.opcodes = self.charged = self.shortcuts = 0
             self.forget()
             return self._run(position, table)
 
@@ -155,7 +164,7 @@ class Machine:
 
     def check_budget(self) -> None:
         """Raise OverBudget once the pickle has cost more than it may."""
-        cost = self.charged + self.opcodes * COST["opcode"]
+        cost = self.charged + self.opcodes * COST["opcode"] + self.shortcuts * COST["tensor"]
         if self.opcodes > self.budget.opcodes or cost > self.budget.memory:
             raise OverBudget(
                 f"the pickle asks for more than its {len(self.data)} bytes can justify; it is damaged or hostile"
@@ -215,8 +224,17 @@ class Machine:
         self.charged += COST["note"] + len(message)
         self.notes.append(Note(severity, code, value, message))
 
-    def find_global(self, module: str, name: str) -> Value:
-        """Return the inert record for a name; never looks anything up."""
+    def refuse(self, refusal: Refusal | None) -> None:
+        """Keep what weights_only does not take; the first one is its answer."""
+        if self.refusal is None:
+            self.refusal = refusal
+
+    def find_global(self, module: str, name: str, at: int = -1) -> Value:
+        """Return the inert record for a name; never looks anything up.
+
+        Args:
+            at: where the opcode stands, bytes from the start of the data.
+        """
         if len(module) + len(name) > NAME_LIMIT:
             raise Damaged(f"the pickle is damaged: a name of {len(module) + len(name)} characters")
         key = translate_python2(module, name) if self.stated < 3 else (module, name)
@@ -231,7 +249,8 @@ class Machine:
             elif key in self.constants:
                 found = self.constants[key]
             self.charged += COST["instance"]
-            self.globals[key] = found
+            self.globals[key], self.named[key] = found, at
+            self.refuse(of_name(module, name))
         return found
 
     def call(self, callable: Value, arguments: Value, *, new: bool = False, keywords: Value = None) -> Value:
@@ -247,17 +266,36 @@ class Machine:
                 value = recipe(self, arguments)
                 self.charged += COST["made"]
                 if not isinstance(value, NotKnown):
+                    self._count(callable, value)
                     return value
         self.charged += COST["instance"]
         instance = Instance(callable, arguments, new=new)
         instance.keywords = keywords
+        if type(callable) is Global:
+            self._count(callable, instance)
+        else:
+            self.refuse(MADE if new else CALLED)
+        self._blame(instance)
         return instance
+
+    def _count(self, callable: Value, value: Value) -> None:
+        made = self.made.get(id(callable))
+        self.made[id(callable)] = (1, value) if made is None else (made[0] + 1, made[1])
+
+    def _blame(self, value: Value) -> None:
+        """Tell of a value why it is no tensor, if that is why it came out as it did."""
+        if self.wrong:
+            self.note("error", "bad-tensor", value, f"a tensor cannot be read: {self.wrong}")
+            self.wrong = ""
 
     def build(self, target: Value, state: Value) -> None:
         """Set the state of an object, as `__setstate__` or the update of its `__dict__` would."""
         builder = self.builders.get(type(target).__name__)
         if builder is not None and builder(self, target, state):
             return
+        self._blame(target)
+        if isinstance(target, Global) or (isinstance(target, Mapping) and target.type == "dict"):
+            self.refuse(BUILT)
         if isinstance(target, Instance | Mapping | Sequence | NdArray):
             target.state = state if target.state is None else (target.state, state)
         elif isinstance(target, TensorSpec | Literal | Global):

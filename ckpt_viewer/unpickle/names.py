@@ -1,10 +1,10 @@
-"""What names in a pickle are: Python 2 spellings, what we know, what is dangerous, what weights_only lets through."""
+"""What names in a pickle are: Python 2 spellings, what we know, what is dangerous."""
 
 from __future__ import annotations
 
 import _compat_pickle
 
-from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
+from ckpt_viewer.unpickle.weights_only import ALLOWED
 
 DANGEROUS_MODULES = frozenset(
     """os posix nt ntpath posixpath subprocess sys shutil socket ssl http urllib requests httpx aiohttp ftplib
@@ -42,27 +42,6 @@ SAFE_EXCEPTIONS = frozenset(
     types.SimpleNamespace inspect.Signature inspect.Parameter""".split()
 )
 
-_TENSOR_CLASSES = {
-    name.replace("Storage", "Tensor") for name in STORAGE_CLASSES if "Q" not in name and "typed" not in name
-}
-
-WEIGHTS_ONLY = frozenset(
-    [f"{module}.{name}" for module in ("torch", "torch.cuda") for name in STORAGE_CLASSES if "typed" not in name]
-    + [f"{module}.{name}" for module in ("torch", "torch.cuda", "torch.sparse") for name in _TENSOR_CLASSES]
-    + [f"torch.{name}" for name in DTYPES]
-    + """torch.storage.TypedStorage torch.storage.UntypedStorage torch.Size torch.Tensor torch.device
-    torch.nn.parameter.Parameter torch.per_channel_affine torch.per_channel_affine_float_qparams
-    torch.per_channel_symmetric torch.per_tensor_affine torch.per_tensor_symmetric
-    torch.serialization._get_layout torch._tensor._rebuild_from_type_v2
-    torch._utils._rebuild_device_tensor_from_cpu_tensor torch._utils._rebuild_device_tensor_from_numpy
-    torch._utils._rebuild_meta_tensor_no_storage torch._utils._rebuild_nested_tensor
-    torch._utils._rebuild_parameter torch._utils._rebuild_parameter_with_state torch._utils._rebuild_qtensor
-    torch._utils._rebuild_sparse_tensor torch._utils._rebuild_tensor torch._utils._rebuild_tensor_v2
-    torch._utils._rebuild_tensor_v3 torch._utils._rebuild_wrapper_subclass _codecs.encode builtins.bytearray
-    builtins.complex builtins.set collections.Counter collections.OrderedDict""".split()
-)
-"""Names that torch 2.13's weights_only unpickler allows (`torch._weights_only_unpickler._get_allowed_globals`)."""
-
 
 def translate_python2(module: str, name: str) -> tuple[str, str]:
     """Return the Python 3 spelling of a name in a pickle of protocol 0 to 2."""
@@ -81,7 +60,7 @@ def status_of(module: str, name: str, known: bool) -> str:
     qualified = f"{module}.{name}"
     if qualified in OPEN_ENDED:
         return "unknown"
-    if (known and qualified not in DANGEROUS_NAMES) or qualified in WEIGHTS_ONLY:
+    if (known and qualified not in DANGEROUS_NAMES) or qualified in ALLOWED:
         return "known"
     if qualified in SAFE_EXCEPTIONS:
         return "unknown"

@@ -13,6 +13,7 @@ from ckpt_viewer.errors import Damaged
 from ckpt_viewer.unpickle.fastpath import fast_tensor
 from ckpt_viewer.unpickle.machine import COST, Machine, Stop
 from ckpt_viewer.unpickle.opcodes_plain import I32, U16, U32, int_text, read_line, text_line
+from ckpt_viewer.unpickle.weights_only import APPENDED, EXTENDED, Refusal
 
 if TYPE_CHECKING:
     pass
@@ -104,10 +105,12 @@ def op_frozenset(m: Machine, at: int) -> int:
     return at
 
 
-def _extend(target: Value, items: list[Value]) -> None:
+def _extend(m: Machine, items: list[Value], refusal: Refusal) -> None:
+    target = m.stack[-1]
     if type(target) is list:
         target.extend(items)
     elif isinstance(target, Sequence | Instance):
+        m.refuse(refusal)
         target.items.extend(items)
     else:
         raise Damaged(f"the pickle is damaged: it appends to a {type(target).__name__}")
@@ -123,13 +126,13 @@ def _extend_pairs(target: Value, items: list[Value]) -> None:
 
 def op_append(m: Machine, at: int) -> int:
     item = m.stack.pop()
-    _extend(m.stack[-1], [item])
+    _extend(m, [item], APPENDED)
     return at
 
 
 def op_appends(m: Machine, at: int) -> int:
     items = m.pop_mark()
-    _extend(m.stack[-1], items)
+    _extend(m, items, EXTENDED)
     return at
 
 
@@ -149,20 +152,20 @@ def op_setitems(m: Machine, at: int) -> int:
 
 
 def op_global(m: Machine, at: int) -> int:
-    module, at = text_line(m, at)
-    name, at = text_line(m, at)
-    m.stack.append(m.find_global(module, name))
-    return at
+    module, end = text_line(m, at)
+    name, end = text_line(m, end)
+    m.stack.append(m.find_global(module, name, at - 1))
+    return end
 
 
 def op_stack_global(m: Machine, at: int) -> int:
     name, module = m.stack.pop(), m.stack.pop()
     if type(name) is not str or type(module) is not str:
         # a name that is what a call returns: nobody can tell which, so the opcode itself is listed, as dangerous
-        m.stack.append(m.call(m.find_global("pickle", "STACK_GLOBAL"), (module, name)))
+        m.stack.append(m.call(m.find_global("pickle", "STACK_GLOBAL", at - 1), (module, name)))
         m.note("warning", "computed-name", m.stack[-1], "a name is computed while the pickle runs, to hide it")
     else:
-        m.stack.append(m.find_global(module, name))
+        m.stack.append(m.find_global(module, name, at - 1))
     return at
 
 
@@ -187,11 +190,11 @@ def op_newobj_ex(m: Machine, at: int) -> int:
 
 
 def op_inst(m: Machine, at: int) -> int:
-    module, at = text_line(m, at)
-    name, at = text_line(m, at)
+    module, end = text_line(m, at)
+    name, end = text_line(m, end)
     arguments = tuple(m.pop_mark())
-    m.stack.append(m.call(m.find_global(module, name), arguments, new=not arguments))
-    return at
+    m.stack.append(m.call(m.find_global(module, name, at - 1), arguments, new=not arguments))
+    return end
 
 
 def op_obj(m: Machine, at: int) -> int:
@@ -218,7 +221,7 @@ def op_persid(m: Machine, at: int) -> int:
 
 
 def _extension(m: Machine, code: int, at: int) -> int:
-    m.stack.append(m.find_global("copyreg", f"extension {code}"))
+    m.stack.append(m.find_global("copyreg", f"extension {code}", at))
     return at
 
 

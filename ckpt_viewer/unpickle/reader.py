@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES, STORAGE_MODULES
-from ckpt_viewer.core.finding import GlobalUse, Note
+from ckpt_viewer.core.finding import GlobalUse, Note, merge_into, merged
 from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Extent, StorageHome, StorageSpec
@@ -17,14 +17,17 @@ from ckpt_viewer.errors import Damaged, OverBudget
 from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.budget import budget_for
 from ckpt_viewer.unpickle.machine import COST, Machine
-from ckpt_viewer.unpickle.names import WEIGHTS_ONLY, status_of
+from ckpt_viewer.unpickle.names import status_of
 from ckpt_viewer.unpickle.recipes import BUILDERS, CONSTANTS, RECIPES
 from ckpt_viewer.unpickle.table import TABLE
+from ckpt_viewer.unpickle.weights_only import ALLOWED, NO_STORAGE, PERSISTENT, Refusal
 
 Nested = Callable[[bytes, int, str], "Unpickled | None"]
 """Reads a checkpoint inside a pickle: its bytes, its depth, and a prefix for the names of its storages."""
 TEXT_LIMIT = 4096
 """Characters of a storage's key and of its location."""
+BY_SHORTCUT = frozenset({("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")})
+"""Names that each tensor calls once which was read by the shortcut."""
 
 
 class Unpickled(NamedTuple):
@@ -33,7 +36,7 @@ class Unpickled(NamedTuple):
     Attributes:
         value: its root. notes: what was noticed on the way.
         globals: every name it refers to. protocol: the highest stated.
-        refused: why weights_only would refuse it; ``""`` if it would not.
+        refused: why weights_only would refuse it; ``""`` if it would not. says: the same in torch's own words.
         storages: by key, in order of first appearance. end: position behind STOP.
         cost: bytes that its objects were charged with. opcodes: how many were executed.
     """
@@ -47,6 +50,11 @@ class Unpickled(NamedTuple):
     end: int
     cost: int = 0
     opcodes: int = 0
+    says: str = ""
+
+    def but(self, refusal: Refusal) -> Unpickled:
+        """Return the same with something that torch refuses once the pickle itself is read."""
+        return self if self.refused else self._replace(refused=refusal.reason, says=refusal.message)
 
 
 class PickleReader:
@@ -67,6 +75,7 @@ class PickleReader:
         nested: Nested | None = None,
         legacy: bool = False,
         justified: int | None = None,
+        place: str = "",
     ) -> None:
         """Prepare to read.
 
@@ -74,15 +83,16 @@ class PickleReader:
             data: bytes with one pickle or several. home: has the storages' bytes. depth: of nesting in other pickles.
             nested: opens a checkpoint inside the pickle. legacy: persistent ids have the form of the legacy stream.
             justified: bytes of the file that answer for the cost, where `data` was inflated.
+            place: what the pickle is called where a name is said to stand in it.
 
         Raises:
             OverBudget: pickles are nested too deep in each other.
         """
-        self.home, self.legacy, self.nested = home, legacy, nested
+        self.home, self.legacy, self.nested, self.place = home, legacy, nested, place
         self.storages: dict[str, StorageSpec] = {}
         self.views: dict[tuple[str, str], StorageSpec] = {}
         self.inline: list[StorageSpec] = []
-        self.uses: dict[GlobalUse, None] = {}
+        self.uses: dict[str, GlobalUse] = {}
         self.blobs = 0
         budget = budget_for(len(data) if justified is None else min(len(data), justified))
         if depth > budget.nesting:
@@ -111,33 +121,36 @@ class PickleReader:
             value = machine.run(position, TABLE)
         finally:
             machine.disconnect()
-        uses = tuple(dict.fromkeys((*(self._use(key) for key in machine.globals), *self.uses)))
         return Unpickled(
             value,
             machine.notes,
-            uses,
+            self.names(),
             machine.protocol,
-            self._refusal(),
+            machine.refusal.reason if machine.refusal else "",
             self.storages,
             machine.position,
             machine.charged,
             machine.opcodes,
+            machine.refusal.message if machine.refusal else "",
         )
 
     def _forget(self) -> None:
-        for kept in (self.storages, self.views, self.inline, self.uses):
+        for kept in (self.storages, self.views, self.inline, self.uses, self._dtypes):
             kept.clear()
         self.blobs = 0
 
-    def _use(self, key: tuple[str, str]) -> GlobalUse:
-        known = key in RECIPES or key in CONSTANTS or _storage_dtype(*key) is not None
-        return GlobalUse(f"{key[0]}.{key[1]}", status_of(*key, known))
+    def names(self) -> tuple[GlobalUse, ...]:
+        """Return every name that was met so far: of a pickle that breaks off, those before its end."""
+        return merged((*(self._use(key, value) for key, value in self.machine.globals.items()), *self.uses.values()))
 
-    def _refusal(self) -> str:
-        for module, name in self.machine.globals:
-            if f"{module}.{name}" not in WEIGHTS_ONLY:
-                return f"it names {module}.{name}"
-        return next(iter(self.machine.refused), "")
+    def _use(self, key: tuple[str, str], value: Value) -> GlobalUse:
+        calls, first = self.machine.made.get(id(value), (0, value))
+        if key in BY_SHORTCUT:
+            calls += self.machine.shortcuts
+        known = key in RECIPES or key in CONSTANTS or _storage_dtype(*key) is not None
+        name, at = f"{key[0]}.{key[1]}", self.machine.named[key]
+        place = f"{self.place}{', ' if self.place else ''}byte {at}" if at >= 0 else self.place
+        return GlobalUse(name, status_of(*key, known), name in ALLOWED, calls, first, place)
 
     def _nested(self, data: bytes) -> Value:
         if self.nested is None:
@@ -152,7 +165,8 @@ class PickleReader:
         machine.opcodes += read.opcodes
         machine.check_budget()
         machine.notes += read.notes
-        self.uses.update(dict.fromkeys(read.globals))
+        inside = f"{self.place}, a checkpoint inside".removeprefix(", ")
+        merge_into(self.uses, (use._replace(place=f"{inside}, {use.place}") for use in read.globals))
         return read.value
 
     def _storage_in_pickle(self, device: str, dtype: str, numel: int, data: bytes | None) -> StorageSpec:
@@ -170,6 +184,7 @@ class PickleReader:
             pid = _pid_from_text(machine, pid)
         if type(pid) is tuple and pid and pid[0] == "storage" and len(pid) == 5 + self.legacy:
             return self._storage(pid)
+        machine.refuse(PERSISTENT if type(pid) is tuple else NO_STORAGE)
         if self.legacy and type(pid) is tuple and len(pid) == 4 and pid[0] == "module":
             return pid[1]  # file name and source text of the class are for people; the value is the class
         unknown = Instance(Global("pickle", "persistent_id"), (pid,))
@@ -177,18 +192,23 @@ class PickleReader:
         machine.note("warning", "unknown-persistent-id", unknown, message)
         return unknown
 
-    def _storage(self, pid: tuple[Value, ...]) -> StorageSpec:
+    def _storage(self, pid: tuple[Value, ...]) -> StorageSpec | Instance:
         _, cls, key, location, numel, *view = pid
         dtype = self._dtypes.get(id(cls))
+        new_class = dtype is None
         if dtype is None:
-            dtype = self._dtype_of(cls)
+            dtype = _storage_dtype(cls.module, cls.name) if isinstance(cls, Global) else None
+            if dtype is None:
+                return self._bad_storage(pid, f"a storage is of unknown class {shorten(python_repr(cls), 80)}")
+            self._dtypes[id(cls)] = dtype
         if type(key) is int:  # old writers
             key = str(key)
         if type(key) is not str or type(location) is not str or type(numel) is not int or not 0 <= numel < 1 << 62:
             described = f"key {python_repr(key)}, location {python_repr(location)}, {python_repr(numel)} elements"
-            raise Damaged(f"the pickle is damaged: a storage with {described}")
+            return self._bad_storage(pid, f"a storage cannot be read: {described}")
         if len(key) > TEXT_LIMIT or len(location) > TEXT_LIMIT:
-            raise Damaged(f"the pickle is damaged: a storage with a name of {max(len(key), len(location))} characters")
+            most = max(len(key), len(location))
+            return self._bad_storage(pid, f"a storage cannot be read: a name of {most} characters")
         storage = self.storages.get(key)
         if storage is None:
             storage = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
@@ -196,21 +216,19 @@ class PickleReader:
             self.machine.charged += COST["storage"]
         elif storage.numel != numel or storage.dtype != dtype or storage.location != location:
             self._differs(storage)
+        if new_class:
+            self.machine.made[id(cls)] = (0, storage)
         return self._view(storage, view[0]) if view and view[0] is not None else storage
 
     def _fast_storage(self, key: str, location: str, cls: Global, numel: int) -> StorageSpec | None:
         """Return a storage where `_storage` would do so without a word, else None."""
         storage = self.storages.get(key)
+        dtype = self._dtypes.get(id(cls))  # of the classes that `_storage` has met
         if storage is None:
-            dtype = _storage_dtype(cls.module, cls.name)
             if not dtype or self.legacy:
                 return None
             storage = self.storages[key] = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
-        elif (storage.numel, storage.location, storage.dtype) != (
-            numel,
-            location,
-            _storage_dtype(cls.module, cls.name),
-        ):
+        elif storage.numel != numel or storage.location != location or storage.dtype != dtype:
             return None
         return storage
 
@@ -219,12 +237,11 @@ class PickleReader:
         message = f"storage {key} is described twice in different ways; the first description counts"
         self.machine.note("warning", "storage-described-twice", storage, message)
 
-    def _dtype_of(self, cls: Value) -> str:
-        dtype = _storage_dtype(cls.module, cls.name) if isinstance(cls, Global) else None
-        if dtype is None:
-            raise Damaged(f"the pickle has a storage of unknown class {shorten(python_repr(cls), 80)}")
-        self._dtypes[id(cls)] = dtype
-        return dtype
+    def _bad_storage(self, pid: Value, message: str) -> Instance:
+        """Keep what is no storage as it is written, so that the rest of the file can be seen."""
+        bad = Instance(Global("pickle", "persistent_id"), (pid,))
+        self.machine.note("error", "bad-storage", bad, message)
+        return bad
 
     def _view(self, root: StorageSpec, view: Value) -> StorageSpec:
         """Return the part of a storage that a legacy writer (before 0.4) stored as a storage of its own."""

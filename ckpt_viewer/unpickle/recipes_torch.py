@@ -19,7 +19,8 @@ Answer: TypeAlias = "Value | NotKnown"
 
 
 def bad_tensor(m: Machine, what: str) -> NotKnown:
-    m.note("error", "bad-tensor", None, f"a tensor cannot be read: {what}")
+    """Say why a call is no tensor; the machine tells it of what becomes of the call."""
+    m.wrong = what
     return NOT_KNOWN
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_viewer.unpickle import opcodes as op
 from ckpt_viewer.unpickle import opcodes_plain as val
+from ckpt_viewer.unpickle.weights_only import of_opcode
 
 if TYPE_CHECKING:
     from ckpt_viewer.unpickle.machine import Handler, Machine
@@ -37,7 +38,8 @@ def _refused(code: bytes, handler: Handler) -> Handler:
     """The handler, noting that weights_only would stop here; so the usual opcodes pay nothing for the question."""
 
     def noted(m: Machine, at: int) -> int:
-        m.refused.setdefault(f"pickle opcode {code[0]} (protocol {m.protocol})")
+        if m.refusal is None:
+            m.refusal = of_opcode(code[0], m.protocol)
         return handler(m, at)
 
     return noted

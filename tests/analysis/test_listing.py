@@ -32,8 +32,8 @@ from opening import open_bytes
 from ckpt_viewer.analysis.listing import VALUE_LIMIT, listing_json, scalar_fields
 from ckpt_viewer.formats import open_checkpoint
 
-FIELDS = ["schema", "file", "bytes", "format", "kind", "map_location", "summary", "roles", "globals", "findings",
-          "entries"]  # fmt: skip
+FIELDS = ["schema", "file", "bytes", "format", "kind", "map_location", "summary", "roles", "globals",
+          "weights_only", "findings", "entries"]  # fmt: skip
 TENSOR_FIELDS = ["path", "kind", "type", "shape", "stride", "dtype", "storage_offset", "numel", "nbytes", "location",
                  "device", "layout", "requires_grad", "storage"]  # fmt: skip
 
@@ -77,7 +77,8 @@ def test_the_document_has_all_that_was_promised():
         "storage_bytes": 16,
     }
     assert document["roles"] == {"model": [["model"]], "progress": [["epoch"]]}
-    assert {"name": "torch._utils._rebuild_tensor_v2", "status": "known"} in document["globals"]
+    rebuild = next(use for use in document["globals"] if use["name"] == "torch._utils._rebuild_tensor_v2")
+    assert (rebuild["status"], rebuild["calls"], rebuild["weights_only"]) == ("known", 1, True)
     assert document["findings"] == []
     assert document["entries"][0] == {"path": [], "kind": "dict", "type": "dict", "length": 2}
     assert document["entries"][2] == {

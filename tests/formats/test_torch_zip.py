@@ -129,7 +129,7 @@ def test_a_storage_that_is_too_short_cannot_be_read():
 def test_findings_stand_at_the_tensor_they_are_about():
     body = mapped((text("a"), tensor(key="0")), (text("b"), tensor(key="1")))
     checkpoint = open_bytes(zip_checkpoint(pickled(body), {"0": DATA}))
-    assert [finding.code for finding in checkpoint.findings] == ["missing-storage"]
+    assert [(finding.code, finding.path) for finding in checkpoint.findings] == [("missing-storage", ("b",))]
 
 
 def test_two_records_of_one_name_are_refused():

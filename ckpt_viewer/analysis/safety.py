@@ -1,0 +1,133 @@
+"""What a file names, where it uses it, and what torch's safe mode would say of it. Nothing is imported or run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.finding import GlobalUse
+from ckpt_viewer.core.path import step_json
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Value
+from ckpt_viewer.unpickle.weights_only import VERSION
+
+STOPS = frozenset({"bad-tensor", "bad-storage", "missing-storage", "storage-size", "record-encrypted", "record-name"})
+"""Findings of severity error on which torch.load fails, whatever weights_only is."""
+_EVERY = 2048
+
+
+class Used(NamedTuple):
+    """A name and where its first use is in the tree.
+
+    Attributes:
+        row: of the outline; None where nothing in the tree shows it.
+    """
+
+    use: GlobalUse
+    row: int | None
+
+
+class Verdict(NamedTuple):
+    """What ``torch.load(weights_only=True)`` would do.
+
+    Attributes:
+        loads: whether it would load the file. reason: why not, for people. message: torch's words, as far as known.
+        version: of torch, whose rules these are.
+    """
+
+    loads: bool
+    reason: str = ""
+    message: str = ""
+    version: str = VERSION
+
+
+def verdict(checkpoint: Checkpoint) -> Verdict:
+    """Return what torch would say, from the opcodes and names that were met while reading."""
+    contents = checkpoint.contents
+    if contents.weights_only:
+        return Verdict(False, contents.weights_only, contents.weights_only_says)
+    for note in contents.notes:
+        if note.severity == "error" and note.code in STOPS:
+            return Verdict(False, note.message)
+    return Verdict(True)
+
+
+def used_names(checkpoint: Checkpoint, context: Context = SILENT) -> list[Used]:
+    """Return every name with its place, in order of first appearance; raises Cancelled by `context`."""
+    uses = checkpoint.contents.globals
+    search = _Search(uses)
+    values = checkpoint.outline.values
+    for start in range(0, len(values), _EVERY):
+        if not search.open:
+            break
+        search.look(values[start : start + _EVERY], start)
+        context.step(start, len(values))
+    return [Used(use, search.rows.get(number)) for number, use in enumerate(uses)]
+
+
+class _Search:
+    """Finds the rows of values, of tensors by their storage, and of subclasses by their name.
+
+    Attributes:
+        rows: by number of the name. open: numbers that have no row yet.
+    """
+
+    def __init__(self, uses: tuple[GlobalUse, ...]) -> None:
+        self.rows: dict[int, int] = {}
+        self.open = set(range(len(uses)))
+        self._values: dict[int, list[int]] = {}
+        self._storages: dict[int, list[int]] = {}
+        self._types = {use.name: number for number, use in enumerate(uses)}
+        for number, use in enumerate(uses):
+            storage = _storage_of(use.value)
+            if storage is not None:
+                self._storages.setdefault(id(storage), []).append(number)
+            if not isinstance(use.value, StorageSpec):
+                self._values.setdefault(id(use.value), []).append(number)
+
+    def look(self, values: list[Value], start: int) -> None:
+        """Go through some rows, of which `start` is the first."""
+        wanted = self._values
+        for row, value in enumerate(values, start):
+            if id(value) in wanted:
+                self._found(wanted.pop(id(value)), row)
+            if type(value) is TensorSpec:
+                if id(value.storage) in self._storages:
+                    self._found(self._storages.pop(id(value.storage)), row)
+                if value.type in self._types:
+                    self._found([self._types.pop(value.type)], row)
+
+    def _found(self, numbers: list[int], row: int) -> None:
+        for number in numbers:
+            if number in self.open:
+                self.rows[number] = row
+                self.open.discard(number)
+
+
+def _storage_of(value: Value) -> StorageSpec | None:
+    if isinstance(value, TensorSpec):
+        return value.storage
+    return value if isinstance(value, StorageSpec) else None
+
+
+def globals_json(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """Return the member ``globals`` of INTERFACE's documents."""
+    outline = checkpoint.outline
+    return [
+        {
+            "name": use.name,
+            "status": use.status,
+            "calls": use.calls,
+            "path": None if row is None else [step_json(step) for step in outline.path(row)],
+            "where": use.place,
+            "weights_only": use.allowed,
+        }
+        for use, row in used_names(checkpoint)
+    ]
+
+
+def verdict_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the member ``weights_only`` of ``ls --json``."""
+    said = verdict(checkpoint)
+    return {"torch": said.version, "loads": said.loads, "reason": said.reason or None, "message": said.message or None}
