@@ -31,7 +31,7 @@ _QUANTISED = [f"{name}Storage" for name in ("QInt8", "QUInt8", "QInt32", "QUInt4
 _SPARSE = [f"{name}Tensor" for name in _TYPED if name != "Bool"]
 
 ALLOWED = frozenset(
-    [f"torch.{name}" for name in (*_STORAGES, *_QUANTISED, *DTYPES) if not name.startswith("float6")]
+    [f"torch.{name}" for name in (*_STORAGES, *_QUANTISED, *DTYPES) if not name.startswith("float6_")]
     + [f"torch.cuda.{name}" for name in _STORAGES]
     + [f"{module}.{name}Tensor" for module in ("torch", "torch.cuda") for name in _TYPED]
     + [f"{module}.{name}" for module in ("torch.sparse", "torch.cuda.sparse") for name in _SPARSE]
