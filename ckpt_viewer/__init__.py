@@ -24,19 +24,23 @@ __version__ = "0.1.0"
 __all__ = ["CheckpointError", "__version__", "open_checkpoint", "summarize"]
 
 
-def open_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | os.PathLike[str], map_location: MapLocation = None, *, whole: bool = False
+) -> Checkpoint:
     """Open a checkpoint file: its tree is read, its tensors stay in the file until asked for.
 
     Args:
-        path: a file written by torch.save (zip or legacy stream), or a trainer's folder of such files.
+        path: a file written by torch.save (zip or legacy stream) or safetensors, the index of a sharded set of them, or
+            a trainer's folder.
         map_location: what `torch.load` takes: None, a string, a torch.device, a dict, a callable(storage_spec, tag).
+        whole: where the file is one of a sharded set whose index or other files are beside it, open the set.
 
     Raises:
         CheckpointError: it cannot be read or is no checkpoint; the message says why and what to do.
     """
     from ckpt_viewer.formats import open_checkpoint as open_file
 
-    return open_file(path, map_location)
+    return open_file(path, map_location, whole=whole)
 
 
 def summarize(node: Node, bins: int = 256) -> Summary:

@@ -167,8 +167,10 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def _add_ls(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from ckpt_viewer.cli_files import add_file
+
     parser = add("ls", help="print the tree of FILE")
-    parser.add_argument("file", metavar="FILE")
+    add_file(parser)
     parser.add_argument("--json", action="store_true", help="every entry, as one JSON document")
     add_map_location(parser)
     parser.set_defaults(run=run_ls)
@@ -178,7 +180,7 @@ def run_ls(options: argparse.Namespace) -> int:
     """Print the tree, for people or as JSON."""
     from ckpt_viewer.formats import open_checkpoint
 
-    with open_checkpoint(options.file, parse_map_location(options.map_location)) as checkpoint:
+    with open_checkpoint(options.file, parse_map_location(options.map_location), whole=options.whole) as checkpoint:
         if options.json:
             from ckpt_viewer.analysis.listing import listing_json
 

@@ -27,16 +27,17 @@ HEADINGS = ("path", "shape", "dtype", "min", "max", "mean", "std", "zeros", "NaN
 
 def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the parsers of both commands."""
+    from ckpt_viewer.cli_files import add_file
     from ckpt_viewer.cli_show import run_show
 
     parser = add("stats", help="print statistics and histograms of tensors")
-    parser.add_argument("file", metavar="FILE")
+    add_file(parser)
     parser.add_argument("pointers", nargs="*", metavar="POINTER", help="tensors, or containers of them; default: all")
     parser.add_argument("--json", action="store_true", help="everything, as one JSON document")
     parser.add_argument("--bins", type=int, metavar="N", help=f"bins of a histogram ({BINS}; {TEXT_BINS} as text)")
     parser.set_defaults(run=run_stats)
     parser = add("show", help="print a value, or a slice of a tensor")
-    parser.add_argument("file", metavar="FILE")
+    add_file(parser)
     parser.add_argument("pointer", metavar="POINTER", help="the node, as in /model/conv1.weight")
     parser.add_argument("--slice", metavar="INDEX", help='part of a tensor, as in "0,:,3:7"')
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -73,7 +74,7 @@ def run_stats(options: argparse.Namespace) -> int:
 
     bins = options.bins if options.bins is not None else BINS if options.json else TEXT_BINS
     bar, damage = Bar(), list[CheckpointError]()
-    with open_checkpoint(options.file) as checkpoint:
+    with open_checkpoint(options.file, whole=options.whole) as checkpoint:
         targets = _targets(checkpoint, options.pointers)
         try:
             outcomes = _count(targets, bins, bar, damage)

@@ -108,20 +108,42 @@ def _absent(kind: str, target: str) -> str:
     return f"Attempting to deserialize object on {what}. {ADVICE}"
 
 
+MOST_NAMED = 4
+"""Files of a set that a line of code names one by one."""
+
+
 def load_code(checkpoint: Checkpoint) -> str:
     """Return the line that loads this file under its map_location; ``""`` for a folder, which no one call loads.
 
     Names from outside go in as ASCII literals.
     """
+    if checkpoint.format == "sharded":
+        return _set_code(checkpoint)
     if checkpoint.contents.source is None:
         return ""
     name = os.path.basename(checkpoint.path)  # noqa: PTH119  pathlib would cost every start 7 ms
-    arguments = [python_literal(name)]
-    if checkpoint.format == "safetensors":  # its reader takes one device for everything
+    return _call(checkpoint, python_literal(name), checkpoint.format == "safetensors")
+
+
+def _call(checkpoint: Checkpoint, name: str, safetensors: bool) -> str:
+    """Return the call that loads one file; `name` is an expression."""
+    if safetensors:  # its reader takes one device for everything
         device = checkpoint.locator.storage(StorageSpec("", None, "", 0, None, 0))
-        if device != "cpu":
-            arguments.append(f"device={python_literal(device)}")
-        return f"safetensors.torch.load_file({', '.join(arguments)})"
-    if checkpoint.locator.code:
-        arguments.append(checkpoint.locator.code)
-    return f"torch.load({', '.join(arguments)})"
+        more = f", device={python_literal(device)}" if device != "cpu" else ""
+        return f"safetensors.torch.load_file({name}{more})"
+    more = f", {checkpoint.locator.code}" if checkpoint.locator.code else ""
+    return f"torch.load({name}{more})"
+
+
+def _set_code(checkpoint: Checkpoint) -> str:
+    """Return an expression that loads all files of a set into one dict."""
+    files = checkpoint.contents.files
+    if len(files) > MOST_NAMED:
+        start = os.path.commonprefix(files)  # noqa: RUF071  these are names, not paths
+        end = os.path.commonprefix([name[::-1] for name in files])[::-1]  # noqa: RUF071
+        pattern = "*".join(re.sub(r"([*?[])", r"[\1]", each) for each in (start, end))
+        names = f"sorted(glob.glob({python_literal(pattern)}))"
+    else:
+        names = f"[{', '.join(map(python_literal, files))}]"
+    safetensors = checkpoint.contents.protocol < 0
+    return f"{{k: v for f in {names} for k, v in {_call(checkpoint, 'f', safetensors)}.items()}}"

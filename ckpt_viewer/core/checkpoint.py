@@ -33,6 +33,7 @@ class Contents(NamedTuple):
         close: gives the file back.
         source: the whole file, for writers that copy parts of it; None for a checkpoint that was made by hand.
         state_dict: whether the container can hold nothing but one state_dict, whatever its names look like.
+        files: names of the files that it is made of, where they are several.
     """
 
     format: str
@@ -45,6 +46,7 @@ class Contents(NamedTuple):
     source: Bytes | None = None
     state_dict: bool = False
     weights_only_says: str = ""
+    files: tuple[str, ...] = ()
 
 
 class Checkpoint:

@@ -22,6 +22,8 @@ from ckpt_viewer.export.retag import Retagger, out_of_reach
 from ckpt_viewer.export.state_dict import plan_state_dict
 from ckpt_viewer.formats import open_checkpoint
 
+MOST_ERRORS = 5
+"""What is wrong with a file, of which an export warns."""
 OUR_READER = "ckpt-viewer"
 """What `Written.verified` says when this program's reader compared the copy with the source."""
 
@@ -107,9 +109,9 @@ def plan_export(checkpoint: Checkpoint, model: Model | str | None = None, contex
     planned = plan_state_dict(state_dict_entries(node.value), context)
     tensors = sum(isinstance(value, TensorSpec) for value in planned.items.values())
     target = beside(checkpoint.path, "state_dict")
-    return Plan(
-        "state_dict", checkpoint.path, target, planned, tensors, dropped=planned.dropped, warnings=planned.warnings
-    )
+    errors = [note.message for note in checkpoint.contents.notes if note.severity == "error"]
+    warnings = (*errors[:MOST_ERRORS], *planned.warnings)
+    return Plan("state_dict", checkpoint.path, target, planned, tensors, dropped=planned.dropped, warnings=warnings)
 
 
 def _choose(checkpoint: Checkpoint, model: Model | None) -> Model:

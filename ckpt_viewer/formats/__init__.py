@@ -25,6 +25,7 @@ from ckpt_viewer.formats.base import (
 )
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.safetensors import Safetensors
+from ckpt_viewer.formats.sharded import Sharded
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
 from ckpt_viewer.formats.torch_zip import TorchZip
 from ckpt_viewer.formats.zip_kinds import holds_files
@@ -55,6 +56,15 @@ def _ordinary_zip() -> ZipReader:
     return partial(read, inner=_inner, nested=_nested)
 
 
+def open_part(source: Bytes, context: Context, prefix: str) -> Opened:
+    """Open one file of a folder or a set, whatever its format; raises CheckpointError."""
+    opened = _open_source(source, Inside(context, 0, prefix))[1]
+    file = os.path.basename(source.name)  # noqa: PTH119  pathlib would cost every start 7 ms
+    read = opened.unpickled
+    uses = tuple(use._replace(place=f"{file}, {use.place}") for use in read.globals)
+    return opened._replace(unpickled=read._replace(globals=uses))
+
+
 NESTED_ZIP, NESTED_LEGACY = TorchZip(_nested), TorchLegacy(_nested)
 SAFETENSORS = Safetensors()
 FORMATS: tuple[Format, ...] = (
@@ -63,6 +73,7 @@ FORMATS: tuple[Format, ...] = (
     ZipFormat("zip", holds_files, _ordinary_zip),
     NESTED_LEGACY,
     RawPickle(_nested),
+    Sharded(open_part),
 )
 """Asked in this order; the first that matches opens the file. safetensors begins with any number, also with one whose
 bytes are the magic number of another format, but no other has a brace behind it."""
@@ -106,12 +117,13 @@ def folder_formats() -> tuple[FolderFormat, ...]:
 
 
 def open_checkpoint(
-    path: str | os.PathLike[str], map_location: MapLocation = None, context: Context = SILENT
+    path: str | os.PathLike[str], map_location: MapLocation = None, context: Context = SILENT, *, whole: bool = False
 ) -> Checkpoint:
     """Open a checkpoint, a file or a folder; see `ckpt_viewer.open_checkpoint`.
 
     Args:
         context: told about progress, and may cancel.
+        whole: where the file is one of a sharded set whose index or other files are beside it, open the set.
 
     Raises:
         CheckpointError: it cannot be read or is no checkpoint.
@@ -119,6 +131,17 @@ def open_checkpoint(
     """
     if os.path.isdir(path):  # noqa: PTH112  pathlib would cost every start 7 ms
         return _open_folder(path, map_location, context)
+    if whole and "-of-" in os.path.basename(os.fspath(path)):  # noqa: PTH119
+        from ckpt_viewer.formats.shard_set import open_whole
+
+        opened = open_whole(os.fspath(path), context, open_part)
+        if opened is not None and opened.close is not None:
+            made_of = contents(Sharded.name, opened, opened.close, None)
+            return Checkpoint(os.fspath(path), opened.size or 0, made_of, map_location)
+    return _open_file(path, map_location, context)
+
+
+def _open_file(path: str | os.PathLike[str], map_location: MapLocation, context: Context) -> Checkpoint:
     source = FileSource(path)
     try:
         if _is_metadata(source):
@@ -158,6 +181,12 @@ def _open_alone(source: Bytes, context: Context) -> tuple[Format, Opened]:
 
 def _beside(name: str) -> tuple[Note, ...]:
     """Return a note where the name says that the file is one of several."""
+    if "-of-" in name:
+        from ckpt_viewer.formats.shard_set import lone_part_note
+
+        of_set = lone_part_note(name)
+        if of_set is not None:
+            return (of_set,)
     if not any(word in name for word in ("rank", "shard", "part", "of", "state", ".distcp")):
         return ()
     from ckpt_viewer.formats.siblings import note_for
@@ -193,15 +222,6 @@ def _open_folder(path: str | os.PathLike[str], map_location: MapLocation, contex
         raise
     folder.close()
     raise NotACheckpoint("this folder is empty; open a folder that a trainer wrote, or a file")
-
-
-def open_part(source: Bytes, context: Context, prefix: str) -> Opened:
-    """Open one file of a folder, whatever its format; raises CheckpointError."""
-    opened = _open_source(source, Inside(context, 0, prefix))[1]
-    file = os.path.basename(source.name)  # noqa: PTH119  pathlib would cost every start 7 ms
-    read = opened.unpickled
-    uses = tuple(use._replace(place=f"{file}, {use.place}") for use in read.globals)
-    return opened._replace(unpickled=read._replace(globals=uses))
 
 
 __all__ = ["FORMATS", "CheckpointError", "detect", "folder_formats", "open_checkpoint", "open_part"]

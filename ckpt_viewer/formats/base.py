@@ -118,6 +118,7 @@ class Opened(NamedTuple):
         size: bytes of all files together, where there are several; None for a single file.
         close: gives further files back; None where there are none.
         state_dict: whether the container can hold nothing but one state_dict.
+        files: names of the files that it is made of, where they are several.
         refused: why weights_only would refuse the container, whatever is in the pickle; ``""`` if it would not.
         says: the same in torch's own words.
     """
@@ -127,6 +128,7 @@ class Opened(NamedTuple):
     size: int | None = None
     close: Callable[[], None] | None = None
     state_dict: bool = False
+    files: tuple[str, ...] = ()
     refused: str = ""
     says: str = ""
 
@@ -209,4 +211,5 @@ def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes
         close=close,
         source=source,
         state_dict=opened.state_dict,
+        files=opened.files,
     )

@@ -101,7 +101,7 @@ def _opened(table: Table, metadata: Mapping | None, data: _Data, context: Contex
         unaligned += (data.base + table.begins[row]) % item != 0
     notes: tuple[Note, ...] = ()
     if unaligned:
-        message = f"{unaligned} tensors do not begin at a multiple of their item size, so programs have to copy them"
+        message = f"tensors do not begin at a multiple of their item size, so programs have to copy them: {unaligned}"
         notes = (Note("info", "unaligned-data", None, message),)
     refused = "" if data.source.name.endswith(".safetensors") else OTHER_NAME
-    return Opened(described(root)._replace(refused=refused), notes, state_dict=True)
+    return Opened(described(root), notes, refused=refused, state_dict=True)

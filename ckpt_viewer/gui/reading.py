@@ -36,7 +36,7 @@ def read_file(path: str, map_location: MapLocation, grouped: bool, context: Cont
     """Open a file, walk its tree and index it; raises CheckpointError or Cancelled."""
     from ckpt_viewer.formats import open_checkpoint
 
-    checkpoint = open_checkpoint(path, map_location, context)
+    checkpoint = open_checkpoint(path, map_location, context, whole=True)
     try:
         return Loaded(checkpoint, index_tree(checkpoint, grouped, context))
     except BaseException:

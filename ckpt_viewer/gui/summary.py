@@ -19,7 +19,8 @@ from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.tree.index import TreeIndex
 
-FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle", "safetensors": "safetensors"}
+FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle", "safetensors": "safetensors",
+           "sharded": "sharded set"}  # fmt: skip
 KINDS = {"state_dict": "state_dict", "other": "Other contents"}
 CONTENTS_LIMIT = 14
 """Entries of the root that are listed as links."""
@@ -135,9 +136,8 @@ def weights_only_fact(checkpoint: Checkpoint) -> Fact:
     """Say whether torch.load's safe mode takes the file."""
     reason = checkpoint.contents.weights_only
     if checkpoint.contents.protocol < 0:
-        return Fact(
-            "Safe mode", plain(reason, 300) if reason else "it holds no pickle; torch.load reads it by its name"
-        )
+        words = "there is no pickle in it; torch.load takes safetensors by the name"
+        return Fact("Safe mode", plain(reason, 300) if reason else words)
     from ckpt_viewer.analysis.safety import verdict
 
     said = verdict(checkpoint)

@@ -1,0 +1,13 @@
+"""The file that a command reads, and how it is opened: the same for every command."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Add ``FILE`` and ``--set``."""
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument(
+        "--set", dest="whole", action="store_true", help="where FILE is one of a sharded set: the whole set"
+    )
