@@ -13,8 +13,8 @@ from ckpt_viewer.analysis.roles import Role
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.node import Node
-from ckpt_viewer.core.tensor import StorageSpec
-from ckpt_viewer.core.text import bytes_text, grouped, parameters_text
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.text import bytes_text, grouped, parameters_text, shape_text
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.tree.index import TreeIndex
@@ -190,7 +190,9 @@ def _entry_text(node: Node, role: Role | None) -> str:
     value = node.value
     if isinstance(value, str | int | float | bool) or value is None:
         return plain(repr(value) if isinstance(value, str) else _number(value), 80)
-    return " ".join((plain(node.type, 60), *_length(node, "")))
+    if isinstance(value, TensorSpec):
+        return plain(f"{shape_text(value.shape)}, {value.dtype}", 80)
+    return ", ".join((plain(node.type, 60), *_length(node, "")))
 
 
 def _number(value: object) -> str:

@@ -111,6 +111,7 @@ def test_positions_of_marks_are_on_the_axis(a, b, bins, wanted):
 
 def test_marks_are_round():
     assert [text for _, text in nice_values(-0.196, 0.1955, 4)] == ["-0.1", "0.0", "0.1"]
+    assert [text for _, text in nice_values(-0.347, 0.308, 3)] == ["-0.2", "0.0", "0.2"]
     assert [text for _, text in nice_values(0, 2e9, 4)] == ["0", "5e8", "1e9", "1.5e9", "2e9"]
 
 
@@ -128,9 +129,11 @@ def test_whole_numbers_stand_below_the_middle_of_their_bin():
         (0.5, "False"),
         (1.5, "True"),
     ]
-    assert [tuple(tick) for tick in BinScale(-3, 3, 7, True).ticks(0, 7, 3)] == [(3.5, "0")]
+    assert [tuple(tick) for tick in BinScale(-3, 3, 7, True).ticks(0, 7, 3)] == [
+        (1.5, "-2"), (3.5, "0"), (5.5, "2"),
+    ]  # fmt: skip
     texts = [tick.text for tick in BinScale(-20, 20, 41, True).ticks(0, 41, 4)]
-    assert texts == ["-20", "0", "20"]
+    assert texts == ["-20", "-10", "0", "10", "20"]
 
 
 def test_counts_have_marks_at_round_counts():

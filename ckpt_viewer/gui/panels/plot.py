@@ -7,6 +7,7 @@ values differ in their last bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pyqtgraph as pg
@@ -156,7 +157,8 @@ class HistogramPlot(QObject):
         ticks = self._scale.ticks(first, last, wanted)
         metrics = self.widget.fontMetrics()
         widest = max((metrics.horizontalAdvance(tick.text) for tick in ticks), default=0) + 14
-        if widest * len(ticks) > width:
+        apart = min((other.at - tick.at for tick, other in pairwise(ticks)), default=last - first)
+        if widest * (last - first) > width * apart:
             ticks = self._scale.ticks(first, last, max(1, width // widest - 1))
         return ticks
 

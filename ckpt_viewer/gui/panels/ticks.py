@@ -70,8 +70,10 @@ class BinScale(NamedTuple):
         return self.bins * ((value / 2 - self.low / 2) / width) if width > 0 else self.bins / 2
 
     def _whole_ticks(self, first: float, last: float, wanted: int) -> list[Tick]:
-        step = _whole_step((last - first) / max(wanted, 1))
-        start = -(-(int(self.low) + max(0, round(first))) // step) * step
+        least = int(self.low) + max(0, round(first))
+        most = least + max(1, math.ceil(last - first) - 1)
+        step = max(1, round(_step(least, most, max(wanted, 1))))
+        start = -(-least // step) * step
         stop = int(self.low) + min(self.bins, math.ceil(last))
         return [Tick(number - self.low + 0.5, self._name(number)) for number in range(start, stop, step)]
 
@@ -95,10 +97,10 @@ def _whole_step(least: float) -> int:
 
 
 def nice_values(low: float, high: float, wanted: int) -> list[tuple[float, str]]:
-    """Return round values in low ... high with texts that tell them apart; one where there is no room for more."""
+    """Return about `wanted` round values in low ... high with texts that tell them apart; one where no more fit."""
     if not low < high:
         return [(low, _text(low, 6))]
-    step = _nice_step((high / 2 - low / 2) / max(wanted, 1) * 2)
+    step = _step(low, high, max(wanted, 1))
     if step <= 0 or math.isinf(step):
         return [(low, _text(low, 6))]
     largest = max(abs(low), abs(high))
@@ -108,6 +110,13 @@ def nice_values(low: float, high: float, wanted: int) -> list[tuple[float, str]]
     if not values and wanted < 4:  # no multiple of a step that is nearly as long as the axis
         return nice_values(low, high, wanted + 1)
     return [(value, _written(value, step, largest)) for value in values]
+
+
+def _step(low: float, high: float, wanted: int) -> float:
+    """The smallest round step that has at most `wanted` multiples in low ... high."""
+    least = (high / 2 - low / 2) / wanted * 2
+    finer = [step for step in (_nice_step(least * share) for share in (0.4, 0.5)) if 0 < step < math.inf]
+    return next((step for step in finer if math.floor(high / step) - math.ceil(low / step) < wanted), _nice_step(least))
 
 
 def _written(value: float, step: float, largest: float) -> str:

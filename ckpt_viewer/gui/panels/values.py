@@ -64,6 +64,7 @@ class ValuesPanel(Panel):
         self.jump.returnPressed.connect(self._on_jump)
         self.status = label(muted=True, selectable=True, name="Slice")
         self.status.setObjectName("valuesStatus")
+        self.status.setWordWrap(True)  # the slice of forty dimensions is long
         self.table.said.connect(self.status.setText)
         below = QHBoxLayout()
         below.addWidget(self.status, 1)

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView
 
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE
 
-NARROW = 640
+NARROW = 760
 """Width in pixels below which a tree is narrow: all seven columns would leave less to the names than they need."""
 LEAST_NAME = 110
 """Width of the Name column in pixels below which the tree scrolls sideways instead."""
@@ -16,7 +16,7 @@ LEAST_NAME = 110
 _SAMPLES = {
     TYPE: "OrderedDict",
     SHAPE: "64 × 64 × 3 × 3",
-    DTYPE: "float32",
+    DTYPE: "bfloat16",
     DEVICE: "cuda:1 → cpu",
     PARAMETERS: "Parameters",
     SIZE: "99.9 MB",

@@ -78,7 +78,7 @@ class TreePanel(QWidget):
         self._stack.addWidget(self.view)
         self._stack.addWidget(self._nothing)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(10, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.filter)
         layout.addLayout(self._stack)
