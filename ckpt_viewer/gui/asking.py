@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRegularExpression, Qt
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QLabel, QMessageBox, QWidget
 
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 
+LINE = 340
+"""Pixels of a question's line; Qt would break it after every third word."""
 OPEN_FILTER = "Checkpoints (*.pth *.pt *.ckpt *.bin *.pth.tar);;All files (*)"
 SAVE_FILTER = "PyTorch files (*.pth *.pt *.ckpt *.bin *.pth.tar);;All files (*)"
 
@@ -46,8 +48,9 @@ def ask(parent: QWidget | None, question: str, detail: str, yes: str, no: str = 
     box.setWindowTitle("Checkpoint Viewer")
     box.setText(question)
     box.setInformativeText(detail)
-    for text in box.findChildren(QLabel):  # the detail's label would guess at markup
-        text.setTextFormat(Qt.TextFormat.PlainText)
+    for text in box.findChildren(QLabel, QRegularExpression("^qt_msgbox_")):
+        text.setTextFormat(Qt.TextFormat.PlainText)  # the detail's label would guess at markup
+        text.setMinimumWidth(LINE)
     agree = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
     refuse = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(refuse)

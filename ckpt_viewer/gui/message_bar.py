@@ -87,6 +87,7 @@ class MessageBar(QFrame):
             if not message.stays:
                 self._timer.start(TRANSIENT_MS)
         self.setVisible(message is not None)
+        self.update()  # the stripe is nothing that a label would paint anew
 
     def _fill(self, message: Message) -> None:
         picture = icons.pixmap(message.severity, 40, icons.colour_of(message.severity, theme()))

@@ -7,6 +7,7 @@ from PySide6.QtCore import QPointF
 from ckpt_viewer.core.checkpoint import Checkpoint, Contents
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Mapping
+from ckpt_viewer.sources import MemorySource
 
 
 def mapping(type: str = "dict", **items) -> Mapping:
@@ -28,7 +29,7 @@ def make_checkpoint(path: str = "model_3.pth", root=None, *, closed: list | None
         root = mapping(model=model, optimizer=optimizer, lr_scheduler=mapping(step_size=30, last_epoch=3), epoch=3)
     fields = {
         "format": "torch-zip", "root": root, "globals": (), "notes": (), "protocol": 2, "weights_only": "",
-        "close": lambda: closed.append(path) if closed is not None else None,
+        "source": MemorySource(b"", path), "close": lambda: closed.append(path) if closed is not None else None,
     }  # fmt: skip
     return Checkpoint(path, 134_000_000, Contents(**{**fields, **contents}))
 

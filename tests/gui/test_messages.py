@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt
+from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import Damaged
-from ckpt_viewer.gui import message_bar
+from ckpt_viewer.gui import icons, message_bar
 from ckpt_viewer.gui.message_bar import MessageBar
 from ckpt_viewer.gui.messages import Action, Message, Messages, error_text
+from ckpt_viewer.gui.theme import theme
 
 
 @pytest.fixture
@@ -124,3 +125,33 @@ def test_a_transient_message_leaves_by_itself(monkeypatch, qtbot, bar, messages)
     monkeypatch.setattr(message_bar, "TRANSIENT_MS", 1)
     messages.post(Message("info", "short"))
     qtbot.waitUntil(lambda: not messages.all)
+
+
+class Paints(QObject):
+    """Keeps which parts of a widget were painted."""
+
+    def __init__(self, watched):
+        super().__init__()
+        self.parts = []
+        watched.installEventFilter(self)
+
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Paint:
+            self.parts.append(event.region())
+        return False
+
+
+def test_the_stripe_is_painted_anew_for_another_severity(qtbot, messages):
+    bar, window = MessageBar(messages), QWidget()
+    qtbot.addWidget(window)
+    window.resize(900, 200)
+    column = QVBoxLayout(window)
+    column.addWidget(bar)
+    column.addStretch()
+    window.show()
+    paints = Paints(bar)
+    for severity in ("warning", "warning", "success"):
+        paints.parts.clear()
+        messages.post(Message(severity, "text"))
+        qtbot.waitUntil(lambda: any(part.contains(QPoint(1, bar.height() // 2)) for part in paints.parts))
+    assert bar.grab().toImage().pixelColor(1, bar.height() // 2) == icons.colour_of("success", theme())

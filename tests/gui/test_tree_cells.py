@@ -83,8 +83,8 @@ def test_what_must_not_be_called_is_marked():
     cells = cells_of(mapping(x=call, os_system=Global("os", "system")), dangerous=frozenset({"os.system"}))
     for pointer in ("/x", "/os_system"):
         assert cells.mark(cells.index.find(pointer)) == "dangerous"
-        assert note(cells, pointer).startswith("dangerous, not called")
-    assert "dangerous" in cells.spoken(cells.index.find("/x"), NAME)
+        assert note(cells, pointer) == "dangerous, not called: os.system"
+    assert cells.spoken(cells.index.find("/x"), NAME) == "x, dangerous, not called: os.system"
 
 
 def test_marks_come_as_a_word_unless_the_name_says_so():

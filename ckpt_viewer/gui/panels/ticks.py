@@ -92,10 +92,6 @@ class BinScale(NamedTuple):
         return [Tick(self.at(value), text) for value, text in nice_values(low, high, wanted)]
 
 
-def _whole_step(least: float) -> int:
-    return max(1, round(_nice_step(least)))
-
-
 def nice_values(low: float, high: float, wanted: int) -> list[tuple[float, str]]:
     """Return about `wanted` round values in low ... high with texts that tell them apart; one where no more fit."""
     if not low < high:
@@ -142,7 +138,7 @@ def _text(value: float, digits: int) -> str:
 
 def count_ticks(highest: int, wanted: int) -> list[Tick]:
     """Return marks for counts from 0 to `highest`, linear."""
-    step = _whole_step(highest / max(wanted, 1))
+    step = max(1, round(_step(0, highest, max(wanted, 1) + 1)))
     return [Tick(float(count), count_text(count)) for count in range(0, highest + 1, step)]
 
 

@@ -130,7 +130,7 @@ class Cells:
         """Return the word for a row's mark, unless its name says so already."""
         mark = self.mark(row)
         if mark == "dangerous":
-            return "dangerous, not called"
+            return f"dangerous, not called: {self.type(row)}"  # a narrow tree has no Type beside it
         named = row > 0 and mark in raw_name(self.index.names[row])
         return "" if named or mark == "progress" else mark.replace("_", " ")
 
@@ -249,8 +249,8 @@ class Cells:
     def spoken(self, row: int, column: int) -> str:
         """Return what a screen reader says."""
         if column == NAME:
-            mark = self.mark(row).replace("_", " ")
-            return ", ".join(filter(None, (self.name(row), mark, self.note(row))))
+            mark, note = self.mark(row).replace("_", " "), self.note(row)
+            return ", ".join(filter(None, (self.name(row), "" if note.startswith(mark) else mark, note)))
         if column == DEVICE:
             return ", ".join(
                 f"saved on {line.replace(ARROW, 'loads onto')}" if ARROW in line else line
