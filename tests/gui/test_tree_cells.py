@@ -81,9 +81,9 @@ def test_an_unknown_object_shows_class_arguments_and_state():
 def test_what_must_not_be_called_is_marked():
     call = Instance(Global("os", "system"), ("echo",))
     cells = cells_of(mapping(x=call, os_system=Global("os", "system")), dangerous=frozenset({"os.system"}))
-    for pointer in ("/x", "/os_system"):
+    for pointer, text in (("/x", ": os.system"), ("/os_system", ", <os.system>")):
         assert cells.mark(cells.index.find(pointer)) == "dangerous"
-        assert note(cells, pointer) == "dangerous, not called: os.system"
+        assert note(cells, pointer) == f"dangerous, not called{text}"
     assert cells.spoken(cells.index.find("/x"), NAME) == "x, dangerous, not called: os.system"
 
 

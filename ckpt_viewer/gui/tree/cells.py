@@ -130,7 +130,8 @@ class Cells:
         """Return the word for a row's mark, unless its name says so already."""
         mark = self.mark(row)
         if mark == "dangerous":
-            return f"dangerous, not called: {self.type(row)}"  # a narrow tree has no Type beside it
+            is_call = isinstance(self.index.value(row), Instance)  # a name by itself is its own value
+            return f"dangerous, not called{f': {self.type(row)}' if is_call else ''}"  # a narrow tree has no Type
         named = row > 0 and mark in raw_name(self.index.names[row])
         return "" if named or mark == "progress" else mark.replace("_", " ")
 
