@@ -33,7 +33,9 @@ def associate(window: MainWindow) -> None:
 
     def done(report: Report) -> None:
         window.windows.settings.set(ANSWERED, "done")
-        text = " ".join(plain(line, 300) for line in report.lines[:3])
+        if window.session.is_empty:
+            window.show_empty()  # without the offer
+        text = " ".join(plain(line, 300) for line in report.lines[: 1 if report.ok else 3])
         window.messages.post(
             Message("success" if report.ok else "warning", text or "Checkpoints open with this program now.")
         )

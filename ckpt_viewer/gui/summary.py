@@ -18,6 +18,7 @@ from ckpt_viewer.core.text import bytes_text, grouped, parameters_text, shape_te
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.tree.index import TreeIndex
+from ckpt_viewer.gui.tree.names import display_name, role_word
 
 FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle", "safetensors": "safetensors",
            "sharded": "sharded set"}  # fmt: skip
@@ -179,14 +180,17 @@ def contents_links(checkpoint: Checkpoint, overview: Overview, tree: TreeIndex) 
     for index, row in enumerate(rows):
         node = Node(checkpoint, outline.values[row], root, outline.steps[row], index)
         pointer = tree.pointer(tree.rows[row])
-        links.append(Link(plain(node.name, NAME_LIMIT), _entry_text(node, overview.role_details.get(pointer)), pointer))
+        links.append(
+            Link(display_name(node.step, NAME_LIMIT), _entry_text(node, overview.role_details.get(pointer)), pointer)
+        )
     return links, max(0, (root.length or 0) - len(links))
 
 
 def _entry_text(node: Node, role: Role | None) -> str:
     if role is not None and role.name != "progress":
-        name = {"ema": "averaged model (EMA)", "config": "settings"}.get(role.name, role.name)
-        return ", ".join(word for word in (name, plain(role.detail, 80), *_length(node, role.name)) if word)
+        return ", ".join(
+            word for word in (role_word(role.name), plain(role.detail, 80), *_length(node, role.name)) if word
+        )
     value = node.value
     if isinstance(value, str | int | float | bool) or value is None:
         return plain(repr(value) if isinstance(value, str) else _number(value), 80)

@@ -148,6 +148,20 @@ def test_the_contents_are_links_with_a_few_words(checkpoint):
     assert more == 0
 
 
+def test_links_tell_a_number_from_its_text():
+    root = mapping()
+    root.pairs += [0, "a number", "0", "a text"]
+    checkpoint = make_checkpoint(root=root)
+    links, _ = contents_links(checkpoint, overview(checkpoint), build_index(checkpoint))
+    assert [(link.name, link.text) for link in links] == [("[0]", "'a number'"), ("0", "'a text'")]
+
+
+def test_a_tensor_is_told_by_its_shape():
+    checkpoint = make_checkpoint(root=state_dict("cpu"))
+    links, _ = contents_links(checkpoint, overview(checkpoint), build_index(checkpoint))
+    assert links[0].text == "10, float32"
+
+
 def test_of_very_many_entries_the_first_are_links():
     root = mapping(**{f"key{n}": n for n in range(100)})
     checkpoint = make_checkpoint(root=root)

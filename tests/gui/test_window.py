@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
+    QPushButton,
     QTabWidget,
     QToolButton,
     QTreeView,
@@ -405,14 +406,17 @@ def test_the_association_answers_in_place(qtbot, windows, monkeypatch):
 
     class Fake:
         def install(self, command):
-            return Report(True, True, ["Checkpoints now open with /bin/ckpt-viewer."])
+            return Report(True, True, ["Checkpoints now open with /bin/ckpt-viewer.", "Desktop entry: /x"])
 
     monkeypatch.setattr("ckpt_viewer.desktop.backend", Fake)
     monkeypatch.setattr("ckpt_viewer.desktop.program_command", lambda: ["/bin/ckpt-viewer"])
     window = windows.new()
     window.come_forward()
+    offers = lambda: [each for each in window.findChildren(QPushButton) if each.text().startswith("Open .pth with")]  # noqa: E731
+    assert offers()
     window.actions_of_window.associate()
     qtbot.waitUntil(lambda: bool(said(window)))
+    qtbot.waitUntil(lambda: not offers())
     assert said(window) == ["Checkpoints now open with /bin/ckpt-viewer."]
     assert windows.settings.text("association") == "done"
 

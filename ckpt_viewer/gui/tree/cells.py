@@ -11,7 +11,7 @@ from ckpt_viewer.core.text import bytes_text, count_text, escape_text, grouped, 
 from ckpt_viewer.core.value import Global, Instance, NdArray
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.tree.index import TreeIndex
-from ckpt_viewer.gui.tree.names import TEXT_LIMIT, display_name, raw_name
+from ckpt_viewer.gui.tree.names import TEXT_LIMIT, display_name, raw_name, role_word
 from ckpt_viewer.gui.tree.values import amount_text, full_text, is_short, value_text
 
 COLUMNS = ("Name", "Type", "Shape", "Dtype", "Device", "Parameters", "Size")
@@ -133,7 +133,7 @@ class Cells:
             is_call = isinstance(self.index.value(row), Instance)  # a name by itself is its own value
             return f"dangerous, not called{f': {self.type(row)}' if is_call else ''}"  # a narrow tree has no Type
         named = row > 0 and mark in raw_name(self.index.names[row])
-        return "" if named or mark == "progress" else mark.replace("_", " ")
+        return "" if named or mark == "progress" else role_word(mark)
 
     def type(self, row: int) -> str:
         """Return the class, short where it is torch's own; ``module`` for a module, ``dict`` ..."""
@@ -250,7 +250,7 @@ class Cells:
     def spoken(self, row: int, column: int) -> str:
         """Return what a screen reader says."""
         if column == NAME:
-            mark, note = self.mark(row).replace("_", " "), self.note(row)
+            mark, note = role_word(self.mark(row)).replace("_", " "), self.note(row)
             return ", ".join(filter(None, (self.name(row), "" if note.startswith(mark) else mark, note)))
         if column == DEVICE:
             return ", ".join(

@@ -11,6 +11,11 @@ TEXT_LIMIT = 2000
 """Characters of a text that a tool tip shows."""
 
 
+def role_word(role: str) -> str:
+    """Return how a role is called on the screen."""
+    return {"ema": "averaged model (EMA)", "config": "settings"}.get(role, role)
+
+
 def raw_name(step: Step) -> str:
     """Return a step as one types it in the filter: no brackets, no quotes; never fails (a huge int has no digits)."""
     if isinstance(step, str):
