@@ -21,6 +21,12 @@ ADVICE = (
     "storages to the CPU."
 )
 UNKNOWN = "don't know how to restore data location of torch.storage.UntypedStorage (tagged with {})"
+NO_DEVICE = {
+    "torch-package": "torch.package.PackageImporter",
+    "torch-export": "torch.export.load",
+    "zip": "zipfile.ZipFile",
+}
+"""What reads a container that torch.load does not, and takes no map_location; then its parts are loaded."""
 
 
 class LoadProblem(NamedTuple):
@@ -131,8 +137,11 @@ def _call(checkpoint: Checkpoint, name: str, safetensors: bool) -> str:
         device = checkpoint.locator.storage(StorageSpec("", None, "", 0, None, 0))
         more = f", device={python_literal(device)}" if device != "cpu" else ""
         return f"safetensors.torch.load_file({name}{more})"
+    if checkpoint.format in NO_DEVICE:
+        return f"{NO_DEVICE[checkpoint.format]}({name})"
+    function = "torch.jit.load" if checkpoint.format == "torchscript" else "torch.load"
     more = f", {checkpoint.locator.code}" if checkpoint.locator.code else ""
-    return f"torch.load({name}{more})"
+    return f"{function}({name}{more})"
 
 
 def _set_code(checkpoint: Checkpoint) -> str:

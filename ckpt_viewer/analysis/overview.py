@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from ckpt_viewer.analysis.roles import Role, find_roles, role_paths
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.model import is_module, is_optimizer_state, state_dict_entries
+from ckpt_viewer.core.model import is_optimizer_state
+from ckpt_viewer.core.module import is_module, is_script_module, state_dict_entries
 from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, stepped
@@ -35,7 +36,8 @@ class Overview(NamedTuple):
     """What the root panel and the summary strip say.
 
     Attributes:
-        kind: ``training checkpoint``, ``state_dict``, ``whole model``, ``optimizer state``, ``tensor`` or ``other``.
+        kind: ``training checkpoint``, ``state_dict``, ``whole model``, ``optimizer state``, ``tensor``, ``torchscript``
+            or ``other``.
         parameters: elements of the first raw model's distinct tensors, buffers included; None without a model.
         locations: (device tag, bytes of its storages), largest first; the tag is None where the file states none.
         roles: role -> paths. role_details: pointer -> role and a few words about the entry.
@@ -68,7 +70,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         if role.name == "progress" and isinstance(value := outline.values[row], int | float)
     )
     return Overview(
-        kind=kind_of_file(outline, roles),
+        kind="whole model" if checkpoint.format == "torch-export" else kind_of_file(outline, roles),
         progress=progress,
         parameters=parameter_count(checkpoint, context),
         tensors=totals.tensors,
@@ -88,6 +90,8 @@ def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
     names = {role.name for role in roles.values()}
     if type(root) is TensorSpec:
         return "tensor"
+    if is_script_module(root):
+        return "torchscript"
     if is_optimizer_state(root) or (0 in roles and roles[0].name == "optimizer"):
         return "optimizer state"
     if 0 in roles and roles[0].name in ("model", "ema"):

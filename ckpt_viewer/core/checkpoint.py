@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Finding, GlobalUse, Note
 from ckpt_viewer.core.location import Locator, MapLocation
-from ckpt_viewer.core.model import Model, find_models, state_dict_entries
+from ckpt_viewer.core.model import Model, find_models
+from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path

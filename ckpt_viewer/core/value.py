@@ -7,7 +7,7 @@ each other in cycles, since pickles may.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, Union
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -17,13 +17,29 @@ _CHAIN = 100
 """Calls of what calls returned that are followed to find a class."""
 
 
-class Global:
-    """A name that the file refers to. Nothing is ever imported or looked up under it."""
+class Members(NamedTuple):
+    """Which attributes of a TorchScript class are parameters and buffers, as the program text in the file declares.
 
-    __slots__ = ("module", "name")
+    Attributes:
+        buffers: None where it does not say (before torch 1.6); then every other tensor may be one.
+    """
+
+    parameters: frozenset[str]
+    buffers: frozenset[str] | None
+
+
+class Global:
+    """A name that the file refers to. Nothing is ever imported or looked up under it.
+
+    Attributes:
+        members: of a module's class in TorchScript; None for any other name.
+    """
+
+    __slots__ = ("members", "module", "name")
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
+        self.members: Members | None = None
 
     @property
     def qualified(self) -> str:

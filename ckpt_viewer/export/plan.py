@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
-from ckpt_viewer.core.model import Model, state_dict_entries
+from ckpt_viewer.core.model import Model
+from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport

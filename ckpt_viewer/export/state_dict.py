@@ -12,7 +12,7 @@ import zlib
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.model import Entries
+from ckpt_viewer.core.module import Entries
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.core.value import Mapping, Value

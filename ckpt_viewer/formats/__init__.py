@@ -18,17 +18,19 @@ from ckpt_viewer.formats.base import (
     Head,
     Inside,
     Opened,
+    RareFormat,
+    SourceReader,
     ZipFormat,
     ZipReader,
     contents,
     open_found,
 )
+from ckpt_viewer.formats.kinds import holds_export, holds_files, holds_package, holds_torchscript, is_torch_tar
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.safetensors import Safetensors
 from ckpt_viewer.formats.sharded import Sharded
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
 from ckpt_viewer.formats.torch_zip import TorchZip
-from ckpt_viewer.formats.zip_kinds import holds_files
 from ckpt_viewer.sources import FileSource, MemorySource
 from ckpt_viewer.unpickle.reader import Unpickled
 
@@ -48,6 +50,30 @@ def _inner(source: Bytes, inside: Inside) -> Opened | None:
     head = Head(source, inside.context)
     found = find_format(head)
     return open_found(found, head, inside) if found is not None else None
+
+
+def _torchscript() -> ZipReader:
+    from ckpt_viewer.formats.torchscript import read
+
+    return partial(read, nested=_nested)
+
+
+def _torch_package() -> ZipReader:
+    from ckpt_viewer.formats.torch_package import read
+
+    return partial(read, nested=_nested)
+
+
+def _torch_export() -> ZipReader:
+    from ckpt_viewer.formats.torch_export import read
+
+    return partial(read, inner=_inner)
+
+
+def _torch_tar() -> SourceReader:
+    from ckpt_viewer.formats.torch_tar import read
+
+    return partial(read, nested=_nested)
 
 
 def _ordinary_zip() -> ZipReader:
@@ -70,7 +96,11 @@ SAFETENSORS = Safetensors()
 FORMATS: tuple[Format, ...] = (
     SAFETENSORS,
     NESTED_ZIP,
+    ZipFormat("torchscript", holds_torchscript, _torchscript),
+    ZipFormat("torch-export", holds_export, _torch_export),
+    ZipFormat("torch-package", holds_package, _torch_package),
     ZipFormat("zip", holds_files, _ordinary_zip),
+    RareFormat("torch-tar", is_torch_tar, _torch_tar),
     NESTED_LEGACY,
     RawPickle(_nested),
     Sharded(open_part),

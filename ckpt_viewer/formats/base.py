@@ -68,6 +68,25 @@ class Format(Protocol):
         """
 
 
+class RareFormat:
+    """A format whose reader is imported when a file of it is opened.
+
+    Attributes:
+        name: see `Format`. reader: gives the function that reads one; it imports the reader's module.
+    """
+
+    def __init__(self, name: str, matches: Callable[[Head], bool], reader: Callable[[], SourceReader]) -> None:
+        self.name, self._matches, self.reader = name, matches, reader
+
+    def matches(self, head: Head) -> bool:
+        """By the first bytes."""
+        return self._matches(head)
+
+    def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
+        """Read the tree; raises CheckpointError."""
+        return self.reader()(source, Inside(context, depth, prefix))
+
+
 class ZipFormat:
     """A format that is told by the records of a zip archive.
 
@@ -176,6 +195,7 @@ def merged(value: Value, parts: Iterable[Opened]) -> Opened:
     return Opened(described(value, storages)._replace(globals=tuple(uses.values()), protocol=protocol), tuple(notes))
 
 
+SourceReader = Callable[[Bytes, Inside], Opened]
 ZipReader = Callable[[ZipDirectory, Inside], Opened]
 NestedOpener = Callable[[bytes, int, str], "Unpickled | None"]
 InnerOpener = Callable[[Bytes, Inside], "Opened | None"]

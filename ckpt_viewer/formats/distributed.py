@@ -25,6 +25,7 @@ from ckpt_viewer.formats.nesting import nested
 from ckpt_viewer.formats.parts import Parts
 from ckpt_viewer.sources.folder import Folder
 from ckpt_viewer.unpickle.reader import PickleReader
+from ckpt_viewer.unpickle.weights_only import Refusal
 
 METADATA = re.compile(r"(?:__[0-9]+)?\.metadata")
 """One file for all ranks; or one for each, where ranks did not talk to each other (`FileSystemWriter.finish`)."""
@@ -34,7 +35,9 @@ MOST_OBJECTS = 4000
 """Objects that are no tensors and are opened with the checkpoint, about 0.3 ms each."""
 JUSTIFYING = 1_000_000_000
 """Bytes of the folder that answer for what its objects cost; most of them are tensors."""
-REFUSED = "torch.load does not open a folder; torch.distributed.checkpoint unpickles its .metadata without restriction"
+REFUSED = Refusal(
+    "torch.load does not open a folder; torch.distributed.checkpoint unpickles its .metadata without restriction", ""
+)
 
 
 class Distributed:

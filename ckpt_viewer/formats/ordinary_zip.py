@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Iterator
 
 from ckpt_viewer.core.progress import stepped
-from ckpt_viewer.core.value import Literal, Mapping, Value
+from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget
 from ckpt_viewer.formats.base import InnerOpener, Inside, NestedOpener, Opened
 from ckpt_viewer.formats.parts import Parts
@@ -19,10 +19,10 @@ from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
 from ckpt_viewer.formats.zip_members import Members
 from ckpt_viewer.sources import MemorySource, backing
 from ckpt_viewer.unpickle.budget import budget_for
+from ckpt_viewer.unpickle.weights_only import ORDINARY_ZIP
 
 MOST = 10_000
 """Members that are looked into."""
-REFUSED = "torch.load reads no ordinary zip archive; load the checkpoints inside of it"
 _SERIALIZED = ":serialized:"
 """The key under which stable-baselines3 keeps a pickle in its JSON, as base64; its `load` runs it."""
 
@@ -43,7 +43,7 @@ def read(archive: ZipDirectory, inside: Inside, inner: InnerOpener, nested: Nest
     root = reader.tree()
     if not reader.found:
         raise reader.failure or _nothing(archive)
-    return reader.parts.opened(root, REFUSED)
+    return reader.parts.opened(root, ORDINARY_ZIP)
 
 
 class _Reader:
@@ -74,12 +74,12 @@ class _Reader:
 
     def _value(self, record: Record) -> Value:
         if record.name.startswith("__MACOSX/"):  # Finder's own notes, whose names look like the members'
-            return Literal("object", "file", f"{record.size} bytes")
+            return Members.placeholder(record)
         try:
             opened = self._open(record)
         except CheckpointError as error:
             self.failure = self.failure or error
-            shown = Literal("object", "file", f"{record.size} bytes")
+            shown = Members.placeholder(record)
             self.parts.note("error", "unreadable-member", f"{record.name!r} cannot be read: {error}", shown)
             return shown
         if opened is not None:

@@ -6,6 +6,7 @@ from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.formats.base import Opened, described, merged
 from ckpt_viewer.unpickle.reader import Unpickled
+from ckpt_viewer.unpickle.weights_only import Refusal
 
 MEMORY, OPCODES = 40_000_000, 1_000_000
 """What the parts of a small file may cost together before no further one is opened; the last may add its own budget."""
@@ -43,12 +44,12 @@ class Parts:
         """Keep something that was noticed; about the whole file where no value is given."""
         self.notes.append(Note(severity, code, value, message))
 
-    def opened(self, root: Value, refused: str) -> Opened:
+    def opened(self, root: Value, refusal: Refusal) -> Opened:
         """Return the whole.
 
         Args:
-            refused: why ``torch.load(weights_only=True)`` does not read such a file.
+            refusal: why ``torch.load(weights_only=True)`` does not read such a file.
         """
         whole = merged(root, self._opened)
-        read = whole.unpickled._replace(refused=refused, cost=self._cost, opcodes=self._opcodes)
+        read = whole.unpickled._replace(cost=self._cost, opcodes=self._opcodes).but(refusal)
         return Opened(read, (*self.notes, *whole.notes))

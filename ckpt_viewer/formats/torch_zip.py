@@ -114,12 +114,13 @@ def _big_endian(directory: ZipDirectory) -> bool:
 
 
 def hidden_pickles(
-    directory: ZipDirectory, shown: Container[str], folder: str, context: Context
+    directory: ZipDirectory, shown: Container[str], folder: str | tuple[str, ...], context: Context
 ) -> tuple[list[Note], tuple[GlobalUse, ...]]:
     """Look into every pickle of the archive that is not shown: torch ignores them, other programs may not.
 
     Args:
-        shown: names of the records that are. folder: where storages lie, of which only those called pickles are.
+        shown: names of the records that are. folder: where storages lie, or several; of those, only those called
+            pickles are.
     """
     notes: list[Note] = []
     uses: list[GlobalUse] = []

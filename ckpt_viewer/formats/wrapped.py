@@ -16,6 +16,7 @@ from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.errors import Damaged, NotACheckpoint, Truncated
 from ckpt_viewer.formats.base import PACKED
+from ckpt_viewer.formats.kinds import TAR_MEMBERS
 from ckpt_viewer.sources import MemorySource
 
 LIMIT = 64 << 20
@@ -108,7 +109,7 @@ def unwrap(source: Bytes, context: Context) -> tuple[Bytes, Note]:
     again = next((inner for magic, inner in _KINDS if data.startswith(magic)), None)
     if again is not None:
         raise NotACheckpoint(f"this is {kind.name} around {again.name}; unpack both and open the result")
-    if data[257:262] == b"ustar" and not _is_torch_tar(data):
+    if data[257:262] == b"ustar" and data[:100].rstrip(b"\0") not in TAR_MEMBERS:
         raise NotACheckpoint(f"this is a tar archive in {kind.name}; unpack it with tar xf and open what is inside")
     message = (
         f"the file is {kind.name} around a checkpoint of {bytes_text(len(data))}, which torch.load would refuse by its "
@@ -149,8 +150,3 @@ def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -
                 f"this is {kind.name} that takes much memory; unpack it with {kind.command} and open the result"
             ) from error
         raise Damaged(f"this is {kind.name} that cannot be unpacked ({error}); copy or download it again") from error
-
-
-def _is_torch_tar(data: bytes) -> bool:
-    """Whether a tar is the container of torch 0.1 and no archive of files."""
-    return data[:100].rstrip(b"\0") in (b"sys_info", b"pickle", b"tensors", b"storages")

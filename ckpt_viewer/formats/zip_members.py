@@ -57,10 +57,15 @@ class Members:
         """Return what is shown of a member: entries of a small JSON object, a small text, or its size."""
         text = self.text(record)
         if text is None:
-            return Literal("object", "file", f"{record.size} bytes")
+            return self.placeholder(record)
         if text.lstrip()[:1] == "{":
             try:
                 return json_value(text.encode(), backing(self.archive.source))
             except CheckpointError:
                 return text
         return text
+
+    @staticmethod
+    def placeholder(record: Record) -> Literal:
+        """Return what stands for a member that is not shown: its size."""
+        return Literal("object", "file", f"{record.size} bytes")

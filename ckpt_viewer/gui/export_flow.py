@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
-from ckpt_viewer.core.model import state_dict_entries
+from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import bytes_text, parameters_text
 from ckpt_viewer.errors import TargetExists, WriteFailed

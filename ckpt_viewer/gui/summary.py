@@ -21,8 +21,10 @@ from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.names import display_name, role_word
 
 FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle", "safetensors": "safetensors",
-           "sharded": "sharded set"}  # fmt: skip
-KINDS = {"state_dict": "state_dict", "other": "Other contents"}
+           "sharded": "sharded set", "torch-tar": "tar of torch 0.1", "torchscript": "TorchScript",
+           "torch-package": "torch.package", "torch-export": "torch.export program",
+           "zip": "zip of files"}  # fmt: skip
+KINDS = {"state_dict": "state_dict", "torchscript": "TorchScript", "other": "Other contents"}
 CONTENTS_LIMIT = 14
 """Entries of the root that are listed as links."""
 TAGS_LIMIT = 4

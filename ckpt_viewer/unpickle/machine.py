@@ -69,6 +69,7 @@ class Machine:
         nested: reads a checkpoint that lies inside the pickle as bytes; None if it is none.
         fast_storage, storage_dtype: as `persistent`, for the shortcut; None where that would raise or note something.
         new_storage: makes a storage for (device, dtype, numel, bytes or None) that the container does not have.
+        ids_in_calls: whether a storage's persistent id may stand in a call by itself, as some writers of tars left it.
         forget: undoes what the other callbacks have kept, before a pickle is read once more.
     """
 
@@ -86,7 +87,7 @@ class Machine:
     ) -> None:
         self.data, self.budget, self.context, self.depth = data, budget, context, depth
         self.recipes, self.constants, self.persistent, self.builders = recipes, constants, persistent, builders
-        self.shortcut = True
+        self.shortcut, self.ids_in_calls = True, False
         self.rebuild: Value = SKIPPED
         self.position = self.opcodes = self.charged = self.protocol = self.shortcuts = 0
         self.globals: dict[tuple[str, str], Value] = {}

@@ -24,6 +24,8 @@ from ckpt_viewer.unpickle.weights_only import ALLOWED, NO_STORAGE, PERSISTENT, R
 
 Nested = Callable[[bytes, int, str], "Unpickled | None"]
 """Reads a checkpoint inside a pickle: its bytes, its depth, and a prefix for the names of its storages."""
+Refer = Callable[[Machine, Value], "Value | None"]
+"""Returns what a persistent id stands for; None for one that it does not know."""
 TEXT_LIMIT = 4096
 """Characters of a storage's key and of its location."""
 BY_SHORTCUT = frozenset({("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")})
@@ -76,6 +78,7 @@ class PickleReader:
         legacy: bool = False,
         justified: int | None = None,
         place: str = "",
+        refer: Refer | None = None,
     ) -> None:
         """Prepare to read.
 
@@ -84,11 +87,13 @@ class PickleReader:
             nested: opens a checkpoint inside the pickle. legacy: persistent ids have the form of the legacy stream.
             justified: bytes of the file that answer for the cost, where `data` was inflated.
             place: what the pickle is called where a name is said to stand in it.
+            refer: answers the persistent ids of this container that are no storages in the usual form.
 
         Raises:
             OverBudget: pickles are nested too deep in each other.
         """
         self.home, self.legacy, self.nested, self.place = home, legacy, nested, place
+        self.refer = refer
         self.storages: dict[str, StorageSpec] = {}
         self.views: dict[tuple[str, str], StorageSpec] = {}
         self.inline: list[StorageSpec] = []
@@ -111,7 +116,7 @@ class PickleReader:
         self.machine.new_storage = self._storage_in_pickle
         self.machine.fast_storage = self._fast_storage
         self.machine.forget = self._forget
-        self.machine.storage_dtype = lambda cls: _storage_dtype(cls.module, cls.name)
+        self.machine.storage_dtype = lambda cls: storage_dtype(cls.module, cls.name)
         self._dtypes: dict[int, str] = {}
 
     def read(self, position: int) -> Unpickled:
@@ -147,7 +152,7 @@ class PickleReader:
         calls, first = self.machine.made.get(id(value), (0, value))
         if key in BY_SHORTCUT:
             calls += self.machine.shortcuts
-        known = key in RECIPES or key in CONSTANTS or _storage_dtype(*key) is not None
+        known = key in RECIPES or key in CONSTANTS or storage_dtype(*key) is not None
         name, at = f"{key[0]}.{key[1]}", self.machine.named[key]
         place = f"{self.place}{', ' if self.place else ''}byte {at}" if at >= 0 else self.place
         return GlobalUse(name, status_of(*key, known), name in ALLOWED, calls, first, place)
@@ -180,6 +185,10 @@ class PickleReader:
     # --- persistent ids: storages, and (legacy) classes with their source -----------------------------------------
 
     def _persistent(self, machine: Machine, pid: Value) -> Value:
+        if self.refer is not None:
+            found = self.refer(machine, pid)
+            if found is not None:
+                return found
         if type(pid) is str:
             pid = _pid_from_text(machine, pid)
         if type(pid) is tuple and pid and pid[0] == "storage" and len(pid) == 5 + self.legacy:
@@ -197,7 +206,7 @@ class PickleReader:
         dtype = self._dtypes.get(id(cls))
         new_class = dtype is None
         if dtype is None:
-            dtype = _storage_dtype(cls.module, cls.name) if isinstance(cls, Global) else None
+            dtype = storage_dtype(cls.module, cls.name) if isinstance(cls, Global) else None
             if dtype is None:
                 return self._bad_storage(pid, f"a storage is of unknown class {shorten(python_repr(cls), 80)}")
             self._dtypes[id(cls)] = dtype
@@ -254,7 +263,7 @@ class PickleReader:
             raise Damaged(f"storage view {key} reaches beyond storage {root.key}")
         found = self.views.get((root.key, key))
         if found is None:
-            home = _ViewHome(root, offset * (DTYPES[root.dtype].itemsize if root.dtype else 1))
+            home = ViewHome(root, offset * (DTYPES[root.dtype].itemsize if root.dtype else 1))
             found = StorageSpec(key, root.location, root.dtype, numel, home, root.order)
             self.views[root.key, key] = found
         return found
@@ -271,7 +280,7 @@ class _MemoryHome:
         return Extent(MemorySource(self.data, key), 0, len(self.data))
 
 
-class _ViewHome:
+class ViewHome:
     """Finds the bytes of a storage view inside its root storage."""
 
     def __init__(self, root: StorageSpec, offset: int) -> None:
@@ -285,7 +294,8 @@ class _ViewHome:
         return whole._replace(offset=whole.offset + self.offset, nbytes=whole.nbytes - self.offset, crc=None)
 
 
-def _storage_dtype(module: str, name: str) -> str | None:
+def storage_dtype(module: str, name: str) -> str | None:
+    """Return the dtype of a storage class, ``""`` for the untyped one; None if the name is no storage class."""
     return STORAGE_CLASSES.get(name) if module in STORAGE_MODULES else None
 
 

@@ -72,6 +72,11 @@ def bound_method(m: Machine, args: Arguments) -> Answer:
     return method
 
 
+def first_argument(m: Machine, args: Arguments) -> Answer:
+    """torch.jit._pickle.restore_type_tag(value, type), build_intlist(list) and its like: the value itself."""
+    return args[0] if args else NOT_KNOWN
+
+
 def kept(m: Machine, args: Arguments) -> Answer:
     """An object that a reader of ours looks into by the names of its attributes."""
     return NOT_KNOWN
@@ -93,6 +98,10 @@ RECIPES: dict[tuple[str, str], Recipe] = {
         )
     },
     (f"{DISTRIBUTED}.filesystem", "_StorageInfo"): kept,
+    **{
+        ("torch.jit._pickle", name): first_argument
+        for name in ("restore_type_tag", "build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
+    },
     ("torch", "ScriptObject"): script_object,
     ("builtins", "getattr"): bound_method,
 }

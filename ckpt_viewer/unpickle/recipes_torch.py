@@ -52,7 +52,7 @@ def tensor_v2(m: Machine, args: Arguments) -> Answer:
     """torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])."""
     if len(args) < 5:
         return bad_tensor(m, "too few arguments")
-    storage = args[0]
+    storage = m.persistent(m, args[0]) if type(args[0]) is tuple and m.ids_in_calls else args[0]
     dtype = (storage.dtype or "uint8") if type(storage) is StorageSpec else ""
     tensor = _view(m, storage, dtype, args[1], args[2], args[3], args[4])
     return _with_metadata(tensor, args[6]) if len(args) > 6 else tensor

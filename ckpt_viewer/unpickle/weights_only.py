@@ -136,3 +136,15 @@ OTHER_FILE = Refusal("it is a plain pickle, for pickle.load", "Invalid magic num
 OLD_FOLDER = Refusal(
     "its storages lie where only torch 1.4 looked for them", "PytorchStreamReader failed locating file data/"
 )
+TORCHSCRIPT = Refusal(
+    "it is a TorchScript archive, which torch.jit.load reads",
+    "Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``",
+)
+TAR = Refusal(
+    "it is a tar archive of torch 0.1", "Cannot use ``weights_only=True`` with files saved in the legacy .tar format"
+)
+_NO_PICKLE = "PytorchStreamReader failed locating file data.pkl"
+PACKAGE = Refusal("torch.load reads no torch.package archive, but torch.package.PackageImporter does", _NO_PICKLE)
+EXPORT = Refusal("torch.load reads no torch.export program, but torch.export.load does", _NO_PICKLE)
+OLD_EXPORT = Refusal(EXPORT.reason, "file in archive is not in a subdirectory")
+ORDINARY_ZIP = Refusal("torch.load reads no ordinary zip archive, but the checkpoints inside of it", "")

@@ -6,7 +6,8 @@ import pytest
 from builders import HOOKS, call, get, integer, listed, many, mapped, name, pickled, put, tensor, text
 from opening import open_bytes
 
-from ckpt_viewer.core.model import is_optimizer_state, state_dict_entries
+from ckpt_viewer.core.model import is_optimizer_state
+from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.errors import CannotExport, CheckpointError
 
 W = tensor((2, 2), key="0")

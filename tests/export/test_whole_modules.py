@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import ckpt_viewer
-from ckpt_viewer.core.model import state_dict_entries
+from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.value import Global, Instance, Mapping
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.plan import plan_export, write

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 from torch_oracle import compare, load, tensors_of
 
-from ckpt_viewer.core.model import state_dict_entries
+from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.formats import open_checkpoint
 
 BOTH = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])

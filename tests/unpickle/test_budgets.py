@@ -28,7 +28,7 @@ from builders import (
 from opening import look_at_all, memory, open_and_look, open_bytes, read_pickle, within
 
 from ckpt_viewer.core import model
-from ckpt_viewer.core.model import state_dict_entries
+from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated
 from ckpt_viewer.formats import torch_zip
 from ckpt_viewer.unpickle import reader
