@@ -113,8 +113,9 @@ def test_what_torch_writes(tmp_path):
         assert list(checkpoint.state_dict()) == list(weights)
         assert codes(checkpoint) == {"program"}
         assert "torch.export" in checkpoint.contents.weights_only
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as refused:
         torch.load(path, weights_only=True)
+    assert checkpoint.contents.weights_only_says in str(refused.value)
 
 
 def test_the_numbers_of_dtypes_are_torchs():

@@ -69,8 +69,9 @@ def test_what_torch_writes(tmp_path):
         assert checkpoint["/docs~1raw.bin"].value.text == "3 bytes"
         assert checkpoint["/acme~1net.py"].value == "import os\n"
         assert {"program"} == codes(checkpoint)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as refused:
         torch.load(path, weights_only=True)
+    assert checkpoint.contents.weights_only_says in str(refused.value)
     assert "torch.package" in checkpoint.contents.weights_only
 
 

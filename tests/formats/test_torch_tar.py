@@ -69,9 +69,9 @@ def test_torch_finds_the_same(tmp_path):
     assert checkpoint["/part"].numpy(copy=True).tolist() == [3, 4]
     assert checkpoint["/storage"].value.numel == loaded["storage"]._untyped_storage.nbytes() // 4 == 6
     assert checkpoint["/n"].value == loaded["n"] == 7
-    with pytest.raises(RuntimeError, match=r"\.tar"):
+    with pytest.raises(RuntimeError) as refused:
         torch.load(path, weights_only=True)
-    assert "tar archives" in checkpoint.contents.weights_only
+    assert checkpoint.contents.weights_only_says in str(refused.value)
 
 
 @pytest.mark.parametrize("cls", ["CudaFloatStorage", "FloatStorage"])
