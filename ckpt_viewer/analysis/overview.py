@@ -10,7 +10,7 @@ from ckpt_viewer.core.model import is_optimizer_state
 from ckpt_viewer.core.module import is_module, is_script_module, state_dict_entries
 from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Value
 
@@ -77,7 +77,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         tensor_bytes=totals.tensor_bytes,
         storages=totals.storages,
         storage_bytes=totals.storage_bytes,
-        locations=_locations(storages),
+        locations=_locations(storages, context),
         roles=role_paths(outline, roles),
         role_details={pointers[row]: role for row, role in roles.items()},
         role_rows=roles,
@@ -109,13 +109,18 @@ def parameter_count(checkpoint: Checkpoint, context: Context = SILENT) -> int | 
     models = checkpoint.models
     if not models:
         return None
-    distinct = {}
-    entries = state_dict_entries(checkpoint.outline.values[models[0].row]).entries
+    distinct: set[tuple[object, ...]] = set()
+    count = 0
+    entries = state_dict_entries(checkpoint.outline.values[models[0].row], context).entries
     for entry in stepped(entries, context, len(entries)):
         tensor = entry.tensor
         key = (id(tensor.storage or tensor), tensor.offset, tensor.shape, tensor.stride)
-        distinct[key] = tensor.numel
-    return sum(distinct.values())
+        if key not in distinct:
+            distinct.add(key)
+            count += tensor.numel
+    drain(distinct, context)
+    drain(entries, context)
+    return count
 
 
 def _totals(outline: Outline, context: Context) -> tuple[Totals, dict[int, StorageSpec]]:
@@ -128,7 +133,8 @@ def _totals(outline: Outline, context: Context) -> tuple[Totals, dict[int, Stora
             _collect(value, storages)
         elif type(value) is StorageSpec:
             storages[id(value)] = value
-    return Totals(tensors, size, len(storages), sum(each.nbytes for each in storages.values())), storages
+    stored = sum(each.nbytes for each in stepped(storages.values(), context))
+    return Totals(tensors, size, len(storages), stored), storages
 
 
 def _collect(tensor: TensorSpec, storages: dict[int, StorageSpec]) -> None:
@@ -139,8 +145,8 @@ def _collect(tensor: TensorSpec, storages: dict[int, StorageSpec]) -> None:
             _collect(part, storages)
 
 
-def _locations(storages: dict[int, StorageSpec]) -> tuple[tuple[str | None, int], ...]:
+def _locations(storages: dict[int, StorageSpec], context: Context) -> tuple[tuple[str | None, int], ...]:
     sizes: dict[str | None, int] = {}
-    for storage in storages.values():
+    for storage in stepped(storages.values(), context):
         sizes[storage.location] = sizes.get(storage.location, 0) + storage.nbytes
     return tuple(sorted(sizes.items(), key=lambda item: -item[1]))

@@ -64,22 +64,19 @@ def length_of(value: Value) -> int | None:
     return None
 
 
-def children(value: Value) -> list[tuple[Step, Value]]:
-    """Return (step, value) of everything below `value`: arguments, state, items, pairs, each in file order.
+def children(value: Value) -> Iterator[tuple[Step, Value]]:
+    """Yield (step, value) of everything below `value`: arguments, state, items, pairs, each in file order.
 
     A step that an earlier sibling has already becomes ``Item(n)``. Of a repeated dict key torch keeps the last value;
     both are shown.
     """
-    raw = list(_raw_children(value))
     steps: set[Step] = set()
-    result: list[tuple[Step, Value]] = []
-    for index, (step, child) in enumerate(raw):
+    for index, (step, child) in enumerate(_raw_children(value)):
         # 1 == True, but their steps differ in type: Repr("True") against 1
         if step in steps and step != (TENSOR_KEY,):
             step = Item(index)
         steps.add(step)
-        result.append((step, child))
-    return result
+        yield step, child
 
 
 def _raw_children(value: Value) -> Iterable[tuple[Step, Value]]:

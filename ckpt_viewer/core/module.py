@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Mapping, Sequence, Value
 
@@ -75,14 +76,14 @@ def wrapped_module(value: Value) -> Instance | None:
     return None
 
 
-def state_dict_entries(value: Value) -> Entries:
-    """Return what ``state_dict()`` of the object at `value` would hold.
+def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
+    """Return what ``state_dict()`` of the object at `value` would hold; raises Cancelled by `context`.
 
     For a dict its string-keyed entries, for a whole module what its structure says, for anything else nothing.
     """
     result = Entries([], {}, [], None, [])
     if isinstance(value, Mapping):
-        for name, child in value.string_items().items():
+        for name, child in stepped(value.string_items().items(), context):
             _add(result, name, child, None)
         odd = sum(type(key) is not str for key in value.pairs[::2])
         if odd:

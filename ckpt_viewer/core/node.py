@@ -84,7 +84,7 @@ class Node:
         Raises:
             NoSuchNode: there is none.
         """
-        below = expand.children(self.value)
+        below = list(expand.children(self.value))
         if token.startswith("~2") and token[2:].isascii() and token[2:].isdigit():
             index = int(token[2:]) if len(token) < 20 else len(below)
             if index < len(below):

@@ -144,7 +144,7 @@ class _Builder:
     def build(self, root: Value) -> Outline:
         outline = self.outline
         self._add(-1, "", root)
-        stack: list[tuple[int, Iterator[tuple[Step, Value]]]] = [(0, iter(children(root)))]
+        stack: list[tuple[int, Iterator[tuple[Step, Value]]]] = [(0, children(root))]
         self.seen[id(root)] = 0
         while stack:
             row, below = stack[-1]
@@ -175,7 +175,7 @@ class _Builder:
             if type(value) in SCALARS or is_leaf(value):
                 continue
             if self._is_new(new, value):
-                return new, iter(children(value))
+                return new, children(value)
         return None
 
     def _is_new(self, row: int, value: Value) -> bool:

@@ -29,7 +29,10 @@ def check_state_dict(
     written = root.state.get("_metadata") if isinstance(root.state, Mapping) else None
     if not _same(metadata, written, pieces):
         raise differs("_metadata")
-    sizes = {storage.key: storage.extent().nbytes for storage in storages(copy)}
+    sizes: dict[str, int] = {}
+    for storage in storages(copy):
+        sizes[storage.key] = storage.extent().nbytes
+        step(0)
     if sizes != {piece.key: piece.nbytes for piece in pieces.used}:
         raise differs("the sizes of its storages")
 

@@ -53,6 +53,7 @@ class Copier:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes that come from no source; they are not compared."""
         self.file.write(data)
+        self._step(0)
 
     def copy(self, source: Bytes, offset: int, nbytes: int, *, swap: int = 1, checksum: bool = False) -> int:
         """Append a range of a source; return its CRC-32 if `checksum`, else 0.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Literal, Mapping, Sequence, Value
 from ckpt_viewer.errors import CannotExport
@@ -162,9 +162,8 @@ class Emitter:
     def pairs(self, pairs: list[Value]) -> None:
         """Set keys and values, in turn, of the dict on top of the stack."""
         for start in range(0, len(pairs), 2 * BATCH):
-            self._context.step(0, 0)
             self.pickler.op(b"(")
-            for item in pairs[start : start + 2 * BATCH]:
+            for item in stepped(pairs[start : start + 2 * BATCH], self._context):
                 self.value(item)
             self.pickler.op(b"u")
 

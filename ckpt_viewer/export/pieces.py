@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
 from ckpt_viewer.errors import CannotExport, Damaged
 
@@ -90,20 +91,22 @@ class Pieces:
         unused: bytes of their storages that no tensor of the export reaches.
     """
 
-    def __init__(self, tensors: Iterable[TensorSpec]) -> None:
+    def __init__(self, tensors: Iterable[TensorSpec], context: Context = SILENT) -> None:
+        """Lay the pieces out; raises Cancelled by `context`."""
         self.used: list[Piece] = []
         self.unused = 0
         self._of_root: dict[int, list[Piece]] = {}
         roots: dict[int, StorageSpec] = {}
         reaches: dict[int, list[tuple[int, int, str]]] = {}
-        for tensor in tensors:
+        for tensor in stepped(tensors, context):
             if tensor.storage is not None:
                 root, _ = root_of(tensor.storage)
                 roots[id(root)] = root
                 reaches.setdefault(id(root), []).append((*_reach(tensor), tensor.dtype))
-        for key, root in roots.items():
+        for key, root in stepped(roots.items(), context):
             self._of_root[key] = pieces = _divide(root, reaches[key])
             self.unused += root.nbytes - sum(piece.nbytes for piece in pieces)
+        drain(reaches, context)
 
     def of(self, tensor: TensorSpec) -> tuple[Piece, int]:
         """Return the piece that holds a tensor and the tensor's offset in it, in elements; gives the piece its key."""
@@ -118,6 +121,11 @@ class Pieces:
             piece.key = str(len(self.used))
             self.used.append(piece)
         return piece, offset
+
+    def discard(self, context: Context) -> None:
+        """Free them with steps between; raises Cancelled."""
+        drain(self._of_root, context)
+        drain(self.used, context)
 
 
 def root_of(storage: StorageSpec) -> tuple[StorageSpec, int]:

@@ -11,7 +11,7 @@ from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.model import Model
 from ckpt_viewer.core.module import state_dict_entries
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, drain
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
@@ -47,6 +47,9 @@ class Recipe(Protocol):
 
     def check(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare the structure of the copy with the source; raises WriteFailed, and what reading raises."""
+
+    def discard(self, context: Context) -> None:
+        """Free what is large, with steps between; the recipe is of no use then. Raises Cancelled."""
 
 
 class Plan(NamedTuple):
@@ -107,7 +110,9 @@ def plan_export(checkpoint: Checkpoint, model: Model | str | None = None, contex
         Cancelled: by `context`.
     """
     node = checkpoint[model] if isinstance(model, str) else checkpoint.node(_choose(checkpoint, model).path)
-    planned = plan_state_dict(state_dict_entries(node.value), context)
+    entries = state_dict_entries(node.value, context)
+    planned = plan_state_dict(entries, context)
+    drain(entries.entries, context)
     tensors = sum(isinstance(value, TensorSpec) for value in planned.items.values())
     target = beside(checkpoint.path, "state_dict")
     errors = [note.message for note in checkpoint.contents.notes if note.severity == "error"]
@@ -197,7 +202,9 @@ def write(
             recipe.write(copier)
         file.flush()
         if verify:
-            with open_checkpoint(file.temporary, context=_Cancelling(meter)) as copy:
+            cancelling = _Cancelling(meter)
+            with open_checkpoint(file.temporary, context=cancelling) as copy:
+                copy.load_outline(cancelling)
                 recipe.check(copy, meter)
     return Written(
         path,

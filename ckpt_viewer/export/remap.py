@@ -62,6 +62,9 @@ class Remap(NamedTuple):
         compare_trees(self.checkpoint.outline, copy.outline, pairing, step)
         compare_places(self.parts, pairing.pairs.values(), step)
 
+    def discard(self, context: Context) -> None:
+        """Nothing here is large."""
+
     def _tag_of(self, storage: StorageSpec) -> str | None:
         return self.retagger.tags.get(storage.key) if in_container(storage) else storage.location
 

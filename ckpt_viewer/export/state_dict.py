@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.module import Entries
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport
@@ -74,6 +74,10 @@ class StateDict(NamedTuple):
         """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
         check_state_dict(self.items, self.metadata, self.pieces, copy, step)
 
+    def discard(self, context: Context) -> None:
+        """Free the pieces, of which there are as many as tensors; raises Cancelled."""
+        self.pieces.discard(context)
+
 
 def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
     writer.begin(ROOT + name, len(data))
@@ -89,7 +93,7 @@ def plan_state_dict(entries: Entries, context: Context = SILENT) -> StateDict:
         Cancelled: by `context`.
     """
     items, dropped, warnings = _sort_out(entries, context)
-    pieces = Pieces(tensor for value in stepped(items.values(), context) for tensor in tensors_in(value))
+    pieces = Pieces((tensor for value in items.values() for tensor in tensors_in(value)), context)
     emitter = Emitter(pieces, context)
     emitter.pickler.ordered_dict()
     emitter.pairs([part for item in items.items() for part in item])
@@ -108,7 +112,9 @@ def plan_state_dict(entries: Entries, context: Context = SILENT) -> StateDict:
         )
     records = [(b"data.pkl", len(pickle)), (b"byteorder", 6)]
     records += [(b"data/" + piece.key.encode("ascii"), piece.nbytes) for piece in pieces.used]
-    nbytes = zip_size((ROOT + name, size) for name, size in stepped((*records, (b"version", 2)), context))
+    records.append((b"version", 2))
+    nbytes = zip_size(((ROOT + name, size) for name, size in records), context)
+    drain(records, context)
     return StateDict(items, metadata, pickle, pieces, tuple(dropped), tuple(warnings), nbytes)
 
 
@@ -131,8 +137,9 @@ def _sort_out(entries: Entries, context: Context) -> tuple[dict[str, Value], lis
         warnings.append(f"kept although no tensors: {_names(list(kept))}")
     if dropped:
         warnings.append(f"left out, being neither tensors nor plain values: {_names(dropped)}")
-    written: dict[str, Value] = {**{entry.name: entry.tensor for entry in entries.entries}, **kept}
-    return {name: written[name] for name in entries.names if name in written}, dropped, warnings
+    written: dict[str, Value] = {entry.name: entry.tensor for entry in stepped(entries.entries, context)}
+    written.update(kept)
+    return {name: written[name] for name in stepped(entries.names, context) if name in written}, dropped, warnings
 
 
 def _names(names: list[str]) -> str:

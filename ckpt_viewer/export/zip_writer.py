@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
+from ckpt_viewer.core.progress import SILENT, Context, drain
+
 ALIGNMENT = 64
 """Bytes; what torch aligns records to."""
 
@@ -131,12 +133,13 @@ class ZipWriter:
         return header + entry.name + extra
 
 
-def zip_size(records: Iterable[tuple[bytes, int]]) -> int:
-    """Return the length in bytes of a zip with these records (raw name, size), in this order."""
-    writer = ZipWriter(len)  # anything that takes the bytes and does nothing with them
+def zip_size(records: Iterable[tuple[bytes, int]], context: Context = SILENT) -> int:
+    """Return the length in bytes of a zip with these records (raw name, size), in this order; raises Cancelled."""
+    writer = ZipWriter(lambda _: context.step(0, 0))
     for name, size in records:
         writer.begin(name, size)
         writer.skip(size)
         writer.end(0)
     writer.finish()
+    drain(writer.entries, context)
     return writer.position

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from PySide6.QtWidgets import QWidget
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import bytes_text, parameters_text
-from ckpt_viewer.errors import TargetExists, WriteFailed
+from ckpt_viewer.errors import Cancelled, TargetExists, WriteFailed
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.jobs import Job, JobRunner
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
@@ -173,7 +174,11 @@ class ExportFlow(QObject):
         def work(context: Context) -> Written:
             from ckpt_viewer.export.plan import write
 
-            return write(plan(context), target, force=force, context=context)
+            planned = plan(context)
+            written = write(planned, target, force=force, context=context)
+            with suppress(Cancelled):  # too late: the file is there
+                planned.recipe.discard(context)
+            return written
 
         job = self._writes.start(work, title=title)
         self.writing.append(job)

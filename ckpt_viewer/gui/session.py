@@ -215,7 +215,7 @@ class Session(QObject):
             from ckpt_viewer.analysis.loading import load_problems
 
             context.step(0, 0)
-            return load_problems(checkpoint, devices)
+            return load_problems(checkpoint, devices, context)
 
         self._judging.start(work)
 

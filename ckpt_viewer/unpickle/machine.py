@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from ckpt_viewer.core.finding import Note
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, drain
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated
@@ -117,6 +117,7 @@ class Machine:
 
     def disconnect(self) -> None:
         """Let go of who made this machine, once it has run: the collector, which breaks cycles, may be off."""
+        drain(self.memo, self.context)
         del self.persistent, self.nested, self.new_storage, self.fast_storage, self.storage_dtype, self.forget
 
     def run(self, position: int, table: list[Handler]) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSpinBox, QSplitter, QStackedLayout, QVBoxLayout, QWidget
 
@@ -50,6 +50,7 @@ class HistogramPanel(Panel):
         self._arranged = False
         self._settings = Settings()
         self._summary: Summary | None = None
+        self._seen: Summary | None = None  # waits for the plot
         self._kept: OrderedDict[tuple[int, int], tuple[TensorSpec, Summary]] = OrderedDict()
         self._look, self._count = Latest(session.jobs, self), Latest(session.jobs, self)
         self._look.finished.connect(self._on_look)
@@ -134,10 +135,10 @@ class HistogramPanel(Panel):
         """Stop reading."""
         self._look.cancel()
         self._count.cancel()
-        self._tensor = self._summary = None
+        self._tensor = self._summary = self._seen = None
 
     def _restart(self) -> None:
-        tensor = self._tensor
+        tensor, self._seen = self._tensor, None
         self._look.cancel()
         self._count.cancel()
         if tensor is None:
@@ -152,7 +153,17 @@ class HistogramPanel(Panel):
         self._look.start(lambda context: counting.first_look(request, context))
 
     def _on_look(self, summary: Summary) -> None:
+        """Make the first plot in a turn of its own: with what it shows it would stop the window for 50 ms."""
+        if self._plot is None and not counting.nothing_to_draw(summary):
+            self._the_plot()
+            self._seen = summary
+            QTimer.singleShot(0, self, lambda: self._go_on(summary) if self._seen is summary else None)
+        else:
+            self._go_on(summary)
+
+    def _go_on(self, summary: Summary) -> None:
         assert self._tensor is not None
+        self._seen = None
         if not summary.sample:
             self._on_count(summary)
             return

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Step
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import Context, drain
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping
-from ckpt_viewer.gui.tree.table import EVERY, PLAIN, RUN, Table, drain
+from ckpt_viewer.gui.tree.table import EVERY, PLAIN, RUN, Table
 
 SHORTEST = 3
 """Blocks from which on a run is folded."""

@@ -12,9 +12,9 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 
 from ckpt_viewer.core.outline import Outline
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import Context, drain
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.gui.tree.table import EVERY, PLAIN, Table, drain
+from ckpt_viewer.gui.tree.table import EVERY, PLAIN, Table
 
 
 class Totals:

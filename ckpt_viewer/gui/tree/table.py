@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
 
 from ckpt_viewer.core.path import Step
-from ckpt_viewer.core.progress import Context
 
 PLAIN, GROUP, RUN = 0, 1, 2
 """Kinds of rows: an entry of the outline; a module of a state_dict; a run of equal sibling blocks."""
@@ -45,14 +43,6 @@ class Table:
         self.kinds.append(kind)
         self.parents.append(parent)
         return len(self.names) - 1
-
-
-def drain(used_up: dict[Any, Any], context: Context) -> None:
-    """Empty a dict with steps between: freeing 100,000 entries at once would hold the GIL for 20 ms and more."""
-    while used_up:
-        for _ in range(min(len(used_up), EVERY)):
-            used_up.popitem()
-        context.step(0, 0)
 
 
 def zeros(code: str, count: int) -> array[int]:
