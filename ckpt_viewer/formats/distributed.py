@@ -21,6 +21,7 @@ from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBud
 from ckpt_viewer.formats.base import FileOpener, Opened, described
 from ckpt_viewer.formats.distributed_items import Chunks, DataFiles
 from ckpt_viewer.formats.distributed_metadata import Described, Entry, Item, MetadataReader, TensorEntry
+from ckpt_viewer.formats.distributed_shards import SHARD, describe_shards
 from ckpt_viewer.formats.nesting import nested
 from ckpt_viewer.formats.parts import Parts
 from ckpt_viewer.sources.folder import Folder
@@ -46,8 +47,8 @@ class Distributed:
     name = "distributed"
 
     def matches(self, folder: Folder) -> bool:
-        """It has the metadata, or data files that lack them."""
-        return any(METADATA.fullmatch(name) or DATA.fullmatch(name) for name in folder.files)
+        """It has the metadata, or data files that lack them, or shards that need none."""
+        return any(METADATA.fullmatch(name) or DATA.fullmatch(name) or SHARD.fullmatch(name) for name in folder.files)
 
     def open(self, folder: Folder, context: Context, open_file: FileOpener, *, prefix: str = "") -> Opened:
         """Read the metadata and objects; raises CheckpointError."""
@@ -56,9 +57,10 @@ class Distributed:
             parts.append(_unpickle(folder, name, context))
             if not reader.add(parts[-1].unpickled.value):
                 return _unknown(name, parts[-1])
-        if not parts:
+        about = reader.finish() if parts else describe_shards(folder, open_file, context)
+        if not about.files and not parts:
             raise _without_metadata(folder)
-        tree = _Tree(folder, reader.finish(), open_file, prefix, context)
+        tree = _Tree(folder, about, open_file, prefix, context)
         for part in parts:
             tree.objects.add(described(None)._replace(globals=part.unpickled.globals, notes=part.unpickled.notes))
         opened = tree.objects.opened(tree.root(), REFUSED)

@@ -140,6 +140,15 @@ class TestOneProcess:
             checkpoint["/model/0.weight"].numpy(copy=True)
             assert opened[-1] == "model.0.weight!"
 
+    def test_safetensors_inside_the_data_files(self, tmp_path):
+        state = {"a": torch.arange(6.0), "b": torch.ones(2, 3, dtype=torch.float16), "epoch": 3}
+        safetensors = dcp.filesystem.SerializationFormat.SAFETENSORS
+        with open_checkpoint(save(tmp_path / "saved", state, serialization_format=safetensors)) as checkpoint:
+            assert not checkpoint.findings
+            assert checkpoint["/a"].numpy(copy=True).tolist() == [0, 1, 2, 3, 4, 5]
+            assert checkpoint["/b"].numpy(copy=True).tolist() == [[1] * 3] * 2
+            assert checkpoint["/epoch"].value == 3
+
     def test_files_of_single_parts_and_of_several_threads(self, tmp_path):
         state = model_and_optimizer()
         for number, writer in enumerate(({"single_file_per_rank": False}, {"thread_count": 3})):
@@ -189,6 +198,18 @@ class TestSeveralRanks:
             assert not checkpoint.findings
             rows = checkpoint["/rows.weight"].numpy(copy=True)
             assert rows.ravel().tolist() == list(range(42))
+
+    def test_safetensors_of_all_ranks_without_metadata(self, ranks, tmp_path):
+        with open_checkpoint(ranks / "hugging") as checkpoint:
+            assert checkpoint.format == "distributed"
+            assert not checkpoint.findings
+            rows, columns = checkpoint["/rows.weight"], checkpoint["/columns.weight"]
+            assert rows.numpy(copy=True).tolist() == np.arange(42.0).reshape(7, 6).tolist()
+            assert columns.numpy(copy=True).tolist() == (np.arange(42.0).reshape(7, 6) + 100).tolist()
+        shutil.copytree(ranks / "hugging", tmp_path / "hugging")
+        (tmp_path / "hugging" / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b"x")
+        with open_checkpoint(tmp_path / "hugging") as checkpoint:
+            assert codes(checkpoint) == {"unreadable-file", "chunks-gap"}
 
     def test_only_the_parts_that_are_asked_for_are_read(self, ranks, monkeypatch):
         with open_checkpoint(ranks / "cut") as checkpoint:
