@@ -19,12 +19,14 @@ from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.core.value import Literal, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget
 from ckpt_viewer.formats.base import FileOpener, Opened, described
+from ckpt_viewer.formats.distributed_entries import LARGEST, Described, Entry, Item, TensorEntry
 from ckpt_viewer.formats.distributed_items import Chunks, DataFiles
-from ckpt_viewer.formats.distributed_metadata import Described, Entry, Item, MetadataReader, TensorEntry
+from ckpt_viewer.formats.distributed_metadata import MetadataReader
 from ckpt_viewer.formats.distributed_shards import SHARD, describe_shards
 from ckpt_viewer.formats.nesting import nested
 from ckpt_viewer.formats.parts import Parts
 from ckpt_viewer.sources.folder import Folder
+from ckpt_viewer.unpickle.metadata_pickle import MetadataBulk, MetadataPickle
 from ckpt_viewer.unpickle.reader import PickleReader
 from ckpt_viewer.unpickle.weights_only import Refusal
 
@@ -54,9 +56,10 @@ class Distributed:
         """Read the metadata and objects; raises CheckpointError."""
         reader, parts = MetadataReader(context), []
         for name in [name for name in folder.files if METADATA.fullmatch(name)]:
-            parts.append(_unpickle(folder, name, context))
-            if not reader.add(parts[-1].unpickled.value):
-                return _unknown(name, parts[-1])
+            part, bulk = _unpickle(folder, name, context)
+            parts.append(part)
+            if not reader.add(part.unpickled.value, bulk):
+                return _unknown(folder, name, context)
         about = reader.finish() if parts else describe_shards(folder, open_file, context)
         if not about.files and not parts:
             raise _without_metadata(folder)
@@ -67,17 +70,20 @@ class Distributed:
         return opened._replace(notes=(*opened.notes, *tree.notes()), size=tree.size)
 
 
-def _unpickle(folder: Folder, name: str, context: Context) -> Opened:
+def _unpickle(folder: Folder, name: str, context: Context) -> tuple[Opened, MetadataBulk]:
     file = folder.file(name)
     if file.size > METADATA_LIMIT:
         raise OverBudget(f"its {name} of {file.size} bytes are too large to be read")
-    return Opened(PickleReader(file.read_at(0, file.size), _Nowhere(), context=context).read(0), size=file.size)
+    pickle = MetadataPickle(file, _Nowhere(), context=context, place=name)
+    return Opened(pickle.read(0), size=file.size), pickle.bulk
 
 
-def _unknown(name: str, part: Opened) -> Opened:
+def _unknown(folder: Folder, name: str, context: Context) -> Opened:
     """Show what a pickle has instead of metadata, which can be anything: what it names is worth a look."""
+    file = folder.file(name)
+    read = PickleReader(file.read_at(0, file.size), _Nowhere(), context=context, place=name).read(0)
     message = f"{name} does not describe a distributed checkpoint; this is what it holds"
-    return part._replace(notes=(*part.notes, Note("error", "bad-metadata", None, message)))
+    return Opened(read, (Note("error", "bad-metadata", None, message),), size=file.size)
 
 
 def _without_metadata(folder: Folder) -> NotACheckpoint:
@@ -189,15 +195,12 @@ class _Tree:
         """Compare the places with the sizes of the files; reads no data."""
         cut: dict[int, int] = {}
         transformed: dict[str, int] = {}
+        room = [size or 2 * LARGEST for size in self._sizes] + [0]  # of files that are missing no part is cut off
         for entry in stepped(self.about.entries.values(), self.context):
-            for number in range(len(entry.places)):
-                item = entry.places.get(number)
-                if item is None:
-                    continue
-                if self._sizes[item.file] and item.offset + item.length > self._sizes[item.file]:
-                    cut[item.file] = cut.get(item.file, 0) + 1
-                for each in item.transforms:
-                    transformed[each] = transformed.get(each, 0) + 1
+            for file, count in entry.places.behind(room).items():
+                cut[file] = cut.get(file, 0) + count
+            for each in entry.places.transforms:
+                transformed[each] = transformed.get(each, 0) + 1
         for file, count in cut.items():
             name = shorten(self.about.files[file], 100)
             message = f"{count} parts lie behind the end of {name!a}, which has {self._sizes[file]} bytes"

@@ -18,7 +18,7 @@ from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import Damaged, Unsupported
 from ckpt_viewer.formats.assembled import Assembled
 from ckpt_viewer.formats.base import FileOpener, Opened
-from ckpt_viewer.formats.distributed_metadata import Grid, Item, TensorEntry
+from ckpt_viewer.formats.distributed_entries import Grid, Item, TensorEntry
 from ckpt_viewer.sources import SliceSource
 from ckpt_viewer.sources.folder import Folder
 

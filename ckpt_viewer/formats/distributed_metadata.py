@@ -5,126 +5,23 @@ Source: torch/distributed/checkpoint/metadata.py and filesystem.py (`_StorageInf
 
 from __future__ import annotations
 
-from array import array
-from functools import cached_property
+from collections.abc import Callable
 from math import prod
-from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context, stepped
-from ckpt_viewer.core.regions import Box, tiling_problem
+from ckpt_viewer.core.regions import Box
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Instance, Literal, Mapping, Value
 from ckpt_viewer.errors import Damaged
+from ckpt_viewer.formats.distributed_entries import LARGEST, Described, Grid, Item, ObjectEntry, Places, TensorEntry
 from ckpt_viewer.unpickle.geometry import MAX_ELEMENTS, sizes
+from ckpt_viewer.unpickle.metadata_pickle import ROWS, MetadataBulk
 
-LARGEST = 1 << 62
-"""Offsets and lengths beyond are no places in a file."""
+NOWHERE = "lies at no place that can be understood"
 MOST_SAID = 100
 """Sentences about descriptions that make no sense."""
-
-
-class Grid:
-    """How a tensor is cut; shared by all tensors of the same shape that are cut alike.
-
-    Attributes:
-        shape: of the tensor. boxes: its parts, in the order of the metadata.
-    """
-
-    def __init__(self, shape: tuple[int, ...], boxes: tuple[Box, ...]) -> None:
-        self.shape, self.boxes = shape, boxes
-
-    @cached_property
-    def numbers(self) -> dict[tuple[int, ...], int]:
-        """Index of the first element -> number of the part."""
-        full = {box.start: number for number, box in enumerate(self.boxes) if 0 not in box.size}
-        # an empty part can begin where another does
-        return {box.start: number for number, box in enumerate(self.boxes)} | full
-
-    @cached_property
-    def problem(self) -> tuple[str, str] | None:
-        """(finding code, what is wrong) where the parts do not make the tensor."""
-        return tiling_problem(self.shape, self.boxes)
-
-
-class Item(NamedTuple):
-    """Where one part or object lies.
-
-    Attributes:
-        file: its number in `Described.files`. offset, length: bytes in that file.
-        transforms: what was done to the bytes, as the writer names it; ``()`` as a rule.
-    """
-
-    file: int
-    offset: int
-    length: int
-    transforms: tuple[str, ...] = ()
-
-
-class Places:
-    """Where the parts of a tensor lie, 20 bytes for each: a large checkpoint has a million of them."""
-
-    __slots__ = ("_files", "_lengths", "_offsets", "_transforms")
-
-    def __init__(self, count: int) -> None:
-        self._files, self._offsets, self._lengths = (
-            array("i", [-1]) * count, array("q", [0]) * count, array("q", [0]) * count
-        )  # fmt: skip
-        self._transforms: dict[int, tuple[str, ...]] = {}
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def put(self, number: int, item: Item) -> None:
-        """Say where a part lies."""
-        self._files[number], self._offsets[number], self._lengths[number] = item.file, item.offset, item.length
-        if item.transforms:
-            self._transforms[number] = item.transforms
-
-    def get(self, number: int) -> Item | None:
-        """Return where a part lies; None if the metadata do not say."""
-        if self._files[number] < 0:
-            return None
-        transforms = self._transforms.get(number, ())
-        return Item(self._files[number], self._offsets[number], self._lengths[number], transforms)
-
-    @property
-    def missing(self) -> int:
-        """How many parts lie nowhere."""
-        return self._files.count(-1)
-
-
-class TensorEntry(NamedTuple):
-    """A tensor. `dtype` is torch's name, `requires_grad` as saved."""
-
-    dtype: str
-    requires_grad: bool
-    grid: Grid
-    places: Places
-
-
-class ObjectEntry(NamedTuple):
-    """Anything that is no tensor, saved by torch.save."""
-
-    places: Places
-
-
-Entry = TensorEntry | ObjectEntry
-
-
-class Described(NamedTuple):
-    """The metadata, checked.
-
-    Attributes:
-        entries: by their flat names, in order. paths: flat name -> where it was in the nested state_dict.
-        files: names of the data files, as they are written, unchecked. notes: what was noticed.
-    """
-
-    entries: dict[str, Entry]
-    paths: dict[str, tuple[str | int, ...]]
-    files: list[str]
-    notes: list[Note]
 
 
 class MetadataReader:
@@ -135,22 +32,55 @@ class MetadataReader:
         self.described = Described({}, {}, [], [])
         self._grids: dict[tuple[tuple[int, ...], tuple[Box, ...]], Grid] = {}
         self._files: dict[str, int] = {}
+        self._runs: dict[int, tuple[tuple[Box, ...], tuple[Box, ...]]] = {}
         self._unplaced = self._wrong = 0
 
-    def add(self, root: Value) -> bool:
-        """Take one pickled `Metadata`; False where it is none. What makes no sense in it is left out and noted."""
+    def add(self, root: Value, bulk: MetadataBulk) -> bool:
+        """Take one pickled `Metadata`; False where it is none. What makes no sense in it is left out and noted.
+
+        Args:
+            bulk: the places that were taken out of the value.
+        """
         parts = root.attributes() if _is(root, "Metadata") else {}  # type: ignore[union-attr]
         entries, data = parts.get("state_dict_metadata"), parts.get("storage_data")
         if not isinstance(entries, Mapping) or not isinstance(data, Mapping):
             return False
-        for take, pairs in ((self._entry, entries), (self._place, data)):
-            for key, value in stepped(_pairs(pairs), self.context):
-                try:
-                    take(key, value)
-                except Damaged as error:
-                    self._left_out(error)
+        for name, value in stepped(_pairs(entries), self.context):
+            self._checked(self._entry, name, value)
+        rows = self._rows(bulk)
+        for index, info in stepped(_pairs(data), self.context):
+            if type(index) is Literal and index.type == ROWS:
+                rows(*index.inner)  # type: ignore[misc]
+            else:
+                self._checked(self._place, index, info)
         self._paths(parts.get("planner_data"))
         return True
+
+    def _rows(self, bulk: MetadataBulk) -> Callable[[int, int], None]:
+        """Return a function that takes the places of some rows."""
+        entries = [self.described.entries.get(name) for name in bulk.names.texts]
+        files = [self.file(path) for path in bulk.files.texts]
+
+        def take(begin: int, end: int) -> None:
+            part = slice(begin, end)
+            columns = (bulk.name[part], bulk.start[part], bulk.file[part], bulk.offset[part], bulk.length[part])
+            for name, start, file, offset, length in stepped(zip(*columns, strict=True), self.context):
+                entry = entries[name]
+                number = entry.number(bulk.starts[start]) if entry is not None else None
+                if entry is None or number is None:
+                    self._unplaced += 1
+                elif offset < 0 or length < 0:
+                    self._left_out(_wrong(bulk.names.texts[name], NOWHERE))
+                else:
+                    entry.places.put(number, files[file], offset, length)
+
+        return take
+
+    def _checked(self, take: Callable[[Value, Value], None], key: Value, value: Value) -> None:
+        try:
+            take(key, value)
+        except Damaged as error:
+            self._left_out(error)
 
     def _left_out(self, error: Damaged) -> None:
         self._wrong += 1
@@ -180,7 +110,7 @@ class MetadataReader:
         shape, chunks = sizes(fields.get("size")), fields.get("chunks")
         if shape is None or prod(shape) >= MAX_ELEMENTS or not isinstance(chunks, list):
             raise _wrong(name, "has no usable size")
-        boxes = tuple(dict.fromkeys(_box(name, chunk) for chunk in chunks))
+        boxes = self._boxes(name, chunks)
         known = self.described.entries.get(name)
         if isinstance(known, TensorEntry):
             boxes = tuple(dict.fromkeys((*known.grid.boxes, *boxes)))
@@ -188,6 +118,19 @@ class MetadataReader:
         else:
             entry = TensorEntry(dtype, grad, self._grid(shape, boxes), Places(len(boxes)))
         self.described.entries[name] = entry
+
+    def _boxes(self, name: str, chunks: list[Value]) -> tuple[Box, ...]:
+        """Return the parts, each once; runs of them are tuples already, one for all tensors that are cut alike."""
+        if len(chunks) == 1 and type(chunks[0]) is tuple:
+            run: tuple[Box, ...] = chunks[0]  # type: ignore[assignment]
+            known = self._runs.get(id(run))
+            if known is None:
+                known = self._runs[id(run)] = run, tuple(dict.fromkeys(run))
+            return known[1]
+        boxes: dict[Box, None] = {}
+        for chunk in chunks:
+            boxes.update(dict.fromkeys(chunk if type(chunk) is tuple else (_box(name, chunk),)))  # type: ignore[arg-type]
+        return tuple(boxes)
 
     def _grid(self, shape: tuple[int, ...], boxes: tuple[Box, ...]) -> Grid:
         grid = self._grids.get((shape, boxes))
@@ -200,23 +143,20 @@ class MetadataReader:
         name, start = fields.get("fqn"), fields.get("offset")
         entry = self.described.entries.get(name) if type(name) is str else None
         item = self._item(str(name), info)
-        number: int | None = 0
-        if isinstance(entry, TensorEntry):
-            at = sizes(start) if start is not None else (0,) * len(entry.grid.shape)
-            number = entry.grid.numbers.get(at) if at is not None else None
+        number = entry.number(sizes(start) if start is not None else None) if entry is not None else None
         if entry is None or number is None:
             self._unplaced += 1
         else:
-            entry.places.put(number, item)
+            entry.places.put(number, *item)
 
     def _item(self, name: str, info: Value) -> Item:
         fields = info.attributes() if isinstance(info, Instance) else {}
         path, offset, length = fields.get("relative_path"), fields.get("offset"), fields.get("length")
         transforms = fields.get("transform_descriptors") or []
         if type(path) is not str or type(offset) is not int or type(length) is not int:
-            raise _wrong(name, "lies at no place that can be understood")
+            raise _wrong(name, NOWHERE)
         if not 0 <= offset < LARGEST or not 0 <= length < LARGEST or not isinstance(transforms, list | tuple):
-            raise _wrong(name, "lies at no place that can be understood")
+            raise _wrong(name, NOWHERE)
         return Item(self.file(path), offset, length, tuple(shorten(str(each), 60) for each in transforms))
 
     def file(self, path: str) -> int:
@@ -275,5 +215,5 @@ def _more(places: Places, count: int) -> Places:
     for number in range(len(places)):
         item = places.get(number)
         if item is not None:
-            larger.put(number, item)
+            larger.put(number, *item)
     return larger

@@ -15,7 +15,7 @@ from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats.base import FileOpener
-from ckpt_viewer.formats.distributed_metadata import Described, Grid, Item, Places, TensorEntry
+from ckpt_viewer.formats.distributed_entries import Described, Grid, Item, Places, TensorEntry
 from ckpt_viewer.formats.json_values import json_value
 from ckpt_viewer.sources.folder import Folder
 from ckpt_viewer.unpickle.geometry import sizes
@@ -64,7 +64,7 @@ def _entry(parts: dict[Box, tuple[TensorSpec, Item]], grids: dict[tuple[Box, ...
     """Return a tensor of parts; nothing states its shape, so it reaches as far as they do."""
     boxes, places = tuple(parts), Places(len(parts))
     for number, (_, item) in enumerate(parts.values()):
-        places.put(number, item)
+        places.put(number, *item)
     grid = grids.get(boxes)
     if grid is None:
         dimensions = range(min(len(box.start) for box in boxes))

@@ -65,7 +65,10 @@ class PickleReader:
     Attributes:
         home: where the storages of this container have their bytes.
         storages: by key, in order of first appearance.
+        machine_type: what runs the pickle.
     """
+
+    machine_type: type[Machine] = Machine
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class PickleReader:
         budget = budget_for(len(data) if justified is None else min(len(data), justified))
         if depth > budget.nesting:
             raise OverBudget(f"checkpoints are nested more than {budget.nesting} deep in each other")
-        self.machine = Machine(
+        self.machine = self.machine_type(
             data,
             budget,
             recipes=RECIPES,
