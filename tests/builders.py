@@ -243,9 +243,10 @@ def entry(dtype: str, shape: tuple[int, ...] | list[int], begin: int, end: int) 
 
 
 def safetensors_file(header: bytes | str | Mapping[str, Any], data: bytes = b"") -> bytes:
-    """A safetensors file around a header, a JSON text or what makes one."""
+    """A safetensors file around a header: a JSON text as it is, or what makes one that is padded as by writers."""
     if isinstance(header, Mapping):
-        header = json.dumps(header, separators=(",", ":"))
+        text_of = json.dumps(header, separators=(",", ":"))
+        header = text_of.ljust(-(-len(text_of) // 8) * 8)
     raw = header.encode() if isinstance(header, str) else header
     return struct.pack("<Q", len(raw)) + raw + data
 

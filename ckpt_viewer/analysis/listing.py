@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ckpt_viewer.analysis.overview import Overview, overview
+from ckpt_viewer.analysis.packed import Packed, PackedWeights
 from ckpt_viewer.analysis.safety import globals_json, verdict_json
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
@@ -37,12 +38,12 @@ def listing_json(checkpoint: Checkpoint) -> Iterator[str]:
         "globals": globals_json(checkpoint),
         "weights_only": verdict_json(checkpoint),
         "findings": [
-            {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in checkpoint.findings
+            {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in view.findings
         ],
     }
     yield _encode(head)[:-1] + ', "entries": [\n'
     before = ""
-    for text in _entries(checkpoint):
+    for text in _entries(checkpoint, view.packed):
         yield before + text
         before = ",\n"
     yield "\n]}\n"
@@ -58,11 +59,11 @@ def _summary(view: Overview) -> dict[str, int | None]:
     }
 
 
-def _entries(checkpoint: Checkpoint) -> Iterator[str]:
+def _entries(checkpoint: Checkpoint, packed: PackedWeights) -> Iterator[str]:
     """Yield one JSON object for each row. The path of a parent is encoded once and shared by its children."""
     outline, values, steps, parents = checkpoint.outline, *_columns(checkpoint.outline)
     prefixes: dict[int, str] = {-1: ""}
-    tensor_text = _TensorText(checkpoint).text
+    tensor_text = _TensorText(checkpoint, packed).text
     for row, value in enumerate(values):
         parent = parents[row]
         inner = prefixes[parent] + ("" if row == 0 else (", " if parent > 0 else "") + _step_text(steps[row]))
@@ -87,8 +88,8 @@ def _columns(outline: Outline) -> tuple[list[Value], list[Any], Any]:
 class _TensorText:
     """Writes the fields of a tensor as JSON; what many tensors have in common is encoded once."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.locator = checkpoint.locator
+    def __init__(self, checkpoint: Checkpoint, packed: PackedWeights) -> None:
+        self.locator, self.packed = checkpoint.locator, packed
         self._shared: dict[tuple[Any, ...], str] = {}
         self._last: tuple[TensorSpec | None, str] = (None, "")
 
@@ -99,6 +100,10 @@ class _TensorText:
         return self._last[1]
 
     def _write(self, tensor: TensorSpec) -> str:
+        known = self.packed.of(tensor)
+        if known is not None:
+            fields = tensor_entry(tensor, self.locator.tensor(tensor))
+            return _encode({**fields, "packed": _packed_fields(known)})[1:-1]
         storage = tensor.storage
         if storage is None or tensor.extra is not None:
             return _encode(tensor_entry(tensor, self.locator.tensor(tensor)))[1:-1]
@@ -110,6 +115,11 @@ class _TensorText:
             del fields["storage"]
             shared = self._shared[key] = _encode(fields)[1:-1]
         return f'{shared}, "storage": {_quote(storage.unique_key)}'
+
+
+def _packed_fields(packed: Packed) -> dict[str, Any]:
+    fields = {"scheme": packed.scheme, "bits": packed.bits, "shape": packed.shape, "dtype": packed.dtype or None}
+    return {**fields, "helpers": packed.helpers}
 
 
 def tensor_entry(tensor: TensorSpec, device: str) -> dict[str, Any]:

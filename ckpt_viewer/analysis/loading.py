@@ -114,6 +114,8 @@ def _absent(kind: str, target: str) -> str:
     return f"Attempting to deserialize object on {what}. {ADVICE}"
 
 
+FOLDERS = frozenset({"folder", "distributed"})
+"""Formats that no one call loads."""
 MOST_NAMED = 4
 """Files of a set that a line of code names one by one."""
 
@@ -125,7 +127,7 @@ def load_code(checkpoint: Checkpoint) -> str:
     """
     if checkpoint.format == "sharded":
         return _set_code(checkpoint)
-    if checkpoint.contents.source is None:
+    if checkpoint.format in FOLDERS:
         return ""
     name = os.path.basename(checkpoint.path)  # noqa: PTH119  pathlib would cost every start 7 ms
     return _call(checkpoint, python_literal(name), checkpoint.format == "safetensors")

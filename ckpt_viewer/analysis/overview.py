@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from ckpt_viewer.analysis.packed import PackedWeights, packed_sentence, packed_weights
 from ckpt_viewer.analysis.roles import Role, find_roles, role_paths
 from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.finding import Finding
 from ckpt_viewer.core.model import is_optimizer_state
-from ckpt_viewer.core.module import is_module, is_script_module, state_dict_entries
+from ckpt_viewer.core.module import MODULE_COST, MOST_ENTRIES, Entry, is_module, is_script_module, state_dict_entries
 from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
@@ -38,10 +41,13 @@ class Overview(NamedTuple):
     Attributes:
         kind: ``training checkpoint``, ``state_dict``, ``whole model``, ``optimizer state``, ``tensor``, ``torchscript``
             or ``other``.
-        parameters: elements of the first raw model's distinct tensors, buffers included; None without a model.
+        parameters: elements of the first raw model's distinct tensors, buffers included; None without a model. Packed
+            weights count for what they stand for, where that is known.
         locations: (device tag, bytes of its storages), largest first; the tag is None where the file states none.
         roles: role -> paths. role_details: pointer -> role and a few words about the entry.
         role_rows: row of the outline -> role.
+        packed: weights that stand for others than their own numbers.
+        findings: of the reader, and what was noticed here.
     """
 
     kind: str
@@ -55,10 +61,12 @@ class Overview(NamedTuple):
     roles: dict[str, list[Path]]
     role_details: dict[str, Role]
     role_rows: dict[int, Role]
+    packed: PackedWeights
+    findings: tuple[Finding, ...]
 
 
 def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
-    """Return the overview of a checkpoint; walks its outline, reads no tensor. Raises Cancelled by `context`."""
+    """Return the overview of a checkpoint; walks its outline, reads no weights. Raises Cancelled by `context`."""
     outline = checkpoint.load_outline(context)
     roles = find_roles(outline, checkpoint.models, context)
     totals, storages = _totals(outline, context)
@@ -69,10 +77,16 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         for row, role in roles.items()
         if role.name == "progress" and isinstance(value := outline.values[row], int | float)
     )
+    models = _model_entries(checkpoint, context)
+    packed = packed_weights(models, context)
+    sentence = packed_sentence(packed)
+    parameters = parameter_count(models[0], packed, context) if models else None
+    for entries in models:
+        drain(entries, context)
     return Overview(
         kind="whole model" if checkpoint.format == "torch-export" else kind_of_file(outline, roles),
         progress=progress,
-        parameters=parameter_count(checkpoint, context),
+        parameters=parameters,
         tensors=totals.tensors,
         tensor_bytes=totals.tensor_bytes,
         storages=totals.storages,
@@ -81,6 +95,8 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         roles=role_paths(outline, roles),
         role_details={pointers[row]: role for row, role in roles.items()},
         role_rows=roles,
+        packed=packed,
+        findings=(*checkpoint.findings, *([Finding("info", "packed-weights", (), sentence)] if sentence else [])),
     )
 
 
@@ -104,22 +120,32 @@ def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
     return "optimizer state" if "optimizer" in names else "other"
 
 
-def parameter_count(checkpoint: Checkpoint, context: Context = SILENT) -> int | None:
-    """Return the elements of the distinct (storage, offset, shape, stride) of the first raw model."""
-    models = checkpoint.models
-    if not models:
-        return None
+def _model_entries(checkpoint: Checkpoint, context: Context) -> list[list[Entry]]:
+    """Return the state_dict of each model, of the first few if they are huge: modules can share parts without end."""
+    found: list[list[Entry]] = []
+    left = MOST_ENTRIES
+    for model in checkpoint.models:
+        if left <= 0:
+            break
+        found.append(state_dict_entries(checkpoint.outline.values[model.row], context).entries)
+        left -= len(found[-1]) + MODULE_COST
+    return found
+
+
+def parameter_count(entries: Sequence[Entry], packed: PackedWeights, context: Context = SILENT) -> int:
+    """Return the elements of the distinct (storage, offset, shape, stride) of a model, the packed ones unpacked."""
     distinct: set[tuple[object, ...]] = set()
     count = 0
-    entries = state_dict_entries(checkpoint.outline.values[models[0].row], context).entries
     for entry in stepped(entries, context, len(entries)):
         tensor = entry.tensor
+        if id(tensor) in packed.helpers:
+            continue
+        known = packed.of(tensor)
         key = (id(tensor.storage or tensor), tensor.offset, tensor.shape, tensor.stride)
         if key not in distinct:
             distinct.add(key)
-            count += tensor.numel
+            count += known.numel if known is not None and known.numel is not None else tensor.numel
     drain(distinct, context)
-    drain(entries, context)
     return count
 
 

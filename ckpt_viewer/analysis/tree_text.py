@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckpt_viewer.analysis.overview import Overview, overview
+from ckpt_viewer.analysis.packed import Packed
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline, Pointers
@@ -22,7 +23,7 @@ def tree_lines(checkpoint: Checkpoint) -> Iterator[str]:
     """Yield a heading and one line for each entry; long lists of scalars are cut short with a count."""
     view = overview(checkpoint)
     yield summary_line(checkpoint, view)
-    for finding in checkpoint.findings:
+    for finding in view.findings:
         yield f"{finding.severity}: {escape_text(finding.message)}"
     dangerous = [use.name for use in checkpoint.contents.globals if use.status == "dangerous"]
     if dangerous:
@@ -66,8 +67,18 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
             continue
         first = outline.aliases.get(row)
         same = f"  same as {shorten(pointer(first), POINTER_LIMIT) or '(root)'}" if first is not None else ""
-        yield f"{'  ' * depths[row]}{name}  {escape_text(describe(checkpoint, value))}{escape_text(same)}{mark}"
+        more = packed_words(view.packed.of(value)) if isinstance(value, TensorSpec) else ""
+        yield f"{'  ' * depths[row]}{name}  {escape_text(describe(checkpoint, value) + more + same)}{mark}"
         row += 1
+
+
+def packed_words(packed: Packed | None) -> str:
+    """Return what a packed weight stands for, to be put behind what it is."""
+    if packed is None:
+        return ""
+    bits = f", {packed.bits} bits" if packed.bits is not None else ""
+    shape = f", for {shape_text(packed.shape, 'x')} {packed.dtype}".rstrip() if packed.shape is not None else ""
+    return f"  packed by {packed.scheme}{bits}{shape}"
 
 
 def _is_plain(outline: Outline, row: int) -> bool:

@@ -166,7 +166,7 @@ def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[F
         named = ", ".join(plain(name, 60) for name in dangerous[:TAGS_LIMIT])
         more = f" and {len(dangerous) - TAGS_LIMIT} more" if len(dangerous) > TAGS_LIMIT else ""
         facts.append(Fact("Danger", f"loading it in Python would run {named}{more}; nothing was run here", "error"))
-    facts += [Fact("Note", plain(note.message, 400), note.severity) for note in checkpoint.contents.notes[:6]]
+    facts += [Fact("Note", plain(note.message, 400), note.severity) for note in overview.findings[:6]]
     return facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckpt_viewer.analysis.packed import Packed
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import bytes_text, count_text, grouped, shape_text
@@ -37,13 +38,16 @@ def placed(saved: str | None, mapped: str) -> str:
     return f"{saved or repr(saved)}{ARROW}{mapped}"
 
 
-def tensor_facts(node: Node, tensor: TensorSpec, sharing: int | None = None) -> str:
+def tensor_facts(node: Node, tensor: TensorSpec, sharing: int | None = None, packed: Packed | None = None) -> str:
     """Return shape, dtype, size, device and storage of a tensor in one line.
 
     Args:
         sharing: how many other entries share the storage; None while that is not known.
+        packed: what it stands for; None if it is not packed, or that is not known yet.
     """
     facts = [shape_text(tensor.shape), tensor.dtype, count_words(tensor.numel, "value")]
+    if packed is not None:
+        facts.insert(0, packed_text(packed))
     if tensor.nbytes:
         facts.append(bytes_text(tensor.nbytes))
     if tensor.layout != "strided":
@@ -52,6 +56,16 @@ def tensor_facts(node: Node, tensor: TensorSpec, sharing: int | None = None) -> 
     if tensor.storage is not None and tensor.storage.home is not None:
         facts.append(f"storage {tensor.storage.unique_key}{sharing_words(sharing)}")
     return DOT.join(facts)
+
+
+def packed_text(packed: Packed) -> str:
+    """Return what a packed weight stands for: ``GPTQ, 4 bits, for 4096 × 4096``."""
+    words = [f"packed by {packed.scheme}"]
+    if packed.bits is not None:
+        words.append(f"{packed.bits} bits")
+    if packed.shape is not None:
+        words.append(f"for {shape_text(packed.shape)} {packed.dtype}".rstrip())
+    return ", ".join(words)
 
 
 def sharing_words(sharing: int | None) -> str:
@@ -67,11 +81,11 @@ def storage_facts(storage: StorageSpec) -> str:
     return DOT.join([*facts, storage.location] if storage.location else facts)
 
 
-def node_facts(node: Node, sharing: int | None = None) -> str:
+def node_facts(node: Node, sharing: int | None = None, packed: Packed | None = None) -> str:
     """Return the line of facts for any node."""
     value = node.value
     if isinstance(value, TensorSpec):
-        return tensor_facts(node, value, sharing)
+        return tensor_facts(node, value, sharing, packed)
     if isinstance(value, StorageSpec):
         return storage_facts(value)
     facts = [node.type]

@@ -165,6 +165,7 @@ class Header(QWidget):
         self._subject: Any = None
         self._watch = sharing_watch(session)
         self._watch.ready.connect(self.refresh)
+        session.described.connect(self.refresh)
         self._pointer = Latest(session.jobs, self)
         self._pointer.finished.connect(lambda text: QGuiApplication.clipboard().setText(text))
         self._pointer.failed.connect(session.trouble)
@@ -202,7 +203,10 @@ class Header(QWidget):
         if isinstance(subject.value, TensorSpec) and subject.value.storage is not None:
             known = self._watch.sharing
             sharing = None if known is None else known.others(subject.value)
-        self.facts.setText(plain(node_facts(subject, sharing), 400))
+        overview, packed = self._session.overview, None
+        if isinstance(subject.value, TensorSpec) and overview is not None:
+            packed = overview.packed.of(subject.value)
+        self.facts.setText(plain(node_facts(subject, sharing, packed), 400))
 
     def copy_path(self) -> None:
         """Put the JSON Pointer of the selection on the clipboard; finding it may walk many siblings, so in a job."""
