@@ -104,11 +104,13 @@ def expected_rows(index, query):
     return [row for row, text in enumerate(texts) if words and all(word in text for word in words)]
 
 
-letters = st.sampled_from(["a", "b", "ab", "ba", "c"])
+letters = st.sampled_from(["a", "b", "ab", "ba", "c", "a1b", "27"])
 trees = st.recursive(
     st.just(1), lambda below: st.dictionaries(letters, below, max_size=4).map(mapping_of), max_leaves=25
 )
-queries = st.lists(st.sampled_from(["a", "b", "ab", "a/b", "/c", "ba/a"]), min_size=1, max_size=3).map(" ".join)
+queries = st.lists(
+    st.sampled_from(["a", "b", "ab", "a/b", "/c", "ba/a", "b/2", "1", "7/a"]), min_size=1, max_size=3
+).map(" ".join)
 
 
 @settings(deadline=None)
@@ -150,6 +152,14 @@ def test_words_that_no_row_can_have_together_are_known_without_a_search(index, m
     assert len(index.match("bias fc")) == 1  # one is in the name of what holds it
     monkeypatch.setattr(Matches, "_search", lambda self, row: pytest.fail("searched"))
     assert index.match("weight bias") == []
+    assert index.match("conv bn") == []  # modules, beside each other only
+
+
+def test_too_many_forms_of_paths_are_not_listed(monkeypatch):
+    monkeypatch.setattr(texts, "MOST_FORMS", 3)
+    index = build_index(checkpoint_of(mapping_of(dict.fromkeys(("a", "b", "c", "d", "ef"), 1))))
+    assert index.paths.forms is None
+    assert [index.pointer(row) for row in index.match("e f")] == ["/ef"]
 
 
 def test_a_filter_shows_the_first_matches_only():

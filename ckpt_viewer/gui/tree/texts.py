@@ -6,6 +6,7 @@ front of it a name that begins with something.
 
 from __future__ import annotations
 
+import re
 from array import array
 from itertools import accumulate
 from typing import NamedTuple
@@ -18,10 +19,12 @@ from ckpt_viewer.gui.tree.table import EVERY, GROUP, RUN, Table
 LONGEST = 300
 """Characters of a name, and of the path before it, that can be found; with longer ones the text could grow with the
 square of the file."""
-MOST_LEAVES = 10_000
-"""Different names of leaves that are listed."""
+MOST_FORMS = 10_000
+"""Different forms of paths that are listed, of at most `LONGEST_FORM` characters."""
+LONGEST_FORM = 2000
 BUDGET = 250_000_000
 """Bytes of text after which only the names are kept."""
+_NUMBER, _DIGITS = re.compile("[0-9]+"), re.compile(b"[0-9]")
 
 
 def write_text(table: Table, ends: array[int], context: Context) -> PathText:
@@ -46,34 +49,32 @@ class PathText(NamedTuple):
 
     Attributes:
         text: see above. starts: where each row begins in it, and its length as the last entry.
-        branches: the different names of rows that have others below them, one a line.
-        leaves: the same for all other rows; None where there are more than `MOST_LEAVES`.
+        forms: the different paths with each number in them written 0; None where there are too many.
     """
 
     text: bytes
     starts: array[int]
-    branches: bytes
-    leaves: bytes | None
+    forms: tuple[bytes, ...] | None
 
     def may_match(self, words: list[bytes]) -> bool:
-        """Whether one row might contain all words. If none of them is in the name of a row that has others below it,
-        one name has to contain them all: ``weight bias`` is in no row of a million, found out without a look at them.
+        """Whether one row might contain all words: ``q_proj norm`` is in no row of a million, found out without a look
+        at them, since their paths differ in little but numbers. A word with a digit is left out of account.
         """
-        if len(words) < 2 or self.leaves is None or any(mark in word for word in words for mark in (b".", b"/")):
+        plain = [word for word in words if not _DIGITS.search(word)]
+        if self.forms is None or not plain:
             return True
-        if any(word in self.branches for word in words):
-            return True
-        return any(all(word in name for word in words) for name in self.leaves.split(b"\n"))
+        return any(all(word in form for word in plain) for form in self.forms)
 
 
 class _Writer:
     def __init__(self) -> None:
-        self._branches: set[str] = set()
-        self._leaves: set[str] = set()
+        self._forms: dict[str, dict[str, None]] | None = {}
+        self._count = 0
+        self._known: dict[str, str] = {}
         self.chunks: list[bytes] = []
         self.starts = array("q", [0])
         self._rows: list[str] = []
-        self._above: list[tuple[int, str]] = []
+        self._above: list[tuple[int, str, str, dict[str, None]]] = []
 
     def write(self, row: int, name: object, kind: int, end: int) -> None:
         """Append one row; rows have to come in order."""
@@ -82,12 +83,12 @@ class _Writer:
             above.pop()
         if not above:  # the root has no name
             self._rows.append("\n\t")
-            above.append((end, "/"))
+            above.append((end, "/", "/", self._below("/")))
             return
-        prefix = above[-1][1]
+        _, prefix, form, names = above[-1]
         if kind == RUN:  # the blocks in a run are found by their own names
             self._rows.append("\n\t" + prefix)
-            above.append((end, prefix))
+            above.append((end, prefix, form, names))
             return
         text = name if type(name) is str else raw_name(name)  # type: ignore[arg-type]
         text = text[:LONGEST].lower()
@@ -95,13 +96,35 @@ class _Writer:
             text = escape_text(text)
         path = prefix + text
         self._rows.append(f"\n{text}\t{path}")
-        if end == row + 1:
-            if len(self._leaves) <= MOST_LEAVES:
-                self._leaves.add(text)
-        else:
-            self._branches.add(text)
+        name_form = self._known.get(text)
+        if name_form is None:
+            name_form = self._form_of(text)
+        if name_form not in names:
+            self._collect(name_form, names)
+        if end > row + 1:
+            mark = "." if kind == GROUP else "/"
             budget = LONGEST if self.starts[-1] < BUDGET else 0
-            above.append((end, (path + ("." if kind == GROUP else "/"))[-budget:] if budget else ""))
+            form = form + name_form + mark if self._forms is not None else ""
+            above.append((end, (path + mark)[-budget:] if budget else "", form, self._below(form)))
+
+    def _form_of(self, text: str) -> str:
+        form = _NUMBER.sub("0", text)
+        if len(self._known) < MOST_FORMS:
+            self._known[text] = form
+        return form
+
+    def _collect(self, form: str, names: dict[str, None]) -> None:
+        self._count += 1
+        if self._count > MOST_FORMS:
+            self._forms = None
+        if self._forms is not None:
+            names[form] = None
+
+    def _below(self, form: str) -> dict[str, None]:
+        """Return where the names of what is below paths of a form are collected."""
+        if len(form) > LONGEST_FORM:
+            self._forms = None
+        return {} if self._forms is None else self._forms.setdefault(form, {})
 
     def flush(self) -> None:
         """Encode what was written."""
@@ -122,12 +145,11 @@ class _Writer:
 
     def result(self) -> PathText:
         """Return what was written and flushed."""
-        leaves = _lines(self._leaves) if len(self._leaves) <= MOST_LEAVES else None
-        return PathText(b"".join(self.chunks), self.starts, _lines(self._branches), leaves)
-
-
-def _lines(names: set[str]) -> bytes:
-    return "\n".join(names).encode("utf-8", "backslashreplace")
+        forms: tuple[bytes, ...] | None = None
+        if self._forms is not None:
+            every = (above + name for above, names in self._forms.items() for name in ("", *names))
+            forms = tuple(form.encode("utf-8", "backslashreplace") for form in every)
+        return PathText(b"".join(self.chunks), self.starts, forms)
 
 
 def search_words(text: str) -> list[bytes]:
