@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView
 
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE
 
-NARROW = 760
+NARROW = 720
 """Width in pixels below which a tree is narrow: all seven columns would leave less to the names than they need."""
 LEAST_NAME = 110
 """Width of the Name column in pixels below which the tree scrolls sideways instead."""
