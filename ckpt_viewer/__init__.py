@@ -25,7 +25,11 @@ __all__ = ["CheckpointError", "__version__", "open_checkpoint", "summarize"]
 
 
 def open_checkpoint(
-    path: str | os.PathLike[str], map_location: MapLocation = None, *, whole: bool = False
+    path: str | os.PathLike[str],
+    map_location: MapLocation = None,
+    *,
+    whole: bool = False,
+    salvage: bool = False,
 ) -> Checkpoint:
     """Open a checkpoint file: its tree is read, its tensors stay in the file until asked for.
 
@@ -34,13 +38,14 @@ def open_checkpoint(
             a trainer's folder.
         map_location: what `torch.load` takes: None, a string, a torch.device, a dict, a callable(storage_spec, tag).
         whole: where the file is one of a sharded set whose index or other files are beside it, open the set.
+        salvage: rebuild what can be trusted of a file that is cut off or damaged; `Checkpoint.lost` says what is not.
 
     Raises:
         CheckpointError: it cannot be read or is no checkpoint; the message says why and what to do.
     """
     from ckpt_viewer.formats import open_checkpoint as open_file
 
-    return open_file(path, map_location, whole=whole)
+    return open_file(path, map_location, whole=whole, salvage=salvage)
 
 
 def summarize(node: Node, bins: int = 256) -> Summary:

@@ -167,12 +167,13 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def _add_ls(add: Callable[..., argparse.ArgumentParser]) -> None:
-    from ckpt_viewer.cli_files import add_file
+    from ckpt_viewer.cli_files import add_file, add_salvage
 
     parser = add("ls", help="print the tree of FILE")
     add_file(parser)
     parser.add_argument("--json", action="store_true", help="every entry, as one JSON document")
     add_map_location(parser)
+    add_salvage(parser)
     parser.set_defaults(run=run_ls)
 
 
@@ -180,7 +181,8 @@ def run_ls(options: argparse.Namespace) -> int:
     """Print the tree, for people or as JSON."""
     from ckpt_viewer.formats import open_checkpoint
 
-    with open_checkpoint(options.file, parse_map_location(options.map_location), whole=options.whole) as checkpoint:
+    map_location, whole = parse_map_location(options.map_location), options.whole
+    with open_checkpoint(options.file, map_location, whole=whole, salvage=options.salvage) as checkpoint:
         if options.json:
             from ckpt_viewer.analysis.listing import listing_json
 

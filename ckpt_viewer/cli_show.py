@@ -43,7 +43,7 @@ def run_show(options: argparse.Namespace) -> int:
     from ckpt_viewer.formats import open_checkpoint
 
     index = parse_slice(options.slice) if options.slice is not None else None
-    with open_checkpoint(options.file, whole=options.whole) as checkpoint:
+    with open_checkpoint(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
         node = checkpoint[options.pointer]
         if index is not None and not isinstance(node.value, TensorSpec | NdArray):
             raise CheckpointError("only tensors and arrays have slices; leave --slice out")

@@ -27,7 +27,7 @@ HEADINGS = ("path", "shape", "dtype", "min", "max", "mean", "std", "zeros", "NaN
 
 def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the parsers of both commands."""
-    from ckpt_viewer.cli_files import add_file
+    from ckpt_viewer.cli_files import add_file, add_salvage
     from ckpt_viewer.cli_show import run_show
 
     parser = add("stats", help="print statistics and histograms of tensors")
@@ -35,12 +35,14 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("pointers", nargs="*", metavar="POINTER", help="tensors, or containers of them; default: all")
     parser.add_argument("--json", action="store_true", help="everything, as one JSON document")
     parser.add_argument("--bins", type=int, metavar="N", help=f"bins of a histogram ({BINS}; {TEXT_BINS} as text)")
+    add_salvage(parser)
     parser.set_defaults(run=run_stats)
     parser = add("show", help="print a value, or a slice of a tensor")
     add_file(parser)
     parser.add_argument("pointer", metavar="POINTER", help="the node, as in /model/conv1.weight")
     parser.add_argument("--slice", metavar="INDEX", help='part of a tensor, as in "0,:,3:7"')
     parser.add_argument("--json", action="store_true", help="one JSON document")
+    add_salvage(parser)
     parser.set_defaults(run=run_show)
 
 
@@ -74,7 +76,7 @@ def run_stats(options: argparse.Namespace) -> int:
 
     bins = options.bins if options.bins is not None else BINS if options.json else TEXT_BINS
     bar, damage = Bar(), list[CheckpointError]()
-    with open_checkpoint(options.file, whole=options.whole) as checkpoint:
+    with open_checkpoint(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
         targets = _targets(checkpoint, options.pointers)
         try:
             outcomes = _count(targets, bins, bar, damage)
@@ -136,7 +138,7 @@ def _count(targets: list[Target], bins: int, bar: Bar, damage: list[CheckpointEr
                 raise
             except CheckpointError as error:
                 outcome = Outcome(target, None, str(error))
-                if isinstance(error, Damaged | Truncated):
+                if isinstance(error, Damaged | Truncated) and not salvaged:
                     damage.append(error)
             if times[id(tensor)] > 1:
                 kept[id(tensor)] = outcome

@@ -9,6 +9,7 @@
     │   └── SourceChanged    the file was altered while it was open
     ├── NotACheckpoint       the file is something else (named in the message)
     ├── Damaged              the file contradicts itself
+    │   └── Lost             values that a broken file does not have any more
     ├── Unsupported          a checkpoint, but of a kind that this version does not read
     ├── OverBudget           reading on would cost more than the file can justify
     ├── NoSuchNode           a path that leads nowhere
@@ -30,7 +31,10 @@ class CheckpointError(Exception):
 
     Attributes:
         code: stable, like that of a finding, where a known hazard is the reason; else ``""``.
+        salvage: what of a broken file could be salvaged, as in ``"12 of its 20 tensors"``; ``""`` for nothing.
     """
+
+    salvage = ""
 
     def __init__(self, message: str = "", *, code: str = "") -> None:
         super().__init__(message)
@@ -73,6 +77,10 @@ class NotACheckpoint(CheckpointError):
 
 class Damaged(CheckpointError):
     """The file contradicts itself."""
+
+
+class Lost(Damaged):
+    """Values that a broken file does not have any more."""
 
 
 class Unsupported(CheckpointError):

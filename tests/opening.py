@@ -16,7 +16,7 @@ from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.formats import detect
+from ckpt_viewer.formats import detect, open_or_salvage
 from ckpt_viewer.formats.base import contents
 from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
@@ -28,6 +28,14 @@ def open_bytes(data: bytes, map_location: Any = None, name: str = "x.pth") -> Ch
     found = detect(source)
     made_of = contents(found.name, found.open(source, SILENT), lambda: None, source)
     return Checkpoint(name, len(data), made_of, map_location)
+
+
+def open_broken(data: bytes, *, salvage: bool = True) -> Checkpoint:
+    """Open a checkpoint in memory as `open_checkpoint` opens a file; raises CheckpointError."""
+    source = MemorySource(data)
+    found, opened, salvaged = open_or_salvage(source, SILENT, salvage)
+    made_of = contents(found.name, opened, lambda: None, source)._replace(salvaged=salvaged)
+    return Checkpoint("x.pth", len(data), made_of)
 
 
 def look_at_all(checkpoint: Checkpoint) -> int:

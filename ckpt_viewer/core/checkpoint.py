@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Finding, GlobalUse, Note
 from ckpt_viewer.core.location import Locator, MapLocation
+from ckpt_viewer.core.lost import find_lost
 from ckpt_viewer.core.model import Model, find_models
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.node import Node
@@ -35,6 +36,7 @@ class Contents(NamedTuple):
         source: the whole file, for writers that copy parts of it; None for a checkpoint that was made by hand.
         state_dict: whether the container can hold nothing but one state_dict, whatever its names look like.
         files: names of the files that it is made of, where they are several.
+        salvaged: whether the file is broken and this is what is left of it.
     """
 
     format: str
@@ -48,6 +50,7 @@ class Contents(NamedTuple):
     state_dict: bool = False
     weights_only_says: str = ""
     files: tuple[str, ...] = ()
+    salvaged: bool = False
 
 
 class Checkpoint:
@@ -78,11 +81,13 @@ class Checkpoint:
         return build_outline(self.contents.root)
 
     def load_outline(self, context: Context = SILENT) -> Outline:
-        """Build `outline` and `models` under a context that reports and may cancel; raises Cancelled."""
+        """Build `outline`, `models` and `lost` under a context that reports and may cancel; raises Cancelled."""
         if "outline" not in self.__dict__:
             self.__dict__["outline"] = build_outline(self.contents.root, context)
         if "models" not in self.__dict__:
             self.__dict__["models"] = self._find_models(context)
+        if self.contents.salvaged and "lost" not in self.__dict__:
+            self.__dict__["lost"] = find_lost(self.outline, context)
         return self.outline
 
     def map_onto(self, map_location: MapLocation) -> None:
@@ -127,7 +132,17 @@ class Checkpoint:
         if self.outline.too_deep:
             message = f"{len(self.outline.too_deep)} containers are nested too deep and are not listed"
             found.append(Finding("warning", "too-deep", self.outline.path(self.outline.too_deep[0]), message))
+        told: set[int] = set()
+        for row, problem in self.lost.items():  # a tensor that is there under several names is told once
+            if id(self.outline.values[row]) not in told:
+                told.add(id(self.outline.values[row]))
+                found.append(Finding("error", "tensor-lost", self.outline.path(row), problem))
         return tuple(found)
+
+    @cached_property
+    def lost(self) -> dict[int, str]:
+        """Row of the outline -> why the values of its tensor are lost; empty but for a salvaged file."""
+        return find_lost(self.outline, SILENT) if self.contents.salvaged else {}
 
     @cached_property
     def models(self) -> tuple[Model, ...]:

@@ -10,7 +10,7 @@ from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.errors import CheckpointError, NotACheckpoint
+from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Truncated
 from ckpt_viewer.formats.base import (
     PACKED,
     FolderFormat,
@@ -147,16 +147,23 @@ def folder_formats() -> tuple[FolderFormat, ...]:
 
 
 def open_checkpoint(
-    path: str | os.PathLike[str], map_location: MapLocation = None, context: Context = SILENT, *, whole: bool = False
+    path: str | os.PathLike[str],
+    map_location: MapLocation = None,
+    context: Context = SILENT,
+    *,
+    whole: bool = False,
+    salvage: bool = False,
 ) -> Checkpoint:
     """Open a checkpoint, a file or a folder; see `ckpt_viewer.open_checkpoint`.
 
     Args:
         context: told about progress, and may cancel.
         whole: where the file is one of a sharded set whose index or other files are beside it, open the set.
+        salvage: rebuild what can be trusted where the file is broken.
 
     Raises:
-        CheckpointError: it cannot be read or is no checkpoint.
+        CheckpointError: it cannot be read or is no checkpoint. For a broken file it says how much is missing, and
+            `salvage` of the error what could be rebuilt.
         Cancelled: by `context`.
     """
     if os.path.isdir(path):  # noqa: PTH112  pathlib would cost every start 7 ms
@@ -168,17 +175,17 @@ def open_checkpoint(
         if opened is not None and opened.close is not None:
             made_of = contents(Sharded.name, opened, opened.close, None)
             return Checkpoint(os.fspath(path), opened.size or 0, made_of, map_location)
-    return _open_file(path, map_location, context)
+    return _open_file(path, map_location, context, salvage)
 
 
-def _open_file(path: str | os.PathLike[str], map_location: MapLocation, context: Context) -> Checkpoint:
+def _open_file(path: str | os.PathLike[str], map_location: MapLocation, context: Context, salvage: bool) -> Checkpoint:
     source = FileSource(path)
     try:
         if _is_metadata(source):
             source.close()
             return _open_folder(os.path.dirname(path) or ".", map_location, context)  # noqa: PTH120
         inner, wrapping = _unwrapped(source, context)
-        found, opened = _open_alone(inner, context)
+        found, opened, is_salvaged = _open_alone(inner, context, salvage)
         opened = opened._replace(notes=(*wrapping, *opened.notes, *_beside(source.name)))
 
         def close() -> None:
@@ -187,6 +194,7 @@ def _open_file(path: str | os.PathLike[str], map_location: MapLocation, context:
                 opened.close()
 
         made_of = contents(found.name, opened, close, inner if opened.size is None else None)
+        made_of = made_of._replace(salvaged=is_salvaged)
         return Checkpoint(os.fspath(path), source.size if opened.size is None else opened.size, made_of, map_location)
     except BaseException:
         source.close()
@@ -198,9 +206,21 @@ def _is_metadata(source: FileSource) -> bool:
     return source.name.endswith(".metadata") and source.size > 0 and source.read_at(0, 1) == b"\x80"
 
 
-def _open_alone(source: Bytes, context: Context) -> tuple[Format, Opened]:
+def open_or_salvage(source: Bytes, context: Context, salvage: bool) -> tuple[Format, Opened, bool]:
+    """Return the format of a file, what it holds, and whether that had to be salvaged; raises CheckpointError."""
+    head = Head(source, context)
+    found = _detect(head)
     try:
-        return _open_source(source, Inside(context))
+        return found, open_found(found, head, Inside(context)), False
+    except (Damaged, Truncated) as error:
+        from ckpt_viewer.formats.broken import rebuild
+
+        return found, rebuild(found, source, context, error, wanted=salvage), True
+
+
+def _open_alone(source: Bytes, context: Context, salvage: bool) -> tuple[Format, Opened, bool]:
+    try:
+        return open_or_salvage(source, context, salvage)
     except CheckpointError as error:
         if not source.name.endswith(".distcp"):
             raise
@@ -254,4 +274,4 @@ def _open_folder(path: str | os.PathLike[str], map_location: MapLocation, contex
     raise NotACheckpoint("this folder is empty; open a folder that a trainer wrote, or a file")
 
 
-__all__ = ["FORMATS", "CheckpointError", "detect", "folder_formats", "open_checkpoint", "open_part"]
+__all__ = ["FORMATS", "CheckpointError", "detect", "folder_formats", "open_checkpoint", "open_or_salvage", "open_part"]

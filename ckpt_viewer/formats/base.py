@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from ckpt_viewer.core.checkpoint import Contents
 from ckpt_viewer.core.finding import GlobalUse, Note, merge_into
@@ -150,6 +150,34 @@ class Opened(NamedTuple):
     files: tuple[str, ...] = ()
     refused: str = ""
     says: str = ""
+
+
+class Salvaged(NamedTuple):
+    """What could be rebuilt of a broken file.
+
+    Attributes:
+        opened: its tree; storages that are not whole raise Lost where they are read.
+        wanted: bytes that the file should have; None where it is not cut off. exact: whether that is more than a guess.
+    """
+
+    opened: Opened
+    wanted: int | None
+    exact: bool
+
+
+@runtime_checkable
+class Salvager(Protocol):
+    """What a Format also is that can make something of a broken file."""
+
+    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+        """Rebuild what can be trusted.
+
+        Args:
+            verify: compare with checksums where there are some, which reads the whole file.
+
+        Raises:
+            CheckpointError: nothing can. Cancelled: by `context`.
+        """
 
 
 FileOpener = Callable[[Bytes, Context, str], Opened]

@@ -11,6 +11,7 @@ import re
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, Truncated, Unsupported
 from ckpt_viewer.formats.base import Head
+from ckpt_viewer.formats.broken import advice
 
 _CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e")
 """How the two containers of torch.save begin."""
@@ -76,7 +77,7 @@ def explain(head: Head, source: Bytes | None = None) -> CheckpointError:
     """
     data = head.data
     if head.size == 0:
-        return NotACheckpoint("the file is empty; copy or download it again")
+        return NotACheckpoint(f"the file is empty; {advice(source)}")
     if not data.strip(b"\0"):
         return _zeros(source, head.size)
     if head.size < 15 and any(whole.startswith(data) for whole in _CHECKPOINTS):
@@ -116,10 +117,10 @@ def _zeros(source: Bytes | None, size: int) -> NotACheckpoint:
     if source is None or _only_zeros(source, size):
         return NotACheckpoint(
             f"the file is {size} bytes of zeros and nothing else, as a full disk or an interrupted download leaves it; "
-            "copy or download it again"
+            f"{advice(source)}"
         )
     return NotACheckpoint(
-        "the file begins with zeros, as a download in pieces leaves it until it is done; download it again"
+        f"the file begins with zeros, as a download in pieces leaves it until it is done; {advice(source)}"
     )
 
 

@@ -5,16 +5,15 @@ FORMATS section 1.3.
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 from ckpt_viewer.core.finding import Note, merged
 from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.tensor import Bytes, Extent
+from ckpt_viewer.core.tensor import Bytes, StorageHome, StorageSpec
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
-from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.formats.base import Head, NestedOpener, Opened, Salvaged
 from ckpt_viewer.formats.behind import LOOK, look_behind, refuse_archive
+from ckpt_viewer.formats.legacy_tail import HEADER, Tail
 from ckpt_viewer.sources import MemorySource, backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
 
@@ -22,7 +21,6 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PREFIX = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
 """The magic number as a pickle of protocol 2, which is what torch.save writes."""
 VERSION = 1001
-_HEADER = 8
 _WINDOW = 1 << 20
 _PICKLE_LIMIT = 2 << 30
 
@@ -42,27 +40,22 @@ class TorchLegacy:
         if not head.data or head.data[:1] not in b"\x80LI":
             return False
         try:
-            first = PickleReader(head.data[:64], _Tail(MemorySource(b""), "")).read(0)
+            first = PickleReader(head.data[:64], Tail(MemorySource(b""), "")).read(0)
         except CheckpointError:
             return False
         return first.value == MAGIC and type(first.value) is int and not first.globals
 
     def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
         """Read the five pickles; raises CheckpointError, Truncated also where a storage would end behind the file."""
-        window, most = min(source.size, _WINDOW), min(source.size, _PICKLE_LIMIT)
-        while True:
-            home = _Tail(source, prefix)
-            try:
-                main, keys, refused = self._read(home, source.read_at(0, window), context, depth)
-                break
-            except Truncated:
-                # the pickles may simply be longer than what was read so far
-                if window == source.size:
-                    raise
-                if window == most:
-                    raise OverBudget("its pickle is larger than any that torch writes") from None
-                window = min(most, window * 8)
-        end = home.place(keys, main)
+        home = Tail(source, prefix)
+        main, keys, refused = self._read(home, source, context, depth)
+        storages = _in_order(keys, main)
+        missing = set(main.storages) - {each.key for each in storages}
+        if missing:
+            raise Damaged(f"storage {min(missing)!r} is used by tensors but not in the file")
+        end = home.place(storages, keys.end)
+        if end > source.size:
+            raise Truncated("the file", wanted=end, found=source.size, offset=0)
         notes: list[Note] = []
         if end < source.size:
             refuse_archive(source, end, "the last storage")
@@ -72,8 +65,42 @@ class TorchLegacy:
             main = main._replace(globals=merged((*main.globals, *uses)))
         return Opened(main, tuple(notes), refused=refused)
 
-    def _read(self, home: _Tail, data: bytes, context: Context, depth: int) -> tuple[Unpickled, Unpickled, str]:
-        """Read the five pickles; return the object, the storages' names, and why weights_only refuses the others."""
+    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+        """Read the pickles, and place the storages that are there; the stream has no checksums to verify.
+
+        Raises:
+            CheckpointError: the pickles are damaged or cut off.
+        """
+        del verify
+        home = Tail(source, "")
+        try:
+            main, keys, refused = self._read(home, source, context, 0)
+        except _OnlyMain as cut:
+            return Salvaged(Opened(cut.main), source.size + 1 + _bytes_of(cut.main), exact=False)
+        wanted = home.place(_in_order(keys, main), keys.end)
+        return Salvaged(Opened(main, refused=refused), wanted if wanted > source.size else None, exact=True)
+
+    def _read(self, home: StorageHome, source: Bytes, context: Context, depth: int) -> tuple[Unpickled, Unpickled, str]:
+        """Read the five pickles from as much of the file as they need.
+
+        Returns:
+            The object, the storages' names, and why weights_only refuses the other pickles.
+        """
+        window, most = min(source.size, _WINDOW), min(source.size, _PICKLE_LIMIT)
+        while True:
+            try:
+                return self._read_all(home, source.read_at(0, window), context, depth, backing(source))
+            except Truncated:
+                # the pickles may simply be longer than what was read so far
+                if window == source.size:
+                    raise
+                if window == most:
+                    raise OverBudget("its pickle is larger than any that torch writes") from None
+                window = min(most, window * 8)
+
+    def _read_all(
+        self, home: StorageHome, data: bytes, context: Context, depth: int, justified: int
+    ) -> tuple[Unpickled, Unpickled, str]:
         at, refused = 0, ""
         values: list[Value] = []
         for _ in range(3):
@@ -85,9 +112,12 @@ class TorchLegacy:
         _check_header(values)
         main = PickleReader(
             data, home, context=context, depth=depth, nested=self.nested, legacy=True,
-            justified=min(len(data), backing(home.source)),
+            justified=min(len(data), justified),
         ).read(at)  # fmt: skip
-        keys = PickleReader(data, home).read(main.end)
+        try:
+            keys = PickleReader(data, home).read(main.end)
+        except Truncated as error:
+            raise _OnlyMain(error, main) from error
         return main, keys, refused or keys.refused or _untyped(main)
 
 
@@ -110,44 +140,31 @@ def _is_key(name: Value) -> bool:
     return type(name) is str or (type(name) is int and name.bit_length() <= 64)
 
 
-class _Tail:
-    """The storages behind the pickles, each an eight-byte element count and its data."""
+def _in_order(keys: Unpickled, main: Unpickled) -> list[StorageSpec]:
+    """Return the storages in the order of the file; raises Damaged."""
+    names = keys.value
+    if keys.globals or not isinstance(names, list) or not all(map(_is_key, names)):
+        raise Damaged("its list of storages is no list of names")
+    storages = []
+    for name in names:
+        spec = main.storages.get(str(name))
+        if spec is None:
+            raise Damaged(f"storage {python_repr(name)} is in the file but no tensor uses it, so its size is unknown")
+        storages.append(spec)
+    return storages
 
-    def __init__(self, source: Bytes, prefix: str) -> None:
-        self.source, self.prefix = source, prefix
-        self.places: dict[str, tuple[int, int, int]] = {}
 
-    def place(self, keys: Unpickled, main: Unpickled) -> int:
-        """Compute where every storage lies, and return where the last ends; raises Damaged or Truncated."""
-        names = keys.value
-        if keys.globals or not isinstance(names, list) or not all(map(_is_key, names)):
-            raise Damaged("its list of storages is no list of names")
-        specs = [main.storages.get(str(name)) for name in names]
-        for name, spec in zip(names, specs, strict=True):
-            if spec is None:
-                raise Damaged(
-                    f"storage {python_repr(name)} is in the file but no tensor uses it, so its size is unknown"
-                )
-        sizes = [_HEADER + spec.nbytes for spec in specs if spec is not None]
-        starts = accumulate(sizes, initial=keys.end)
-        for spec, start in zip(specs, starts, strict=False):
-            if spec is not None:
-                self.places[spec.key] = (start, spec.numel, spec.nbytes)
-        missing = set(main.storages) - set(self.places)
-        if missing:
-            raise Damaged(f"storage {min(missing)!r} is used by tensors but not in the file")
-        end = keys.end + sum(sizes)
-        if end > self.source.size:
-            raise Truncated("the file", wanted=end, found=self.source.size, offset=0)
-        return end
+def _bytes_of(main: Unpickled) -> int:
+    return sum(HEADER + storage.nbytes for storage in main.storages.values())
 
-    def extent(self, key: str) -> Extent:
-        """Return where the bytes of a storage lie; raises Damaged if its own count says otherwise."""
-        if key not in self.places:
-            raise Damaged(f"storage {key!r} is not in the file")
-        start, numel, nbytes = self.places[key]
-        stated = int.from_bytes(self.source.read_at(start, _HEADER), "little", signed=True)
-        # an untyped storage that shares memory with a tensor is counted in bytes
-        if stated not in (numel, nbytes):
-            raise Damaged(f"storage {key!r} says {stated} elements in its data and {numel} in the pickle")
-        return Extent(self.source, start + _HEADER, nbytes)
+
+class _OnlyMain(Truncated):
+    """The stream ends within the list of storages, behind the object.
+
+    Attributes:
+        main: the object.
+    """
+
+    def __init__(self, error: Truncated, main: Unpickled) -> None:
+        super().__init__("the list of storages", wanted=error.wanted, found=error.found, offset=error.offset)
+        self.main = main

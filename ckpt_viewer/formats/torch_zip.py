@@ -9,10 +9,10 @@ from collections.abc import Container
 
 from ckpt_viewer.core.finding import GlobalUse, Note, merged
 from ckpt_viewer.core.progress import Context, stepped
-from ckpt_viewer.core.tensor import Extent
+from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget
-from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, ZipFormat
+from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, Salvaged, ZipFormat
 from ckpt_viewer.formats.behind import look_behind, look_into
 from ckpt_viewer.formats.zip_directory import INFLATE_BASE, Record, ZipDirectory
 from ckpt_viewer.sources import backing
@@ -57,6 +57,12 @@ class TorchZip(ZipFormat):
         hidden, more = hidden_pickles(archive, (pickle.name,), home.folder, inside.context)
         read = read._replace(globals=merged((*uses, *more)))
         return Opened(read.but(OLD_FOLDER) if home.old else read, (*notes, *hidden))
+
+    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+        """Rebuild the tree from local headers; raises CheckpointError."""
+        from ckpt_viewer.formats.salvage_zip import salvage
+
+        return salvage(source, context, self.nested, verify=verify)
 
 
 def holds_data_pickle(archive: ZipDirectory) -> bool:

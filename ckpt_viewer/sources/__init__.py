@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.errors import SourceChanged, Truncated, Unreadable
+from ckpt_viewer.errors import Lost, SourceChanged, Truncated, Unreadable
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _ONE_READ = 1 << 30
 """Bytes that Linux gives in one call; it stops short of 2 GiB."""
 
+MOST_ZEROS = 16 << 20
+"""Zeros at the end of a file that are looked through."""
 SMALL, WINDOW = 1 << 12, 1 << 16
 """Reads of at most `SMALL` bytes come from a window of `WINDOW` bytes."""
 
@@ -43,7 +46,7 @@ class FileSource:
             os.close(self._fd)
             what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
             raise Unreadable(f"this is {what}; give a checkpoint file")
-        self._open = True
+        self._open, self._opened = True, time.time()
         self._window = (0, b"")
         self.size = status.st_size
         self.identity = _identity(status)
@@ -122,6 +125,11 @@ class FileSource:
         if (status.st_size, status.st_mtime_ns) != (self.size, self.identity[3]):
             raise SourceChanged("the file was changed by another program while it was open; reload it (F5)")
 
+    @property
+    def age(self) -> float:
+        """Seconds since the file was last written to, when it was opened."""
+        return self._opened - self.identity[3] / 1e9
+
     def close(self) -> None:
         """Give the file back; reading afterwards raises Unreadable."""
         if self._open:
@@ -192,6 +200,52 @@ class SliceSource:
 def backing(source: Bytes) -> int:
     """Return the bytes of a file that stand behind a source: what is not in the file justifies no cost."""
     return source.backing if isinstance(source, MemorySource) else source.size
+
+
+class CutSource:
+    """A source of which only the beginning can be trusted.
+
+    Attributes:
+        whole: the source. trusted: bytes from its start that may be read. problem: why not more, a sentence.
+    """
+
+    def __init__(self, whole: Bytes, trusted: int, problem: str) -> None:
+        self.whole, self.trusted, self.problem = whole, trusted, problem
+        self.name = whole.name
+
+    @property
+    def size(self) -> int:
+        """Bytes that may be read."""
+        return self.trusted
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset`; raises Lost behind what is trusted, else as the source."""
+        self._check(offset, size)
+        return self.whole.read_at(offset, size)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset`; raises as `read_at`."""
+        self._check(offset, len(buffer))
+        self.whole.read_into(offset, buffer)
+
+    def _check(self, offset: int, size: int) -> None:
+        if offset + size > self.trusted:
+            raise Lost(self.problem)
+
+
+def written_end(source: Bytes, start: int) -> int:
+    """Return where the last byte behind `start` that is not zero ends: zeros at the end of a file may not be data.
+
+    `start` itself where there are only zeros, or more than `MOST_ZEROS` of them.
+    """
+    end, least = source.size, max(start, source.size - MOST_ZEROS)
+    while end > least:
+        begin = max(least, end - (1 << 20))
+        left = len(source.read_at(begin, end - begin).rstrip(b"\0"))
+        if left:
+            return begin + left
+        end = begin
+    return start
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:

@@ -1,0 +1,299 @@
+"""What is left of a torch zip whose directory is missing or damaged, found by its local headers.
+
+The headers that torch writes state no sizes. So the pickle, which ends by itself, comes first; it says how long every
+storage is; and what stands behind each (a data descriptor with both sizes and the CRC) confirms that the walk is where
+it believes to be. Nothing is searched for in the data of storages: a file may hold another archive, whose records would
+be taken for its own. Where the walk loses its way, the rest is lost.
+
+Source: FORMATS H13 and 2.2, APPNOTE.TXT 6.3.10, caffe2/serialize/inline_container.cc.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec
+from ckpt_viewer.errors import CheckpointError, Damaged, Lost, Truncated, Unsupported
+from ckpt_viewer.formats.base import NestedOpener, Opened, Salvaged
+from ckpt_viewer.formats.local_headers import Local, Locals, inflate
+from ckpt_viewer.formats.zip_directory import END
+from ckpt_viewer.sources import CutSource, MemorySource, written_end
+from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
+
+_WINDOW = 1 << 20
+_BLOCK = 1 << 20
+_SMALL = 64
+"""Bytes of the records that are read for what they say: byteorder, .storage_alignment."""
+_END_RECORDS = 56 + 20 + 22
+"""Bytes of the three records that torch's writer ends a zip with."""
+_CONFIRMING = 16
+_END_RECORD = 22
+_TAIL = 65_535 + _END_RECORD
+
+
+class Found(NamedTuple):
+    """A storage of which a record was found.
+
+    Attributes:
+        local: its header. stored: bytes it takes in the file. trusted: bytes of its data, from their start, that are
+        there and right, as far as can be told. crc: as stated behind the data; None without.
+        problem: why not all of it is trusted; ``""`` if it is.
+    """
+
+    local: Local
+    stored: int
+    trusted: int
+    crc: int | None
+    problem: str
+
+
+def salvage(source: Bytes, context: Context, nested: NestedOpener | None, *, verify: bool) -> Salvaged:
+    """Read the pickle and find every storage that is left.
+
+    Args:
+        verify: compare each storage with its CRC, which reads the whole file.
+
+    Raises:
+        CheckpointError: there is no pickle to go by. Cancelled: by `context`.
+    """
+    walk = _Walk(source, context, verify)
+    walk.read_pickle(nested)
+    walk.run()
+    home = walk.home
+    home.big_endian = walk.big_endian()
+    wanted = None if _has_end(source) else max(walk.expected_size(), source.size + 1)
+    return Salvaged(Opened(walk.read, tuple(walk.notes)), wanted, exact=False)
+
+
+def _has_end(source: Bytes) -> bool:
+    """Whether the record that ends a zip is there, whole."""
+    tail = source.read_at(max(0, source.size - _TAIL), min(source.size, _TAIL))
+    return END in tail[: 4 - _END_RECORD]
+
+
+class _Home:
+    """The storages of a broken archive."""
+
+    def __init__(self, source: Bytes) -> None:
+        self.source, self.prefix, self.big_endian = source, "", False
+        self.found: dict[str, Found] = {}
+        self.sizes: dict[str, StorageSpec] = {}
+
+    def extent(self, key: str) -> Extent:
+        """Return where the bytes of a storage lie; raises Lost. A part that is cut off raises Lost when it is read."""
+        found = self.found.get(key)
+        if found is None:
+            raise Lost(f"storage {key} is not in what is left of the file; copy or download it again")
+        problem = f"storage {key} is {found.problem}; copy or download the file again"
+        if found.problem and not found.trusted:
+            raise Lost(problem)
+        start, nbytes = found.local.start, self.sizes[key].nbytes
+        if found.problem:
+            return Extent(CutSource(self.source, start + found.trusted, problem), start, nbytes, self.big_endian)
+        if found.local.method:
+            data = inflate(self.source, found.local, nbytes)[0]
+            return Extent(MemorySource(data, found.local.name), 0, len(data), self.big_endian, found.crc)
+        return Extent(self.source, start, nbytes, self.big_endian, found.crc)
+
+
+class _Walk:
+    """Goes from local header to local header.
+
+    Attributes:
+        home: gets the storages. read: what the pickle describes. notes: what was noticed.
+    """
+
+    def __init__(self, source: Bytes, context: Context, verify: bool) -> None:
+        self.source, self.context, self.verify = source, context, verify
+        self.locals = Locals(source, context)
+        self.home = _Home(source)
+        self.notes: list[Note] = []
+        self.others: dict[str, tuple[Local, int]] = {}
+        self.keys: dict[str, str] = {}
+        self.end = 0
+        self.read: Unpickled
+        self.pickle: Local
+        self.behind_pickle = 0
+
+    # --- the pickle
+
+    def read_pickle(self, nested: NestedOpener | None) -> None:
+        """Find and read ``data.pkl``; raises Truncated, Damaged, OverBudget."""
+        self.pickle = local = self._find_pickle()
+        self.root = local.name[: -len("data.pkl")]
+        if local.method:
+            limit = None if local.streamed else local.size
+            data, stored = inflate(self.source, local, limit)
+            self.read = self._unpickle(data, nested)
+        elif not local.streamed:
+            data = self.source.read_at(local.start, local.stored)
+            self.read, stored = self._unpickle(data, nested), local.stored
+        else:
+            data, self.read = self._unpickle_unsized(local, nested)
+            stored = self.locals.length(local, self.read.end) or self.read.end
+            data = data[:stored] if stored <= len(data) else self.source.read_at(local.start, stored)
+        after = self.locals.after(local, stored, len(data))
+        self.behind_pickle = after.end if after is not None else local.start + stored + _CONFIRMING
+        if after is not None and after.crc and zlib.crc32(data) != after.crc:
+            message = "data.pkl does not match its checksum; names, shapes and numbers may be wrong"
+            self.notes.append(Note("error", "crc-mismatch", None, message))
+        home, storages = self.home, self.read.storages
+        home.sizes = storages
+        self.keys = {f"{self.root}{folder}/{key}": key for folder in ("data", "tensors") for key in storages}
+
+    def _find_pickle(self) -> Local:
+        at: int | None = 0
+        while at is not None and (local := self.locals.read(at)) is not None:
+            base, _, name = local.name.rpartition("/")
+            if name == "data.pkl" and "/" not in base:
+                return local
+            if name == "constants.pkl":
+                raise Unsupported("a broken TorchScript archive cannot be salvaged; copy or download it again")
+            at = self._skip(local)
+        if not _has_end(self.source):
+            raise Truncated("the archive", wanted=self.source.size + 1, found=self.source.size, offset=0)
+        raise Damaged("the archive has no readable data.pkl; copy or download the file again")
+
+    def _skip(self, local: Local) -> int | None:
+        """Return where the record behind one of unknown content begins; None if that cannot be told."""
+        length = self.locals.length(local, None)
+        after = None if length is None else self.locals.after(local, length, local.size if not local.streamed else None)
+        if length is None or after is None:
+            return None
+        self.others[local.name] = (local, length)
+        return after.end
+
+    def _unpickle(self, data: bytes, nested: NestedOpener | None) -> Unpickled:
+        size = self.source.size
+        return PickleReader(data, self.home, context=self.context, nested=nested, justified=size).read(0)
+
+    def _unpickle_unsized(self, local: Local, nested: NestedOpener | None) -> tuple[bytes, Unpickled]:
+        """Read a pickle that nothing states the length of: more and more of the file, until it ends."""
+        rest, window = self.source.size - local.start, _WINDOW
+        while True:
+            data = self.source.read_at(local.start, min(window, rest))
+            try:
+                return data, self._unpickle(data, nested)
+            except Truncated:
+                if window >= rest:
+                    raise
+            window *= 8
+
+    # --- the records
+
+    def run(self) -> None:
+        """Go through the records until the directory, the end of the file, or a place that makes no sense."""
+        at: int | None = 0
+        while at is not None and at < self.source.size:
+            self.context.step(at, self.source.size)
+            self.end = at
+            local = self.locals.read(at)
+            if local is None or not local.name.startswith(self.root):
+                at = self._past(at)
+            elif local.header == self.pickle.header:
+                at = self.behind_pickle
+            elif local.name in self.keys:
+                at = self._storage(self.keys[local.name], local)
+            else:
+                at = self._skip(local)
+        self.end = max(self.end, at or 0)
+
+    def _storage(self, key: str, local: Local) -> int | None:
+        """Take in one storage and return where the next record begins; None if that is unknown."""
+        nbytes = self.home.sizes[key].nbytes
+        if key in self.home.found:
+            self.home.found[key] = self.home.found[key]._replace(trusted=0, problem="in the file twice")
+            return None
+        stored = nbytes if not local.method and local.streamed else self._packed(local, nbytes)
+        if local.start + stored > self.source.size:
+            trusted = 0 if local.method else written_end(self.source, local.start) - local.start
+            there = f": {self.source.size - local.start} of its {stored} bytes are there"
+            problem = "cut off or damaged" if local.method else f"cut off{there}"
+            self.home.found[key] = Found(local, stored, trusted, None, problem)
+            return None
+        after = self.locals.after(local, stored, nbytes)
+        if after is None:
+            self.home.found[key] = Found(local, stored, 0, None, "damaged: its size is not confirmed behind its data")
+            return self.locals.behind(local, stored, self.root)
+        problem = self._mismatch(local, stored, nbytes, after.crc) if self.verify else ""
+        self.home.found[key] = Found(local, stored, 0 if problem else nbytes, after.crc, problem)
+        return after.end
+
+    def _packed(self, local: Local, nbytes: int) -> int:
+        """Return the bytes that a storage takes in the file where the header states them, or where it is deflated."""
+        if not local.streamed:
+            return local.stored
+        try:
+            return inflate(self.source, local, nbytes)[1]
+        except CheckpointError:
+            return self.source.size  # cut off or damaged: nothing behind it can be found
+
+    def _mismatch(self, local: Local, stored: int, nbytes: int, crc: int | None) -> str:
+        """Return what is wrong with the content of a storage; ``""`` if nothing is, or nothing can be told."""
+        if local.method:
+            try:
+                data = inflate(self.source, local, nbytes)[0]
+            except CheckpointError as error:
+                return f"damaged: {str(error).partition(';')[0]}"
+            wrong = bool(crc) and zlib.crc32(data) != crc
+        else:
+            wrong = bool(crc) and self._crc(local.start, stored) != crc
+        return "damaged: its bytes do not match their checksum" if wrong else ""
+
+    def _crc(self, start: int, size: int) -> int:
+        crc, end = 0, start + size
+        for at in range(start, end, _BLOCK):
+            self.context.step(at, self.source.size)
+            crc = zlib.crc32(self.source.read_at(at, min(_BLOCK, end - at)), crc)
+        return crc
+
+    def _past(self, at: int) -> int | None:
+        """Return where the record behind one with a damaged header begins, if the expected storage ends at one."""
+        unseen = [key for key in self.home.sizes if key not in self.home.found][:1]
+        unseen += sorted(key for key in self.home.sizes if key not in self.home.found)[:1]
+        for key in unseen:
+            for folder in ("data", "tensors"):
+                name = f"{self.root}{folder}/{key}"
+                _, end = self.locals.predict(at, len(name.encode()), self.home.sizes[key].nbytes)
+                following = self.locals.read(end)
+                if following is not None and following.name.startswith(self.root):
+                    return end
+        return None
+
+    # --- what the file was
+
+    def big_endian(self) -> bool:
+        """Whether the archive states that order; raises Damaged where it states none that there is."""
+        order = self._small("byteorder")
+        if order not in (None, b"little", b"big"):
+            raise Damaged(f"the archive states the byte order {order!r}, which torch refuses too")
+        return order == b"big"
+
+    def _small(self, name: str) -> bytes | None:
+        local, length = self.others.get(self.root + name, (None, 0))
+        if local is None or length > _SMALL or local.method:
+            return None
+        return self.source.read_at(local.start, length)
+
+    def expected_size(self) -> int:
+        """Return how long the file has been: what was found, what is missing as torch's writer lays it out, the end."""
+        names = [self.pickle.name, *self.others, *(found.local.name for found in self.home.found.values())]
+        at = self.end
+        for name, size in self._missing():
+            _, at = self.locals.predict(at, len(name.encode()), size)
+            names.append(name)
+        return at + sum(46 + len(name.encode()) for name in set(names)) + _END_RECORDS
+
+    def _missing(self) -> Iterator[tuple[str, int]]:
+        for key, storage in self.home.sizes.items():
+            found = self.home.found.get(key)
+            if found is None or found.local.start + found.stored > self.source.size:
+                yield found.local.name if found else f"{self.root}data/{key}", storage.nbytes
+        if f"{self.root}version" not in self.others:
+            yield f"{self.root}version", 2
+        if f"{self.root}.format_version" in self.others and f"{self.root}.data/serialization_id" not in self.others:
+            yield f"{self.root}.data/serialization_id", 40
