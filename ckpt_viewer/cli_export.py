@@ -26,13 +26,14 @@ REDRAW = 0.1
 
 def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the parsers of both commands."""
-    from ckpt_viewer.cli_files import add_file
+    from ckpt_viewer.cli_files import add_file, add_salvage
 
     parser = add("export", help="write the params-only state_dict of a model in FILE")
     add_file(parser)
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="the file to write")
     parser.add_argument("--from", dest="model", metavar="POINTER", help="the model, where there are several: /model")
     parser.add_argument("--format", choices=("pth",), default="pth", help="pth: a torch.save file (default)")
+    add_salvage(parser)
     _add_common(parser)
     parser.set_defaults(run=run_export)
     parser = add("remap", help="write the whole checkpoint with other device tags")
@@ -77,7 +78,8 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
     from ckpt_viewer.export.plan import write
     from ckpt_viewer.formats import open_checkpoint
 
-    with open_checkpoint(options.file, whole=options.whole) as checkpoint:
+    salvage = getattr(options, "salvage", False)
+    with open_checkpoint(options.file, whole=options.whole, salvage=salvage) as checkpoint:
         plan = make_plan(checkpoint)
         target = Path(options.output) if options.output is not None else plan.target
         if options.dry_run:

@@ -85,7 +85,7 @@ def run_stats(options: argparse.Namespace) -> int:
             sys.stdout.flush()
         finally:
             bar.clear()
-    if damage:
+    if damage and not checkpoint.contents.salvaged:  # of a salvaged file it is known, and noted
         raise CheckpointError(f"{len(damage)} of {len(targets)} tensors cannot be read: {damage[0]}")
     return 0
 
@@ -138,7 +138,7 @@ def _count(targets: list[Target], bins: int, bar: Bar, damage: list[CheckpointEr
                 raise
             except CheckpointError as error:
                 outcome = Outcome(target, None, str(error))
-                if isinstance(error, Damaged | Truncated) and not salvaged:
+                if isinstance(error, Damaged | Truncated):
                     damage.append(error)
             if times[id(tensor)] > 1:
                 kept[id(tensor)] = outcome

@@ -15,6 +15,8 @@ from ckpt_viewer.core.text import bytes_text, escape_text, parameters_text, shap
 from ckpt_viewer.core.value import Value
 
 NAME_LIMIT, VALUE_LIMIT, POINTER_LIMIT = 100, 80, 400
+LOST_TOLD = 5
+"""Lost tensors that are told above the tree."""
 RUN = 12
 """Members of a list of plain numbers that are printed one by one."""
 
@@ -23,8 +25,11 @@ def tree_lines(checkpoint: Checkpoint) -> Iterator[str]:
     """Yield a heading and one line for each entry; long lists of scalars are cut short with a count."""
     view = overview(checkpoint)
     yield summary_line(checkpoint, view)
+    told = 0
     for finding in view.findings:
-        yield f"{finding.severity}: {escape_text(finding.message)}"
+        told += finding.code == "tensor-lost"
+        if finding.code != "tensor-lost" or told <= LOST_TOLD:  # the rows say it too
+            yield f"{finding.severity}: {escape_text(finding.message)}"
     dangerous = [use.name for use in checkpoint.contents.globals if use.status == "dangerous"]
     if dangerous:
         yield f"warning: names {escape_text(shorten(', '.join(dangerous), 200))}, which could run code; nothing was run"
@@ -44,7 +49,7 @@ def summary_line(checkpoint: Checkpoint, view: Overview) -> str:
 
 def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
     outline = checkpoint.outline
-    marks, pointer = view.role_rows, Pointers(outline).of
+    marks, pointer, lost = view.role_rows, Pointers(outline).of, checkpoint.lost
     depths = {0: 0}
     row, plain, above = 0, 0, -1
     while row < len(outline):
@@ -60,7 +65,7 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
             continue
         depths[row] = depths[parent] + 1 if row else 0
         name = shorten(escape_text(step_text(outline.steps[row])), NAME_LIMIT) if row else "(root)"
-        mark = f"  [{marks[row].name}]" if row in marks else ""
+        mark = f"  [{marks[row].name}]" if row in marks else "  [LOST]" if row in lost else ""
         if outline.steps[row] == "_metadata" and outline.parents[row] in marks:
             yield f"{'  ' * depths[row]}{name}  versions of {length_of(value) or 0} modules"
             row = outline.ends[row]

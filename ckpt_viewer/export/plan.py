@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
+from ckpt_viewer.core.lost import Losses
 from ckpt_viewer.core.model import Model
-from ckpt_viewer.core.module import state_dict_entries
+from ckpt_viewer.core.module import Entries, state_dict_entries
 from ckpt_viewer.core.progress import SILENT, Context, drain
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
@@ -105,19 +106,38 @@ def plan_export(checkpoint: Checkpoint, model: Model | str | None = None, contex
 
     Raises:
         CannotExport: there is no model, there are several and none was chosen, or a tensor cannot be written
-            faithfully.
+            faithfully. Of a salvaged file the lost ones are left out and named, in `dropped` and in a warning.
         NoSuchNode: the pointer leads nowhere.
         Cancelled: by `context`.
     """
     node = checkpoint[model] if isinstance(model, str) else checkpoint.node(_choose(checkpoint, model).path)
-    entries = state_dict_entries(node.value, context)
+    entries, lost = _without_lost(checkpoint, state_dict_entries(node.value, context))
     planned = plan_state_dict(entries, context)
     drain(entries.entries, context)
     tensors = sum(isinstance(value, TensorSpec) for value in planned.items.values())
     target = beside(checkpoint.path, "state_dict")
     errors = [note.message for note in checkpoint.contents.notes if note.severity == "error"]
-    warnings = (*errors[:MOST_ERRORS], *planned.warnings)
-    return Plan("state_dict", checkpoint.path, target, planned, tensors, dropped=planned.dropped, warnings=warnings)
+    missing = [f"lost with the broken file and left out: {', '.join(lost)}"] if lost else []
+    warnings = (*missing, *errors[:MOST_ERRORS], *planned.warnings)
+    dropped = (*planned.dropped, *lost)
+    return Plan("state_dict", checkpoint.path, target, planned, tensors, dropped=dropped, warnings=warnings)
+
+
+def _without_lost(checkpoint: Checkpoint, entries: Entries) -> tuple[Entries, list[str]]:
+    """Return the entries whose values are there, and the names of the others; there are such in a salvaged file only.
+
+    Raises:
+        CannotExport: there is none whose values are there.
+    """
+    if not checkpoint.contents.salvaged:
+        return entries, []
+    losses = Losses()
+    kept = [entry for entry in entries.entries if not losses.of(entry.tensor)]
+    names = {entry.name for entry in kept}
+    lost = [entry.name for entry in entries.entries if entry.name not in names]
+    if lost and not kept:
+        raise CannotExport("no tensor of the model is left in this file; copy or download it again")
+    return entries._replace(entries=kept), lost
 
 
 def _choose(checkpoint: Checkpoint, model: Model | None) -> Model:
@@ -139,6 +159,8 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
         BadMapLocation: torch.load would refuse it. CannotExport: this format has no tags, or they cannot be rewritten.
         SourceError, Damaged: the file cannot be read any more. Cancelled: by `context`.
     """
+    if checkpoint.contents.salvaged:
+        raise CannotExport("this file is broken, so a copy would be too; export the state_dict of what is left of it")
     recipe = plan_tags(checkpoint, map_location, context)
     tensors = sum(1 for _ in checkpoint.outline.tensors())
     idle = "" if recipe.references else _idle(recipe.retagger)

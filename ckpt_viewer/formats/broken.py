@@ -83,11 +83,12 @@ def _problem(source: Bytes, left: Salvaged, error: CheckpointError) -> str:
     if left.wanted is None:
         return str(error).partition(";")[0]
     size, about = source.size, "" if left.exact else "about "
-    if not source.read_at(max(0, size - _ZEROS), min(size, _ZEROS)).strip(b"\0"):
+    zeros = not source.read_at(max(0, size - _ZEROS), min(size, _ZEROS)).strip(b"\0")
+    if zeros and not left.exact:
         return "the file is not complete: it ends in zeros where data should be, in space that was reserved for them"
-    return (
-        f"the file is cut off: {size} of {about}{left.wanted} bytes are there, {about}{left.wanted - size} are missing"
-    )
+    more = ", and its last bytes are zeros that may be no data" if zeros else ""
+    missing = left.wanted - size
+    return f"the file is cut off: {size} of {about}{left.wanted} bytes are there, {about}{missing} are missing{more}"
 
 
 def _advice_of(error: CheckpointError) -> str:
