@@ -130,6 +130,8 @@ def load_code(checkpoint: Checkpoint) -> str:
     if checkpoint.format in FOLDERS:
         return ""
     name = os.path.basename(checkpoint.path)  # noqa: PTH119  pathlib would cost every start 7 ms
+    if checkpoint.contents.salvaged:  # torch.load refuses it
+        return f"ckpt_viewer.open_checkpoint({python_literal(name)}, salvage=True)"
     return _call(checkpoint, python_literal(name), checkpoint.format == "safetensors")
 
 

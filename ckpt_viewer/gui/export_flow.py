@@ -72,6 +72,8 @@ class ExportFlow(QObject):
         model = models[0] if len(models) == 1 else self._ask_model(checkpoint, models)
         if model is None:
             return
+        if checkpoint.lost and not self._ask_partial(checkpoint):
+            return
         proposed = default_export_name(checkpoint.path)
         target = asking.ask_target(self._window, proposed, "Export state_dict")
         if target:
@@ -83,6 +85,16 @@ class ExportFlow(QObject):
                 "Exporting the state_dict",
                 self._say_exported,
             )
+
+    def _ask_partial(self, checkpoint: Checkpoint) -> bool:
+        count = len(checkpoint.lost)
+        detail = f"{count} tensor{' of this file is' if count == 1 else 's of this file are'} lost. "
+        return asking.ask(
+            self._window,
+            "Export what is left?",
+            f"{detail}They are left out, and named in a message.",
+            "Export the rest",
+        )
 
     def _ask_model(self, checkpoint: Checkpoint, models: tuple[Model, ...]) -> Model | None:
         answers = []

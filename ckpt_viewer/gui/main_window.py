@@ -178,6 +178,7 @@ class MainWindow(DropWindow):
     def show_described(self) -> None:
         """The overview is there."""
         self._say_summary()
+        self.actions_of_window.say_salvaged()
         self.actions_of_window.refresh()
         if self._remap_when_ready and self.session.overview is not None:
             self._remap_when_ready = False
@@ -196,7 +197,10 @@ class MainWindow(DropWindow):
         self.strip.show_parts(())
         if self.details is not None:
             self.details.show_node(None)
-        self._start_page().show_failed(self.session.path, reason)
+        salvage = getattr(error, "salvage", "")
+        if salvage:
+            reason = reason.replace(" (--salvage)", "")  # a button does it here
+        self._start_page().show_failed(self.session.path, reason, salvage)
         self.actions_of_window.refresh()
 
     def show_remapped(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QObject, Signal
 
 from ckpt_viewer.errors import CheckpointError, SourceChanged
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.finding import Note
 
 LIMIT = 50
 """Messages that are kept; the oldest go first."""
@@ -93,6 +96,12 @@ class Messages(QObject):
         if self._all:
             self._all = []
             self.changed.emit()
+
+
+def salvaged_message(notes: Iterable[Note]) -> Message:
+    """Return the message over what is left of a broken file."""
+    text = next((note.message for note in notes if note.code == "salvaged"), "")
+    return Message("warning", plain(f"{text[:1].upper()}{text[1:]}.", 600), topic="salvaged")
 
 
 def error_text(error: BaseException, about: str = "") -> str:

@@ -34,9 +34,18 @@ Reader: TypeAlias = Callable[[str, "MapLocation", bool, Context], Loaded]
 
 def read_file(path: str, map_location: MapLocation, grouped: bool, context: Context) -> Loaded:
     """Open a file, walk its tree and index it; raises CheckpointError or Cancelled."""
+    return _read(path, map_location, grouped, context, salvage=False)
+
+
+def salvage_file(path: str, map_location: MapLocation, grouped: bool, context: Context) -> Loaded:
+    """The same for a file that is cut off or damaged: what can be trusted of it."""
+    return _read(path, map_location, grouped, context, salvage=True)
+
+
+def _read(path: str, map_location: MapLocation, grouped: bool, context: Context, *, salvage: bool) -> Loaded:
     from ckpt_viewer.formats import open_checkpoint
 
-    checkpoint = open_checkpoint(path, map_location, context, whole=True)
+    checkpoint = open_checkpoint(path, map_location, context, whole=not salvage, salvage=salvage)
     try:
         return Loaded(checkpoint, index_tree(checkpoint, grouped, context))
     except BaseException:
@@ -52,4 +61,9 @@ def index_tree(checkpoint: Checkpoint, grouped: bool, context: Context) -> TreeI
     roles = find_roles(checkpoint.load_outline(context), checkpoint.models, context)
     marks = {row: role.name for row, role in roles.items()}
     notes = {row: role.detail for row, role in roles.items() if role.detail and role.name != "progress"}
-    return build_index(checkpoint, context, grouped, marks, notes)
+    index = build_index(checkpoint, context, grouped, marks, notes)
+    if checkpoint.lost:
+        from ckpt_viewer.gui.tree.lost import mark_lost
+
+        mark_lost(index, checkpoint.lost, context)
+    return index

@@ -28,6 +28,7 @@ class StartPage(QStackedWidget):
     associateWanted = Signal()
     recentWanted = Signal(str)
     retryWanted = Signal()
+    salvageWanted = Signal()
     stopWanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -78,8 +79,12 @@ class StartPage(QStackedWidget):
         _centre(column, _button("Stop", self.stopWanted))
         column.addStretch(3)
 
-    def show_failed(self, path: str, reason: str) -> None:
-        """Name the file and say why it could not be opened."""
+    def show_failed(self, path: str, reason: str, salvage: str = "") -> None:
+        """Name the file and say why it could not be opened.
+
+        Args:
+            salvage: what could be salvaged, in words; ``""`` for nothing, and then it is not offered.
+        """
         column = self._fresh("Failed")
         self._failed_icon = QLabel()
         self._failed_icon.setAccessibleName("Error")
@@ -96,6 +101,12 @@ class StartPage(QStackedWidget):
         row = QHBoxLayout()
         row.addStretch()
         row.addWidget(_button("Try again", self.retryWanted))
+        if salvage:
+            button = _button("Salvage", self.salvageWanted)
+            button.setObjectName("salvageButton")
+            button.setToolTip(f"Open {salvage}")
+            button.setAccessibleDescription(f"Open {salvage}")
+            row.addWidget(button)
         row.addWidget(_button("Open another file …", self.openWanted, primary=True))
         row.addStretch()
         column.addLayout(row)

@@ -13,6 +13,7 @@ from ckpt_viewer.analysis.roles import Role
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.outline import Pointers
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import bytes_text, grouped, parameters_text, shape_text
 from ckpt_viewer.errors import BadMapLocation
@@ -93,16 +94,35 @@ def resume_fact(overview: Overview) -> Fact:
     return Fact("Resume", f"can be resumed{note}")
 
 
+def format_text(checkpoint: Checkpoint) -> str:
+    """Return the container's name, and whether it is broken."""
+    name = FORMATS.get(checkpoint.format, checkpoint.format)
+    return f"{name}, salvaged" if checkpoint.contents.salvaged else name
+
+
+def lost_fact(checkpoint: Checkpoint) -> Fact | None:
+    """Name the tensors whose values are lost; None if there are none."""
+    lost = list(checkpoint.lost)
+    if not lost:
+        return None
+    pointers = Pointers(checkpoint.outline)
+    named = ", ".join(plain(pointers.of(row) or "the root", 80) for row in lost[:TAGS_LIMIT])
+    more = f" and {grouped(len(lost) - TAGS_LIMIT)} more" if len(lost) > TAGS_LIMIT else ""
+    return Fact("Lost", f"{grouped(len(lost))} tensor{'s' if len(lost) > 1 else ''}: {named}{more}", "error")
+
+
 def strip_parts(checkpoint: Checkpoint, overview: Overview) -> list[str]:
     """Return what the summary strip says, most important first."""
     parts = [kind_text(overview)]
     if overview.parameters is not None:
         parts.append(parameters_text(overview.parameters))
-    parts += [bytes_text(checkpoint.size), FORMATS.get(checkpoint.format, checkpoint.format)]
+    parts += [bytes_text(checkpoint.size), format_text(checkpoint)]
     devices = devices_text(overview, checkpoint.locator)
     if devices:
         parts.append(devices)
-    parts.append(resume_fact(overview).text)
+    parts.append(
+        "cannot be resumed: the file is broken" if checkpoint.contents.salvaged else resume_fact(overview).text
+    )
     return parts
 
 
@@ -152,7 +172,7 @@ def weights_only_fact(checkpoint: Checkpoint) -> Fact:
 def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[Fact]:
     """Return the rows of the root panel."""
     protocol = checkpoint.contents.protocol
-    form = FORMATS.get(checkpoint.format, checkpoint.format)
+    form = format_text(checkpoint)
     facts = [
         Fact("Size", size_text(checkpoint, overview)),
         Fact("Devices", devices_text(overview, checkpoint.locator) or "none: it holds no tensors"),
@@ -161,6 +181,9 @@ def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[F
         Fact("Format", f"{form}, pickle protocol {protocol}" if protocol >= 0 else form),
         weights_only_fact(checkpoint),
     ]
+    if checkpoint.contents.salvaged:
+        load = Fact("Loads here", "no: torch.load refuses a broken file; export what is left of it", "warning")
+        facts = [*filter(None, (lost_fact(checkpoint),)), facts[0], facts[1], load, facts[4]]
     dangerous = [use.name for use in checkpoint.contents.globals if use.status == "dangerous"]
     if dangerous:
         named = ", ".join(plain(name, 60) for name in dangerous[:TAGS_LIMIT])

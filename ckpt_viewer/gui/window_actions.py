@@ -52,12 +52,23 @@ class WindowActions(QObject):
         is_open = session.checkpoint is not None
         for name in ("remap", "find", "tree", "parent", "load_onto"):
             self.actions[name].setEnabled(is_open)
+        if session.checkpoint is not None and session.checkpoint.contents.salvaged:
+            self.actions["remap"].setEnabled(False)  # a copy of a broken file would be broken
         self.actions["reload"].setEnabled(bool(session.path))
         # until the file was looked through it is not known whether there is a model, and asking would take a walk
         known = session.overview is not None or session.error is not None
         can_export = known and session.checkpoint is not None and bool(session.checkpoint.models)
         self.actions["export"].setEnabled(can_export)
         window.toolbar.export_button.setEnabled(can_export)
+
+    def say_salvaged(self) -> None:
+        """Say that this is what is left of a broken file, where it is."""
+        checkpoint = self._window.session.checkpoint
+        if checkpoint is None or not checkpoint.contents.salvaged:
+            return
+        from ckpt_viewer.gui.messages import salvaged_message
+
+        self._window.messages.post(salvaged_message(checkpoint.contents.notes))
 
     def connect_start_page(self, page: StartPage) -> None:
         """Have the buttons of an empty or failed window do something."""
@@ -68,6 +79,7 @@ class WindowActions(QObject):
         page.associateWanted.connect(self.associate)
         page.recentWanted.connect(self.open_recent)
         page.retryWanted.connect(session.reload)
+        page.salvageWanted.connect(session.salvage)
         page.stopWanted.connect(lambda: session.opening.cancel() if session.opening is not None else None)
 
     def connect_details(self, details: DetailTabs) -> None:

@@ -110,7 +110,7 @@ class Cells:
         if target is not None:
             return "same as " + (shorten(self.pointer(target), NOTE_LIMIT) or "the root")
         if not index.is_entry(row):
-            return ""
+            return index.notes.get(row, "")
         value = index.value(row)
         if type(value) in SCALARS or is_short(value):
             return ", ".join(filter(None, (self._mark_word(row), value_text(value, NOTE_LIMIT))))

@@ -7,6 +7,8 @@ from functools import lru_cache
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPixmap
 
+LOST = "lost"
+"""The mark of a tensor whose values a broken file does not have any more."""
 SIZE = 14
 """Side of a picture in device-independent pixels."""
 
@@ -53,6 +55,12 @@ def _warning(path: QPainterPath) -> None:
     path.addEllipse(QPointF(7, 10.4), 0.4, 0.4)
 
 
+def _lost(path: QPainterPath) -> None:
+    for x, y in ((3, 11), (11, 3)):
+        path.moveTo(3, x)
+        path.lineTo(11, y)
+
+
 def _closed(path: QPainterPath) -> None:
     path.moveTo(5.5, 3.8)
     path.lineTo(8.9, 7.2)
@@ -71,6 +79,7 @@ _PICTURES = {
     "model": _layers,
     "ema": _layers,
     "dangerous": _warning,
+    LOST: _lost,
     "optimizer": _descent,
     "lr_scheduler": _stairs,
     "progress": _clock,

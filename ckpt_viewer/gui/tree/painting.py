@@ -12,8 +12,8 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette, QPixm
 from PySide6.QtWidgets import QStyleOptionViewItem, QTreeView
 
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE, RowTexts
+from ckpt_viewer.gui.tree.marks import LOST, picture
 from ckpt_viewer.gui.tree.marks import SIZE as PICTURE
-from ckpt_viewer.gui.tree.marks import picture
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel, TreeRole
 
 MARGIN = 4
@@ -27,6 +27,8 @@ REMEMBERED = 4000
 _MIDDLE, _LEFT, _RIGHT = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideLeft, Qt.TextElideMode.ElideRight
 _ELIDED = {NAME: _MIDDLE, TYPE: _LEFT, SHAPE: _RIGHT, DTYPE: _RIGHT, DEVICE: _RIGHT, PARAMETERS: _RIGHT, SIZE: _RIGHT}
 _NUMBERS = (PARAMETERS, SIZE)
+_PLAIN = ("", LOST)
+"""Marks whose rows are not bold."""
 _EMPTY = ("",) * len(COLUMNS)
 _ACTIVE, _INACTIVE = QPalette.ColorGroup.Active, QPalette.ColorGroup.Inactive
 
@@ -169,11 +171,12 @@ class RowPainter:
             shown = picture(texts.mark, colours.text.name(), self._view.devicePixelRatioF())
             painter.drawPixmap(rect.left(), rect.center().y() - PICTURE // 2 + 1, shown)
             rect.setLeft(rect.left() + PICTURE + 5)
-        fitted = self._bold if texts.mark or not look.depth else self._plain
+        fitted = self._bold if texts.mark not in _PLAIN or not look.depth else self._plain
         room, needed = max(0, rect.width()), GAP + min(self._plain.width(note), LEAST_NOTE)
         if note and fitted.width(name) > room:  # where the name has to be cut anyway, its note gets a part
             room -= min(GAP + self._plain.width(note), max(needed, room // 3))
-        used = self._text(painter, QRect(rect.left(), rect.top(), room, rect.height()), fitted, name, colours.text)
+        faint = colours.muted if texts.mark == LOST else colours.text
+        used = self._text(painter, QRect(rect.left(), rect.top(), room, rect.height()), fitted, name, faint)
         colour = colours.link if texts.is_link else colours.muted
         self._note(painter, rect.adjusted(used + GAP, 0, 0, 0), note, colour)
         painter.setClipping(False)
