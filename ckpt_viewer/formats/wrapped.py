@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import importlib
 import io
 import lzma
 import zlib
@@ -67,10 +66,10 @@ class _Gzip:
 def _zstd() -> _Unpacker | None:
     """Return Python's own reader, which it has since 3.14; None before."""
     try:
-        module = importlib.import_module("compression.zstd")
+        from compression import zstd  # type: ignore[import-not-found]
     except ImportError:
         return None
-    made: _Unpacker = module.ZstdDecompressor(options={module.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
+    made: _Unpacker = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
     return made
 
 

@@ -182,7 +182,9 @@ def test_a_zstd_file_is_unpacked_where_there_is_a_reader(wrote, monkeypatch):
     module.ZstdDecompressor = Decompressor
     module.DecompressionParameter = ModuleType("parameters")
     module.DecompressionParameter.window_log_max = "window_log_max"
-    monkeypatch.setitem(sys.modules, "compression", ModuleType("compression"))
+    package = ModuleType("compression")
+    package.zstd = module
+    monkeypatch.setitem(sys.modules, "compression", package)
     monkeypatch.setitem(sys.modules, "compression.zstd", module)
     with open_checkpoint(wrote(b"\x28\xb5\x2f\xfd" + ZIP)) as checkpoint:
         assert "unzstd" in checkpoint.findings[0].message
