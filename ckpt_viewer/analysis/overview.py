@@ -127,7 +127,7 @@ def _model_entries(checkpoint: Checkpoint, context: Context) -> list[list[Entry]
     for model in checkpoint.models:
         if left <= 0:
             break
-        found.append(state_dict_entries(checkpoint.outline.values[model.row], context).entries)
+        found.append(state_dict_entries(checkpoint.outline.values[model.row], context).with_packed())
         left -= len(found[-1]) + MODULE_COST
     return found
 

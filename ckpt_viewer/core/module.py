@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.quantised import SCRIPT_OBJECT, conv_entries, is_quantised_conv, own_entries, unpacked, version_of
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Global, Instance, Mapping, Sequence, Value
+from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, Sequence, Value
 
 DEEPEST = 200
 """Modules inside modules; torch's own state_dict() gives up at about 300."""
@@ -39,7 +40,7 @@ class Entries(NamedTuple):
         entries: its tensors.
         others: names of entries that are no tensors (extra state), with their values.
         notes: what could not be derived, a sentence each.
-        metadata: the ``_metadata`` mapping if the file has one.
+        metadata: the ``_metadata`` mapping if the file has one, or what of it has to be stated; else None.
         names: of `entries` and `others` together, in order.
     """
 
@@ -48,6 +49,12 @@ class Entries(NamedTuple):
     notes: list[str]
     metadata: Value
     names: list[str]
+
+    def with_packed(self) -> list[Entry]:
+        """Return the tensors, those among them that lie in a tuple (the packed weight and bias of a layer)."""
+        packed = ((name, value) for name, value in self.others.items() if type(value) is tuple)
+        inside = [Entry(name, part, False) for name, parts in packed for part in parts if isinstance(part, TensorSpec)]
+        return self.entries + inside if inside else self.entries
 
 
 def is_module(value: Value) -> bool:
@@ -90,12 +97,12 @@ def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
             result.notes.append(f"{odd} entries whose keys are no strings are left out")
         metadata = value.state.get("_metadata") if isinstance(value.state, Mapping) else None
         return result._replace(metadata=metadata)
-    inner = wrapped_module(value)
+    inner, walk = wrapped_module(value), _Walk(result)
     if inner is not None:
-        _walk_module(inner, "_orig_mod.", _Walk(result), set())
+        _walk_module(inner, "_orig_mod.", walk, set())
     elif isinstance(value, Instance):
-        _walk_module(value, "", _Walk(result), set())
-    return result
+        _walk_module(value, "", walk, set())
+    return result._replace(metadata=walk.metadata) if walk.metadata.pairs else result
 
 
 def _add(result: Entries, name: str, value: Value, buffer: bool | None) -> None:
@@ -107,10 +114,20 @@ def _add(result: Entries, name: str, value: Value, buffer: bool | None) -> None:
 
 
 class _Walk:
-    """The entries found so far, and how many more may be looked at: modules can share children without end."""
+    """The entries found so far, and how many more may be looked at: modules can share children without end.
+
+    Attributes:
+        metadata: the versions that must be known to load them again; most modules need none.
+    """
 
     def __init__(self, result: Entries) -> None:
         self.result, self.left = result, MOST_ENTRIES
+        self.metadata = Mapping("collections.OrderedDict")
+
+    def note_version(self, prefix: str, version: int) -> None:
+        stated = Mapping()
+        stated.pairs += ("version", version)
+        self.metadata.pairs += (prefix.rstrip("."), stated)
 
     def goes_on(self, module: Instance, prefix: str, above: set[int]) -> bool:
         where = prefix.rstrip(".") or "the root"
@@ -133,10 +150,13 @@ def _walk_module(module: Instance, prefix: str, walk: _Walk, above: set[int]) ->
     if not walk.spend(MODULE_COST) or not walk.goes_on(module, prefix, above):
         return
     result, attributes = walk.result, module.attributes()
-    own = _script_entries(module, attributes) if is_script_module(module) else _module_entries(attributes)
+    own = _script_entries(module, attributes) if is_script_module(module) else _module_entries(module, attributes)
     for name, value, buffer in own:
         if walk.spend(1):
             _add(result, prefix + name, value, buffer)
+    version = version_of(module, attributes)
+    if version is not None:
+        walk.note_version(prefix, version)
     _note_hooks(module, attributes, prefix, result)
     _walk_children(module, attributes, prefix, walk, above)
 
@@ -150,7 +170,7 @@ def _walk_children(module: Instance, attributes: dict[str, Value], prefix: str, 
         wrapped = wrapped_module(child)
         if wrapped is not None:
             _walk_module(wrapped, f"{prefix}{name}._orig_mod.", walk, above)
-        elif isinstance(child, Instance) and (is_module(child) or is_script_module(child)):
+        elif isinstance(child, Instance) and (is_module(child) or is_script_module(child) or is_quantised_conv(child)):
             _walk_module(child, f"{prefix}{name}.", walk, above)
         elif child is not None and not script and len(walk.result.notes) < MOST_NOTES:
             walk.result.notes.append(f"{prefix}{name} is no module that can be read; its entries are missing")
@@ -171,13 +191,15 @@ def _script_entries(module: Instance, attributes: dict[str, Value]) -> Iterator[
         yield from ((name, tensor, buffer) for name, tensor in tensors.items() if name in chosen)
 
 
-def _module_entries(attributes: dict[str, Value]) -> Iterator[tuple[str, Value, bool]]:
-    """Yield (name, value, is buffer) of a module's own parameters and persistent buffers."""
+def _module_entries(module: Instance, attributes: dict[str, Value]) -> Iterator[tuple[str, Value, bool]]:
+    """Yield (name, value, is buffer) of a module's own parameters and persistent buffers, and of quantised values."""
     for group, buffer in (("_parameters", False), ("_buffers", True)):
         skipped = _members(attributes.get("_non_persistent_buffers_set")) if buffer else set()
         for name, value in _items(attributes.get(group)):
             if value is not None and name not in skipped:
                 yield name, value, buffer
+    more = conv_entries(module) if is_quantised_conv(module) else own_entries(module, attributes)
+    yield from ((name, value, True) for name, value in more)
 
 
 def _note_hooks(module: Instance, attributes: dict[str, Value], prefix: str, result: Entries) -> None:
@@ -185,7 +207,8 @@ def _note_hooks(module: Instance, attributes: dict[str, Value], prefix: str, res
     hooks = attributes.get("_state_dict_hooks")
     if isinstance(hooks, Mapping) and hooks.pairs:
         result.notes.append(f"{where} has state_dict hooks, which may have renamed entries when it was alive")
-    if "_packed_params" in attributes and not isinstance(attributes["_packed_params"], Mapping):
+    packed = [value for value in attributes.values() if isinstance(value, Literal) and value.type == SCRIPT_OBJECT]
+    if any(unpacked(value) is None for value in packed):
         result.notes.append(f"{where} ({module.type}) keeps packed quantised weights, which cannot be derived")
 
 

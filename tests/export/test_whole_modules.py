@@ -111,6 +111,24 @@ def test_a_module_without_tensors_is_refused(tmp_path):
 def test_wrapped_by_compile(tmp_path):
     net = torch.compile(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
     compare(net, tmp_path)
+    compare(nn.ModuleDict({"inner": torch.compile(nn.Linear(2, 3)), "after": nn.Linear(1, 1)}), tmp_path)
+
+
+def log(*args):
+    """A hook, which is pickled by its name."""
+
+
+def test_hooks_and_lazy_parameters(tmp_path):
+    net = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(3))
+    net[0].register_forward_hook(log)
+    source = builders.save(net, tmp_path / "net.pt")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        entries = state_dict_entries(checkpoint.root.value)
+        assert entries.names == list(net.state_dict())
+        assert entries.notes == []
+        assert entries.entries[-1].tensor.shape is None
+        with pytest.raises(CannotExport, match=r"1\.weight"):
+            plan_export(checkpoint)
 
 
 @pytest.mark.parametrize("name", MODULES)
