@@ -111,7 +111,9 @@ def test_a_module_without_tensors_is_refused(tmp_path):
 def test_wrapped_by_compile(tmp_path):
     net = torch.compile(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
     compare(net, tmp_path)
-    compare(nn.ModuleDict({"inner": torch.compile(nn.Linear(2, 3)), "after": nn.Linear(1, 1)}), tmp_path)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    compare(nn.ModuleDict({"inner": torch.compile(nn.Linear(2, 3)), "after": nn.Linear(1, 1)}), inside)
 
 
 def log(*args):
