@@ -24,6 +24,8 @@ SCALER_KEYS = frozenset({"scale", "growth_factor", "backoff_factor", "growth_int
 CONFIG_NAMES = frozenset(
     "args cfg config hparams hyper_parameters opt meta train_args init_args ds_config yaml options".split()
 )
+FOLDER = "folder"
+"""Type of the dict that stands for a folder of files."""
 NEAR_ROOT = 3
 """Entries deeper than this are parts of something, not roles of their own."""
 
@@ -70,9 +72,12 @@ def find_roles(outline: Outline, models: Sequence[Model] | None = None, context:
 
 
 def _depth(outline: Outline, row: int) -> int:
+    """Return how many containers an entry is in; folders do not count, since each file has a root of its own."""
     depth = 0
     while row > 0:
-        row, depth = outline.parents[row], depth + 1
+        row = outline.parents[row]
+        above = outline.values[row]
+        depth += not (isinstance(above, Mapping) and above.type == FOLDER)
     return depth
 
 

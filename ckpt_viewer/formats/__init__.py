@@ -140,10 +140,13 @@ def _open_source(source: Bytes, inside: Inside) -> tuple[Format, Opened]:
 
 def folder_formats() -> tuple[FolderFormat, ...]:
     """Return the checkpoints that are folders, in the order in which they are asked; a single file needs none."""
+    from ckpt_viewer.formats.deepspeed import DeepSpeed
     from ckpt_viewer.formats.distributed import Distributed
     from ckpt_viewer.formats.plain_folder import PlainFolder
 
-    return (Distributed(), PlainFolder())
+    distributed = Distributed()
+    deepspeed = DeepSpeed((distributed,))
+    return (distributed, deepspeed, PlainFolder((distributed, deepspeed)))
 
 
 def open_checkpoint(

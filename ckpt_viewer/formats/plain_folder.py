@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.path import escape_token
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.core.value import Literal, Mapping, Value
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, OverBudget
-from ckpt_viewer.formats.base import FileOpener, Opened, merged
+from ckpt_viewer.formats.base import FileOpener, FolderFormat, Opened, merged
 from ckpt_viewer.formats.json_values import JSON_LIMIT, json_value
+from ckpt_viewer.formats.shard_names import is_index_name
+from ckpt_viewer.formats.siblings import natural
 from ckpt_viewer.sources.folder import Folder
 
 DEEPEST = 4
 """Folders inside folders that are looked into."""
 MOST_FILES = 20_000
+Order: TypeAlias = Callable[[str], Any]
 
 
 class PlainFolder:
@@ -22,55 +28,103 @@ class PlainFolder:
 
     name = "folder"
 
+    def __init__(self, others: tuple[FolderFormat, ...] = ()) -> None:
+        """`others` are asked first about the folders below."""
+        self.others = others
+
     def matches(self, folder: Folder) -> bool:
         """Whatever there is in it is looked at."""
         return bool(folder.files or folder.folders)
 
     def open(self, folder: Folder, context: Context, open_file: FileOpener, *, prefix: str = "") -> Opened:
         """Open every file in it; raises NotACheckpoint where none is a checkpoint, OverBudget for too many files."""
-        walk = _Walk(context, open_file)
-        root = walk.folder(folder, prefix, 0)
-        if not walk.parts:
-            raise NotACheckpoint(_nothing_in(folder))
-        opened = merged(root, walk.parts)
-        return opened._replace(notes=(*opened.notes, *walk.notes), size=walk.size)
+        walk = Walk(context, open_file, self.others)
+        return walk.opened(walk.folder(folder, prefix, 0), folder)
 
 
-class _Walk:
+class Walk:
     """Opens files of a folder and of those below it.
 
     Attributes:
         parts: the checkpoints that were found. notes: about the other files. size: bytes of all files.
     """
 
-    def __init__(self, context: Context, open_file: FileOpener) -> None:
-        self.context, self.open_file = context, open_file
+    def __init__(self, context: Context, open_file: FileOpener, others: tuple[FolderFormat, ...] = ()) -> None:
+        """Prepare to walk; `others` are the formats that are asked about each folder below before it is walked into."""
+        self.context, self.open_file, self.others = context, open_file, others
         self.parts: list[Opened] = []
         self.notes: list[Note] = []
         self.size = self.count = 0
 
-    def folder(self, folder: Folder, prefix: str, depth: int) -> Mapping:
-        """Return a mapping of names to what the files and folders hold."""
+    def opened(self, root: Mapping, folder: Folder) -> Opened:
+        """Return everything that was found; raises NotACheckpoint where nothing was."""
+        if not self.parts:
+            raise NotACheckpoint(_nothing_in(folder))
+        opened = merged(root, self.parts)
+        return opened._replace(notes=(*opened.notes, *self.notes), size=self.size)
+
+    def folder(self, folder: Folder, prefix: str, depth: int, order: Order = natural) -> Mapping:
+        """Return a mapping of names to what the files and folders hold; `order` is the sort key of the files."""
         result = Mapping("folder")
-        for name in folder.files:
+        sets = self._sets(folder, prefix)
+        members = {file: name for name, opened in sets.items() for file in opened.files}
+        for name in sorted(folder.files, key=order):
             self.context.step(self.count, 0)
-            result.pairs += (name, self._file(folder, name, f"{prefix}{escape_token(name)}!"))
-        for name in folder.folders if depth < DEEPEST else ():
-            below = self._below(folder, name, prefix, depth)
-            if below.pairs:
+            if name in members:
+                value: Value = self._member(folder, name, members[name])
+            elif name in sets:
+                value = sets[name].unpickled.value
+            else:
+                value = self.file(folder, name, f"{prefix}{escape_token(name)}!")
+            result.pairs += (name, value)
+        for name in sorted(folder.folders, key=natural) if depth < DEEPEST else ():
+            below = self.below(folder, name, prefix, depth)
+            if not isinstance(below, Mapping) or below.pairs:
                 result.pairs += (name, below)
         return result
 
-    def _below(self, folder: Folder, name: str, prefix: str, depth: int) -> Mapping:
+    def below(self, folder: Folder, name: str, prefix: str, depth: int) -> Value:
+        """Return what a folder holds: a checkpoint of its own, or more files."""
+        prefix = f"{prefix}{escape_token(name)}/"
         try:
             inner = folder.folder(name)
+            for each in self.others:
+                if each.matches(inner):
+                    part = each.open(inner, self.context, self.open_file, prefix=prefix)
+                    self.size += part.size or 0
+                    self.parts.append(part)
+                    return part.unpickled.value
         except CheckpointError as error:
-            unread = Mapping("folder")
-            self.notes.append(Note("warning", "unreadable-folder", unread, f"{name!a}: {error}"))
+            unread = Literal("object", "folder", "cannot be read")
+            self.notes.append(Note("error", "unreadable-folder", unread, f"{name!a}: {error}"))
             return unread
-        return self.folder(inner, f"{prefix}{escape_token(name)}/", depth + 1)
+        return self.folder(inner, prefix, depth + 1)
 
-    def _file(self, folder: Folder, name: str, prefix: str) -> Value:
+    def _sets(self, folder: Folder, prefix: str) -> dict[str, Opened]:
+        """Open the sharded sets of a folder by their indexes; one that cannot be opened is shown file by file."""
+        sets: dict[str, Opened] = {}
+        for name in [name for name in folder.files if is_index_name(name)]:
+            from ckpt_viewer.formats.shard_index import read_index
+            from ckpt_viewer.formats.shard_set import open_indexed
+
+            try:
+                index = read_index(folder.file(name), self.context)
+                opened = open_indexed(folder, index, self.context, self.open_file, prefix=prefix)
+            except CheckpointError as error:
+                self.notes.append(Note("warning", "unreadable-set", None, f"{name!a}: {error}"))
+                continue
+            self.size += folder.file(name).size
+            self.parts.append(opened)
+            sets[name] = opened
+        return sets
+
+    def _member(self, folder: Folder, name: str, index: str) -> Value:
+        size = folder.file(name).size
+        self.size += size
+        return Literal("object", "file", f"{bytes_text(size)}, a part of {index!a}")
+
+    def file(self, folder: Folder, name: str, prefix: str) -> Value:
+        """Return what a file holds, or what it is instead; raises OverBudget for too many files."""
         self.count += 1
         if self.count > MOST_FILES:
             raise OverBudget(f"there are more than {MOST_FILES} files in the folder; open one of them instead")

@@ -69,6 +69,12 @@ def _missing(members: set[tuple[int, ...]], total: int | None, *, one_based: boo
     return [each for each in product(*ranges) if each not in members] if count <= MOST_MISSING else []
 
 
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key by which the numbers in names count as numbers: rank 2 comes before rank 10."""
+    parts = re.split(r"([0-9]{1,18})", name)
+    return tuple((0, int(part), "") if at % 2 else (1, 0, part) for at, part in enumerate(parts) if part)
+
+
 def note_for(path: str) -> Note | None:
     """Return what a person who opened one file of several should know; None for a whole file."""
     folder, name = os.path.split(path)

@@ -138,3 +138,61 @@ def test_too_many_files_are_refused(run, monkeypatch):
     monkeypatch.setattr(plain_folder, "MOST_FILES", 4)
     with pytest.raises(OverBudget, match="more than 4 files"):
         open_checkpoint(run)
+
+
+class TestFoldersInFolders:
+    """What accelerate, FSDP and diffusers leave: checkpoints that are folders, inside a trainer's folder."""
+
+    @pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+    def test_a_distributed_checkpoint_below_opens_as_one(self, run):
+        dcp = pytest.importorskip("torch.distributed.checkpoint")
+        state = {"model": {"layer.weight": torch.arange(6.0).reshape(2, 3)}}
+        dcp.save(state, storage_writer=dcp.FileSystemWriter(run / "pytorch_model_fsdp_0"), no_dist=True)
+        with open_checkpoint(run) as checkpoint:
+            node = checkpoint["/pytorch_model_fsdp_0/model/layer.weight"]
+            assert node.numpy(copy=True).tolist() == [[0, 1, 2], [3, 4, 5]]
+            assert node.storage is not None
+            assert node.storage.unique_key == "pytorch_model_fsdp_0/model.layer.weight"
+            assert checkpoint.size == sum(each.stat().st_size for each in run.rglob("*") if each.is_file())
+            assert ("pytorch_model_fsdp_0", "model") in overview(checkpoint).roles["model"]
+
+    def test_a_broken_one_below_is_named_and_the_rest_opens(self, run):
+        below = run / "pytorch_model_fsdp_0"
+        below.mkdir()
+        (below / "__0_0.distcp").write_bytes(b"PK")
+        with open_checkpoint(run) as checkpoint:
+            assert codes(checkpoint.findings) == {"unreadable-folder"}
+            assert checkpoint["/pytorch_model_fsdp_0"].value.text == "cannot be read"
+            assert "weight" in checkpoint.state_dict()
+
+    def test_a_sharded_set_is_one_child_and_its_files_are_short(self, run):
+        for number, name in ((1, "a"), (2, "b")):
+            torch.save({f"{name}.weight": torch.full((2,), float(number))}, run / f"model-0000{number}-of-00002.bin")
+        weight_map = {f"{name}.weight": f"model-0000{number}-of-00002.bin" for number, name in ((1, "a"), (2, "b"))}
+        (run / "model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        with open_checkpoint(run) as checkpoint:
+            assert checkpoint["/model.bin.index.json/b.weight"].numpy(copy=True).tolist() == [2, 2]
+            assert "a part of 'model.bin.index.json'" in checkpoint["/model-00001-of-00002.bin"].value.text
+            assert checkpoint.size == sum(each.stat().st_size for each in run.iterdir())
+            (run / "model.bin.index.json").write_text('{"weight_map": 3}')
+        with open_checkpoint(run) as checkpoint:
+            assert "unreadable-set" in codes(checkpoint.findings)
+            assert checkpoint["/model-00001-of-00002.bin/a.weight"].shape == (2,)
+
+    def test_numbers_in_names_count_as_numbers(self, run):
+        for rank in (0, 2, 10):
+            torch.save({"cpu": torch.zeros(3, dtype=torch.uint8)}, run / f"rng_state_{rank}.pth")
+        with open_checkpoint(run) as checkpoint:
+            names = [node.name for node in checkpoint.root.children]
+        assert [name for name in names if "rng" in name] == ["rng_state_0.pth", "rng_state_2.pth", "rng_state_10.pth"]
+
+    def test_a_pipeline_of_models_is_a_tree_of_models(self, tmp_path):
+        for part in ("unet", "vae"):
+            (tmp_path / part).mkdir()
+            torch.save({"conv.weight": torch.ones(2, 2)}, tmp_path / part / "diffusion_pytorch_model.bin")
+            (tmp_path / part / "config.json").write_text("{}")
+        (tmp_path / "model_index.json").write_text('{"_class_name": "Pipeline"}')
+        with open_checkpoint(tmp_path) as checkpoint:
+            assert [model.path for model in checkpoint.models] == [
+                ("unet", "diffusion_pytorch_model.bin"), ("vae", "diffusion_pytorch_model.bin"),
+            ]  # fmt: skip
