@@ -11,6 +11,8 @@ def missing_values(tensor: TensorSpec) -> str:
     extra = tensor.extra
     if extra and extra.parts:
         parts = " and ".join(extra.parts)
+        if extra.rebuilt:
+            return f"{tensor.type} keeps its values in other tensors; look at its {parts}"
         kind = "nested" if extra.layout in ("strided", "jagged") else extra.layout
         return f"a {kind} tensor has no dense values; look at its {parts}"
     if tensor.location == "meta" and (tensor.storage is None or tensor.storage.home is None):

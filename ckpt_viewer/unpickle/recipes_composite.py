@@ -114,23 +114,46 @@ def from_numpy(m: Machine, args: Arguments) -> Answer:
     if len(args) < 4 or not isinstance(args[0], NdArray) or not dtype_name(args[1]):
         return NOT_KNOWN
     array, shape, dtype = args[0], args[0].shape, dtype_name(args[1])
-    if not isinstance(array.data, bytes) or array.fortran:
+    data = _as_dtype(array, dtype) if isinstance(array.data, bytes) else None
+    if data is None:
         return NOT_KNOWN
     stride, step = [], 1
-    for size in reversed(shape):
+    for size in shape if array.fortran else reversed(shape):
         stride.append(step)
         step *= size
-    if len(array.data) < step * DTYPES[dtype].itemsize:
+    if len(data) < step * DTYPES[dtype].itemsize:
         return bad_tensor(m, "fewer bytes than elements")
     device = args[2] if type(args[2]) is str else "cpu"
-    storage = m.new_storage(device, dtype, step, array.data)
+    storage = m.new_storage(device, dtype, step, data)
     extra = TensorExtra(device=device, rebuilt=True)
-    return TensorSpec(storage, dtype, shape, tuple(reversed(stride)), 0, args[3] is True, extra=extra)
+    strides = tuple(stride if array.fortran else reversed(stride))
+    return TensorSpec(storage, dtype, shape, strides, 0, args[3] is True, extra=extra)
+
+
+_LETTERS = {"float": "f", "int": "i", "uint": "u", "complex": "c", "bool": "b"}
+
+
+def _as_dtype(array: NdArray, dtype: str) -> bytes | None:
+    """Return the bytes of an array as elements of a dtype; None where that would take more than copying.
+
+    numpy has no bfloat16, so torch pickles such tensors as float32, whose lower halves are zero.
+    """
+    row, data = DTYPES[dtype], array.data
+    kind = array.dtype.lstrip("<|=")
+    if not isinstance(data, bytes):
+        return None
+    if kind == f"{_LETTERS.get(row.kind)}{row.itemsize}" and dtype == row.numpy:
+        return data
+    if dtype != "bfloat16" or kind != "f4":
+        return None
+    halves = bytearray(len(data) // 4 * 2)
+    halves[0::2], halves[1::2] = data[2 : len(halves) * 2 : 4], data[3 : len(halves) * 2 : 4]
+    return bytes(halves)
 
 
 def from_cpu_tensor(m: Machine, args: Arguments) -> Answer:
     """_rebuild_device_tensor_from_cpu_tensor(data, dtype, device, requires_grad)."""
-    if len(args) < 4 or type(args[0]) is not TensorSpec:
+    if len(args) < 4 or type(args[0]) is not TensorSpec or dtype_name(args[1]) != args[0].dtype:
         return NOT_KNOWN
     device = args[2] if type(args[2]) is str else "cpu"
     extra = (args[0].extra or TensorExtra()).with_(device=device, rebuilt=True)
