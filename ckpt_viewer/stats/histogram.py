@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ckpt_viewer.stats import kernels
+from ckpt_viewer.stats.scratch import Scratch
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
@@ -67,7 +68,7 @@ class BinCounter:
 
     def __init__(self, low: float | int, high: float | int, edges: Array, dtype: np.dtype[np.generic]) -> None:
         self.counts = np.zeros(edges.size - 1, np.int64)
-        self._scratch = kernels.Scratch()
+        self._scratch = Scratch()
         starts = bin_starts(low, high, edges, dtype)
         self._bins = self._trusted(float(low), float(high), starts, np.array([low, high], dtype))
 

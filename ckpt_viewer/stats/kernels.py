@@ -7,13 +7,14 @@ a few milliseconds at most.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ckpt_viewer.core.strided import Array
 from ckpt_viewer.stats.census import Census, census_of_floats, census_of_integers
 from ckpt_viewer.stats.moments import Moments, moments_of_floats, moments_of_integers
+from ckpt_viewer.stats.scratch import Scratch
 
 BLOCK = 1 << 18
 """Elements in a block at most: with more, the packed sums of `count_float32` would no longer be exact."""
@@ -24,20 +25,6 @@ FLOAT64_CELLS = 1 << 19
 """The same bits of a float64; numbered by magnitude, the sign in the lowest bit."""
 _FLOAT64_SHIFT = 45
 _PACK = 34
-
-
-class Scratch:
-    """Buffers that blocks are worked on in, kept between calls. For one thread."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, Array] = {}
-
-    def take(self, name: str, size: int, dtype: type[Any]) -> Array:
-        """Return `size` elements of buffer `name`, with whatever they held."""
-        found = self._buffers.get(name)
-        if found is None or found.size < size or found.dtype != dtype:
-            found = self._buffers[name] = np.empty(size, dtype)
-        return found[:size]
 
 
 def count_patterns(block: Array, counts: Array) -> None:
@@ -69,27 +56,33 @@ def count_float32(block: Array, cells: Array, scratch: Scratch) -> Census:
     return census
 
 
-def count_float64(block: Array, counts: Array) -> tuple[Census, Moments]:
+def count_float64(block: Array, counts: Array, scratch: Scratch) -> tuple[Census, Moments]:
     """Add float64 values to `counts`, int64[FLOAT64_CELLS]; return their census and the moments of the finite ones."""
     census, finite = census_of_floats(block)
-    _count_cells(finite, counts)
-    return census, moments_of_floats(finite)
+    _count_cells(finite, counts, scratch)
+    return census, moments_of_floats(finite, scratch)
 
 
-def count_integers(block: Array, counts: Array) -> tuple[Census, Moments]:
+def count_integers(block: Array, counts: Array, scratch: Scratch) -> tuple[Census, Moments]:
     """Add integers to `counts`, int64[FLOAT64_CELLS], as their nearest float64; return their census and moments."""
-    _count_cells(block.astype(np.float64), counts)
+    _count_cells(block.astype(np.float64), counts, scratch)
     return census_of_integers(block), moments_of_integers(block)
 
 
-def _count_cells(block: Array, counts: Array) -> None:
+def _count_cells(block: Array, counts: Array, scratch: Scratch) -> None:
     if not block.size:
         return
     bits = block.view(np.uint64)
-    cells = (bits << np.uint64(1)) >> np.uint64(_FLOAT64_SHIFT + 1)
-    cells = ((cells << np.uint64(1)) | (bits >> np.uint64(63))).view(np.int64)
+    cells, sign = scratch.take("cells", block.size, np.int64), scratch.take("sign", block.size, np.uint64)
+    magnitude = cells.view(np.uint64)
+    np.left_shift(bits, np.uint64(1), out=magnitude)
+    magnitude >>= np.uint64(_FLOAT64_SHIFT + 1)
+    magnitude <<= np.uint64(1)
+    np.right_shift(bits, np.uint64(63), out=sign)
+    magnitude |= sign
     first = int(cells.min())  # few exponents occur in a block: count in their range only
-    found = np.bincount(cells - first)
+    cells -= first
+    found = np.bincount(cells)
     counts[first : first + found.size] += found
 
 

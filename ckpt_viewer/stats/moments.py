@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ckpt_viewer.core.strided import Array
+from ckpt_viewer.stats.scratch import Scratch
 
 UNIT = 1074
 """Floats are counted in 2**-UNIT, the smallest positive float64."""
@@ -52,24 +53,37 @@ class Moments(NamedTuple):
         return isqrt(spread << (2 * extra)) / (self.size << (self.bits + extra))
 
 
-def moments_of_floats(values: Array) -> Moments:
+def moments_of_floats(values: Array, scratch: Scratch | None = None) -> Moments:
     """Return the moments of finite float64 values, any number of them."""
-    result = Moments()
+    result, scratch = Moments(), scratch or Scratch()
     for start in range(0, values.size, BLOCK):
-        result = result.plus(_block_of_floats(values[start : start + BLOCK]))
+        result = result.plus(_block_of_floats(values[start : start + BLOCK], scratch))
     return result
 
 
-def _block_of_floats(values: Array) -> Moments:
-    bits = values.view(np.uint64)
-    cells = (bits >> np.uint64(52)).astype(np.intp)  # sign and exponent
-    normal = (cells & 0x7FF) != 0
-    significand = (bits & np.uint64((1 << 52) - 1)) | (normal.astype(np.uint64) << np.uint64(52))
-    limbs = [((significand >> np.uint64(_LIMB * k)) & np.uint64(_MASK)).astype(np.float64) for k in range(3)]
+def _limbs(bits: Array, cells: Array, scratch: Scratch) -> list[Array]:
+    """Return the significands, the implicit bit included, cut into three floats of `_LIMB` bits each."""
+    significand, part = (scratch.take(name, bits.size, np.uint64) for name in ("significand", "part"))
+    np.bitwise_and(cells.view(np.uint64), np.uint64(0x7FF), out=part)
+    np.minimum(part, np.uint64(1), out=part)  # 0 for zeros and subnormal numbers
+    part <<= np.uint64(52)
+    np.bitwise_and(bits, np.uint64((1 << 52) - 1), out=significand)
+    significand |= part
+    limbs = [scratch.take(f"limb{k}", bits.size, np.float64) for k in range(3)]
+    for k, limb in enumerate(limbs):
+        np.right_shift(significand, np.uint64(_LIMB * k), out=part)
+        part &= np.uint64(_MASK)
+        np.copyto(limb, part.view(np.int64))
+    return limbs
 
+
+def _block_of_floats(values: Array, scratch: Scratch) -> Moments:
+    bits, cells = values.view(np.uint64), scratch.take("exponents", values.size, np.int64)
+    np.right_shift(bits, np.uint64(52), out=cells.view(np.uint64))  # sign and exponent
+    limbs, product = _limbs(bits, cells, scratch), scratch.take("product", values.size, np.float64)
     firsts = [np.bincount(cells, limb, minlength=1 << 12) for limb in limbs]
     pairs = [(i, j) for i in range(3) for j in range(i, 3)]
-    products = [np.bincount(cells, limbs[i] * limbs[j], minlength=1 << 12) for i, j in pairs]
+    products = [np.bincount(cells, np.multiply(limbs[i], limbs[j], out=product), minlength=1 << 12) for i, j in pairs]
     shifts = [_LIMB * (i + j) + (i != j) for i, j in pairs]  # a product of two different limbs counts twice
     used = np.flatnonzero(firsts[0] + firsts[1] + firsts[2])
     sums = np.stack([part[used] for part in (*firsts, *products)], axis=1).astype(np.int64).tolist()

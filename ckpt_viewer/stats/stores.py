@@ -11,6 +11,7 @@ import numpy as np
 from ckpt_viewer.stats import kernels
 from ckpt_viewer.stats.census import Census, census_of_floats, census_of_integers
 from ckpt_viewer.stats.moments import Moments, moments_of_floats, moments_of_integers, moments_of_table
+from ckpt_viewer.stats.scratch import Scratch
 from ckpt_viewer.stats.tally import Cells, Ranked, Tally
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Float32Store:
 
     def __init__(self) -> None:
         self._census, self._moments, self._pending = Census(), Moments(), 0
-        self._scratch = kernels.Scratch()
+        self._scratch = Scratch()
 
     @cached_property
     def _cells(self) -> Array:
@@ -189,7 +190,7 @@ class Float64Store:
     """float64: counts of 524,288 cells, and exact sums."""
 
     def __init__(self) -> None:
-        self._census, self._moments = Census(), Moments()
+        self._census, self._moments, self._scratch = Census(), Moments(), Scratch()
 
     @cached_property
     def _counts(self) -> Array:
@@ -198,7 +199,7 @@ class Float64Store:
     def add(self, block: Array) -> None:
         """Count float64 values."""
         for start in range(0, block.size, kernels.WIDE_BLOCK):
-            found = kernels.count_float64(block[start : start + kernels.WIDE_BLOCK], self._counts)
+            found = kernels.count_float64(block[start : start + kernels.WIDE_BLOCK], self._counts, self._scratch)
             self._census, self._moments = self._census.plus(found[0]), self._moments.plus(found[1])
 
     def merge(self, other: Float64Store) -> None:
@@ -225,7 +226,7 @@ class IntegerStore:
     """Integers of more than 16 bits: counts of the cells that they fall into as float64, and exact sums."""
 
     def __init__(self) -> None:
-        self._census, self._moments = Census(), Moments(bits=0)
+        self._census, self._moments, self._scratch = Census(), Moments(bits=0), Scratch()
 
     @cached_property
     def _counts(self) -> Array:
@@ -234,7 +235,7 @@ class IntegerStore:
     def add(self, block: Array) -> None:
         """Count integers."""
         for start in range(0, block.size, kernels.WIDE_BLOCK):
-            found = kernels.count_integers(block[start : start + kernels.WIDE_BLOCK], self._counts)
+            found = kernels.count_integers(block[start : start + kernels.WIDE_BLOCK], self._counts, self._scratch)
             self._census, self._moments = self._census.plus(found[0]), self._moments.plus(found[1])
 
     def merge(self, other: IntegerStore) -> None:

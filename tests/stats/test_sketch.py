@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from ckpt_viewer.stats import kernels, sketch, stores
 from ckpt_viewer.stats.histogram import BinCounter, equal_edges
 from ckpt_viewer.stats.moments import UNIT, Moments, moments_of_floats, moments_of_integers, moments_of_table
+from ckpt_viewer.stats.scratch import Scratch
 from ckpt_viewer.stats.sketch import Sketch
 from ckpt_viewer.stats.stores import Float32Store, Float64Store, IntegerStore, PatternStore
 from ckpt_viewer.stats.tally import quantiles
@@ -63,7 +64,7 @@ def test_blocks_at_the_limit_of_exactness():
     big = np.full(2 * (1 << 17) + 1, np.iinfo(np.int64).min)
     assert moments_of_integers(big) == Moments(big.size, -(1 << 63) * big.size, (1 << 126) * big.size, 0)
     cells, block = np.zeros((3, kernels.FLOAT32_CELLS), np.int64), np.full(kernels.BLOCK, np.float32(1.9999999))
-    kernels.count_float32(block, cells, kernels.Scratch())
+    kernels.count_float32(block, cells, Scratch())
     number = int(block.view(np.uint32)[0])
     assert cells[:, number >> 16].tolist() == [kernels.BLOCK, 0xFFFF * kernels.BLOCK, 0xFFFF**2 * kernels.BLOCK]
 
