@@ -17,6 +17,7 @@ from ckpt_viewer.gui.settings import Settings
 if TYPE_CHECKING:
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.gui.main_window import MainWindow
+    from ckpt_viewer.gui.qt_classes import ClassMaker
 
 MANY = 8
 """Windows that are opened at once without asking."""
@@ -49,6 +50,7 @@ class Windows(QObject):
         self.background = JobRunner(self, threads=1)
         collector.spare(self.writes)
         self._warm = False
+        self._classes: ClassMaker | None = None
         self.panels_are_ready = False
         self._windows: list[MainWindow] = []
 
@@ -129,9 +131,15 @@ class Windows(QObject):
         self._warm = True
         collector.resume(collector.STARTING, keep=True)
         self.started.emit()
-        job = self.background.start(_import_panels)
-        job.ended.connect(self._on_panels)
+        from ckpt_viewer.gui.qt_classes import ClassMaker
+
+        self._classes = ClassMaker(self)
+        self._classes.ready.connect(self._on_classes)
+        self._classes.start()
         self.devices.look()
+
+    def _on_classes(self) -> None:
+        self.background.start(_import_panels).ended.connect(self._on_panels)
 
     def _on_panels(self) -> None:
         self.panels_are_ready = True
@@ -140,6 +148,8 @@ class Windows(QObject):
 
     def shut_down(self) -> None:
         """Stop everything that runs; call it before the process ends."""
+        if self._classes is not None:
+            self._classes.stop()
         for runner in (self.background, self.writes, self.devices.jobs):
             runner.cancel_all()
         self.devices.stop()
