@@ -12,20 +12,19 @@ from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.unpickle.weights_only import VERSION
 
-STOPS = frozenset({"bad-tensor", "bad-storage", "missing-storage", "storage-size", "record-encrypted", "record-name"})
+STOPS = frozenset(
+    {
+        "bad-tensor",
+        "bad-storage",
+        "missing-storage",
+        "storage-size",
+        "record-encrypted",
+        "record-packed",
+        "record-outside",
+    }
+)
 """Findings of severity error on which torch.load fails, whatever weights_only is."""
 _EVERY = 2048
-
-
-class Used(NamedTuple):
-    """A name and where its first use is in the tree.
-
-    Attributes:
-        row: of the outline; None where nothing in the tree shows it.
-    """
-
-    use: GlobalUse
-    row: int | None
 
 
 class Verdict(NamedTuple):
@@ -53,17 +52,25 @@ def verdict(checkpoint: Checkpoint) -> Verdict:
     return Verdict(True)
 
 
-def used_names(checkpoint: Checkpoint, context: Context = SILENT) -> list[Used]:
-    """Return every name with its place, in order of first appearance; raises Cancelled by `context`."""
+def used_names(checkpoint: Checkpoint, context: Context = SILENT) -> list[tuple[GlobalUse, int | None]]:
+    """Return every name with the row of the outline that shows it first, in order of first appearance.
+
+    None where nothing in the tree shows it. A name that is known and does not show among the first rows is not looked
+    for among all others.
+
+    Raises:
+        Cancelled: by `context`.
+    """
     uses = checkpoint.contents.globals
     search = _Search(uses)
     values = checkpoint.outline.values
+    doubtful = {number for number, use in enumerate(uses) if use.status != "known"}
     for start in range(0, len(values), _EVERY):
-        if not search.open:
+        if not (search.open & doubtful if start else search.open):
             break
         search.look(values[start : start + _EVERY], start)
         context.step(start, len(values))
-    return [Used(use, search.rows.get(number)) for number, use in enumerate(uses)]
+    return [(use, search.rows.get(number)) for number, use in enumerate(uses)]
 
 
 class _Search:

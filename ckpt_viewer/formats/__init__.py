@@ -129,6 +129,11 @@ def _detect(head: Head) -> Format:
         from ckpt_viewer.formats.hints import explain
 
         raise explain(head, head.source)
+    if head.is_tar and not found.name.endswith("tar"):  # torch asks tarfile before it looks for a pickle. FORMATS H6
+        raise Damaged(
+            f"the file is a {found.name} file and a tar archive at once, so programs disagree about it; do not load it",
+            code="polyglot",
+        )
     return found
 
 

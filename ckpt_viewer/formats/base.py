@@ -40,6 +40,15 @@ class Head:
         """Whether a zip's local header stands at the very start; torch does not tolerate bytes before it either."""
         return self.data[:4] == ZIP_MAGIC
 
+    @property
+    def is_tar(self) -> bool:
+        """Whether a tar header stands at the very start: by its checksum, for the oldest have nothing else."""
+        block = self.data[:512]
+        stated = block[148:156].strip(b" \0")
+        if len(block) < 512 or not stated or stated.strip(b"01234567"):
+            return False
+        return int(stated, 8) == sum(block[:148]) + 8 * 0x20 + sum(block[156:])
+
     @cached_property
     def archive(self) -> ZipDirectory | None:
         """The directory of a zip, read once for all formats that ask; None for other files and broken directories."""

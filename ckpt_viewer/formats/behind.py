@@ -12,9 +12,10 @@ from typing import NamedTuple
 from ckpt_viewer.core.finding import GlobalUse, Note, merged
 from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.tensor import Bytes, Extent
+from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.errors import CheckpointError, Damaged
+from ckpt_viewer.formats.raw_pickle import Nowhere
 from ckpt_viewer.unpickle.budget import budget_for
 from ckpt_viewer.unpickle.reader import PickleReader
 
@@ -24,17 +25,6 @@ MOST, TOLD = 1000, 5
 """Pickles that are read behind each other, and those with a finding of their own."""
 _NAMED = 4
 """Names that a finding lists."""
-
-
-class Nowhere:
-    """Stands for the storages of a pickle that has none beside itself."""
-
-    def __init__(self, prefix: str = "") -> None:
-        self.prefix = prefix
-
-    def extent(self, key: str) -> Extent:
-        """Always raises Damaged."""
-        raise Damaged(f"storage {key!r} is not in the file")
 
 
 class Found(NamedTuple):

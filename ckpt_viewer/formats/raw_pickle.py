@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ckpt_viewer.core.finding import Note, merged
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Truncated
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened
-from ckpt_viewer.formats.behind import Nowhere, look_behind, refuse_archive
 from ckpt_viewer.sources import backing
 from ckpt_viewer.unpickle.reader import PickleReader
 from ckpt_viewer.unpickle.weights_only import OTHER_FILE
@@ -54,6 +53,8 @@ class RawPickle:
             raise _foreign(data) or error from error
         notes: list[Note] = []
         if read.end < len(data):
+            from ckpt_viewer.formats.behind import look_behind, refuse_archive
+
             refuse_archive(source, read.end, "the pickle")
             notes, uses = look_behind(data, read.end, "the pickle", "", context, backing(source))
             read = read._replace(globals=merged((*read.globals, *uses)))
@@ -68,3 +69,14 @@ def _foreign(data: bytes) -> NotACheckpoint | None:
             "you trust it"
         )
     return None
+
+
+class Nowhere:
+    """Stands for the storages of a pickle that has none beside itself."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def extent(self, key: str) -> Extent:
+        """Always raises Damaged."""
+        raise Damaged(f"storage {key!r} is not in the file")

@@ -12,7 +12,6 @@ from ckpt_viewer.core.tensor import Bytes, StorageHome, StorageSpec
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
 from ckpt_viewer.formats.base import Head, NestedOpener, Opened, Salvaged
-from ckpt_viewer.formats.behind import LOOK, look_behind, refuse_archive
 from ckpt_viewer.formats.legacy_tail import HEADER, Tail
 from ckpt_viewer.sources import MemorySource, backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
@@ -58,6 +57,8 @@ class TorchLegacy:
             raise Truncated("the file", wanted=end, found=source.size, offset=0)
         notes: list[Note] = []
         if end < source.size:
+            from ckpt_viewer.formats.behind import LOOK, look_behind, refuse_archive
+
             refuse_archive(source, end, "the last storage")
             data = source.read_at(end, min(source.size - end, LOOK))
             justified = min(len(data), backing(source))

@@ -13,7 +13,7 @@ from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget
 from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, Salvaged, ZipFormat
-from ckpt_viewer.formats.behind import look_behind, look_into
+from ckpt_viewer.formats.zip_checks import check_archive, check_local
 from ckpt_viewer.formats.zip_directory import INFLATE_BASE, Record, ZipDirectory
 from ckpt_viewer.sources import backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
@@ -47,9 +47,12 @@ class TorchZip(ZipFormat):
         reader = PickleReader(data, home, context=inside.context, depth=inside.depth, nested=self.nested,
                               justified=justified, place="data.pkl")  # fmt: skip
         read = reader.read(0)
-        notes = [*archive.notes, *check_storages(home, read, inside.context)]
+        notes = [*archive.notes, *check_archive(archive), *check_local(archive, pickle)]
+        notes += check_storages(home, read, inside.context)
         uses = list(read.globals)
         if read.end < len(data):
+            from ckpt_viewer.formats.behind import look_behind
+
             what = "the pickle in data.pkl"
             behind = look_behind(data, read.end, what, "data.pkl", inside.context, min(justified, len(data)))
             notes += behind[0]
@@ -140,6 +143,8 @@ def hidden_pickles(
             left -= record.size
             if left < 0:
                 raise OverBudget("the archive has more pickles than are looked into")
+            from ckpt_viewer.formats.behind import look_into
+
             found = look_into(name, directory.read(record), context, min(record.size, backing(directory.source)))
         except CheckpointError as error:
             notes.append(Note("warning", "extra-pickle", None, f"{shorten(name, 80)!r} cannot be looked into: {error}"))

@@ -22,13 +22,21 @@ END = b"PK\x05\x06"
 _END_RECORD = struct.Struct("<4s4H2IH")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ2H2I4Q")
-_ENTRY = struct.Struct("<4s6H3I5H2I")
+_ENTRY = struct.Struct("<4s4x2H4x3I3H4x2I")
 _LOCAL = struct.Struct("<4s5H3I2H")
-_TAIL = 65_535 + _END_RECORD.size
+TAIL = 65_535 + _END_RECORD.size
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
 INFLATE_LIMIT = 1 << 30
 """Bytes that one compressed record may have in memory; for a small file `INFLATE_BASE` and 15 times its size."""
 INFLATE_BASE = 64_000_000
+SLACK = _MAX16 + 24
+"""Bytes that may lie between the data of one record and the header of the next: an extra field and a descriptor."""
+
+TWICE = "the archive has two records named {!r}, of which programs take different ones; do not load it"
+APPENDED = (
+    "its directory does not end where its end record begins, by {} bytes, as where two archives were appended to each "
+    "other: torch reads the first of them, other programs the second"
+)
 
 
 class Record(NamedTuple):
@@ -56,6 +64,9 @@ class ZipDirectory:
         records: by name, in directory order. root: the folder that all of them are in, ``""`` without one.
         notes: what is odd about the directory. crcs: whether any record states a CRC.
         start: bytes from the start of the file to the central directory; end: to what follows it.
+        flags: general purpose bits that any record has. packed: whether any is not stored as it is.
+        jumps: records that do not follow the one before them.
+        undecoded: names that are no UTF-8.
     """
 
     def __init__(self, source: Bytes, context: Context = SILENT) -> None:
@@ -65,6 +76,10 @@ class ZipDirectory:
         if size > source.size or count > source.size // _ENTRY.size or self.start + size > source.size:
             raise Damaged("the zip directory claims more than the file holds; copy or download the file again")
         self.end = self.start + size
+        self.flags = 0
+        self.packed = False
+        self.jumps: list[str] = []
+        self.undecoded: list[str] = []
         self.records = self._read(source.read_at(self.start, size), count, context)
         self.crcs = any(record.crc for record in self.records.values())
         first = next(iter(self.records), "")
@@ -73,7 +88,7 @@ class ZipDirectory:
     def _find(self) -> tuple[int, int, int]:
         """Return number of entries, offset and size of the central directory."""
         size = self.source.size
-        length = min(size, _TAIL + _LOCATOR64.size + _END64.size)
+        length = min(size, TAIL + _LOCATOR64.size + _END64.size)
         tail = self.source.read_at(size - length, length)
         at = tail.rfind(END)
         if at < 0 or at + _END_RECORD.size > length:
@@ -94,31 +109,74 @@ class ZipDirectory:
                 raise Damaged(
                     "the zip64 directory record is not where the archive says; copy or download the file again"
                 )
+            stated = count, directory, offset
             count, directory, offset = _END64.unpack(record)[7:10]
+            self._check_ends(stated, (count, directory, offset), size - length + at, where)
+            end = where
+        else:
+            end = size - length + at
+        if offset + directory != end:
+            self._note("appended-archive", APPENDED.format(end - offset - directory))
+        self._look_for_ends(tail[:at], at)
         return count, offset, directory
+
+    def _check_ends(self, stated: tuple[int, ...], true: tuple[int, ...], end: int, where: int) -> None:
+        """Compare the two end records, which different programs believe."""
+        for value, real, saturated in zip(stated, true, (_MAX16, _MAX32, _MAX32), strict=True):
+            if value not in (real, saturated):
+                self._note("directory-disagrees", "its two end records describe different directories")
+                break
+        if where + _END64.size + _LOCATOR64.size != end:
+            self._note("appended-archive", "there are bytes between its two end records, where none belong")
+
+    def _look_for_ends(self, tail: bytes, last: int) -> None:
+        """Look for a further end record that would reach to the end of the file: some programs take the first."""
+        at = tail.find(END)
+        while at >= 0:
+            if at + _END_RECORD.size <= len(tail):
+                comment = _END_RECORD.unpack_from(tail, at)[7]
+                if at + _END_RECORD.size + comment >= last + _END_RECORD.size:
+                    self._note("appended-archive", "it has two end records, of which programs take different ones")
+                    return
+            at = tail.find(END, at + 1)
+
+    def _note(self, code: str, message: str) -> None:
+        self.notes.append(Note("error", code, None, message))
 
     def _read(self, data: bytes, count: int, context: Context) -> dict[str, Record]:
         records: dict[str, Record] = {}
         at, unpack, head = 0, _ENTRY.unpack_from, _ENTRY.size
+        all_flags, methods, reached, jumps = 0, 0, 0, self.jumps
+        make = tuple.__new__  # Record's own is a Python function, which costs more than the rest of a turn
         for _ in stepped(range(count), context):
             if at + head > len(data):
                 raise Damaged("the zip directory is shorter than it says; copy or download the file again")
-            (magic, _, _, flags, method, _, _, crc, stored, size, names, extras, comments, _, _, attributes, header) = (
-                unpack(data, at)
-            )
+            magic, flags, method, crc, stored, size, names, extras, comments, attributes, header = unpack(data, at)
             if magic != b"PK\x01\x02":
                 raise Damaged("the zip directory is damaged; copy or download the file again")
             at += head
-            name = _name(data[at : at + names])
+            try:
+                name = data[at : at + names].decode()
+            except UnicodeDecodeError:
+                name = _name(data[at : at + names])
+                self.undecoded.append(name)
             if stored == _MAX32 or size == _MAX32 or header == _MAX32:
                 extra = data[at + names : at + names + extras]
                 size, stored, header = _zip64(extra, size, stored, header)
             at += names + extras + comments
             if name in records:
-                raise Damaged(f"the archive has two records named {name!r}; readers would disagree about it")
+                raise Damaged(TWICE.format(name), code="duplicate-record")
             if attributes & 0x10 and not name.endswith("/"):
-                raise Damaged(f"the archive calls {name!r} a folder though it is a record")
-            records[name] = Record(name, header, stored, size, method, flags, crc)
+                raise Damaged(f"the archive calls {name!r} a folder though it is a record", code="record-folder")
+            if not 0 <= header - reached <= SLACK:
+                jumps.append(name)
+            reached = header + 30 + names + stored
+            all_flags |= flags
+            methods |= method
+            records[name] = make(Record, (name, header, stored, size, method, flags, crc))
+        if at != len(data):
+            self._note("directory-disagrees", f"its directory has {len(data) - at} bytes more than its {count} records")
+        self.flags, self.packed = all_flags, methods != 0
         return records
 
     def get(self, name: str) -> Record | None:
@@ -148,8 +206,7 @@ class ZipDirectory:
             raise Damaged(f"record {record.name!r} lies outside of the file; copy or download it again") from error
         fields = _LOCAL.unpack(local)
         names, extras = fields[9], fields[10]
-        name = self.source.read_at(record.header + _LOCAL.size, min(names, 4096)) if fields[0] == b"PK\x03\x04" else b""
-        if _name(name) != record.name[:4096]:
+        if fields[0] != b"PK\x03\x04":
             raise Damaged(f"record {record.name!r} is not where the directory says; the archive is damaged")
         offset: int = record.header + _LOCAL.size + names + extras
         if offset + record.stored > self.source.size:
@@ -158,6 +215,15 @@ class ZipDirectory:
         if record.method == 0 and record.stored != record.size:
             raise Damaged(f"record {record.name!r} states two sizes; the archive is damaged")
         return offset
+
+    def local(self, record: Record) -> Record:
+        """Return what a record's own header says of it, which torch does not look at; raises as `data_offset`."""
+        self.data_offset(record)
+        _, _, flags, method, _, _, crc, stored, size, names, _ = _LOCAL.unpack(
+            self.source.read_at(record.header, _LOCAL.size)
+        )
+        name = self.source.read_at(record.header + _LOCAL.size, names)
+        return Record(_name(name), record.header, stored, size, method, flags, crc)
 
     def _inflate(self, record: Record, offset: int) -> bytes:
         if record.method != 8:

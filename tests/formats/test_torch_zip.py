@@ -161,10 +161,12 @@ def test_an_unknown_packing_is_named():
         open_bytes(bytes(data))
 
 
-def test_a_record_under_another_name_in_its_own_header_is_refused():
+def test_a_record_without_its_own_header_is_refused():
     data = zip_checkpoint(WEIGHT, {"0": DATA})
+    made = bytearray(data)
+    struct.pack_into("<I", made, data.index(b"PK\1\2") + 42, 64)
     with pytest.raises(Damaged, match="not where the directory says"):
-        open_bytes(data.replace(b"archive/data.pkl", b"archive/xxxx.pkl", 1))
+        open_bytes(bytes(made))
 
 
 def test_a_directory_of_four_billion_entries_is_refused_before_it_is_read():
