@@ -5,6 +5,7 @@ from __future__ import annotations
 from ckpt_viewer.gui.panels.base import Panel
 from ckpt_viewer.gui.panels.container import ContainerPanel
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
+from ckpt_viewer.gui.panels.safety import SafetyPanel
 from ckpt_viewer.gui.panels.storage import StoragePanel
 from ckpt_viewer.gui.panels.value import ValuePanel
 from ckpt_viewer.gui.panels.values import ValuesPanel
@@ -17,4 +18,5 @@ PANELS: tuple[type[Panel], ...] = (
     ValuePanel,
     ContainerPanel,
     StoragePanel,
+    SafetyPanel,
 )

@@ -1,0 +1,209 @@
+"""A table whose rows have a sign of their urgency, and lead to the entry that they are about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QAction, QCursor, QGuiApplication, QIcon, QKeySequence, QPalette, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView
+
+from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.jobs import Latest
+from ckpt_viewer.gui.labels import plain, tooltip
+from ckpt_viewer.gui.panels.safety_report import Row
+from ckpt_viewer.gui.theme import theme, themes
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.session import Session
+
+Index = QModelIndex | QPersistentModelIndex
+SHOWN = 400
+"""Characters of a cell that are painted; its copy is whole."""
+MOST_WIDE = 320
+"""Pixels that a column but the stretched one may ask for."""
+NAME, NAME_PART = 1, 0.42
+"""The column of names where another one is stretched, and the part of the width that it may take."""
+NARROW = 480
+"""Pixels of a table in which a column is left out."""
+MEASURED = 60
+"""Rows by which columns are given their width."""
+
+
+class RowsModel(QAbstractTableModel):
+    """Rows of a Report.
+
+    Attributes:
+        words: what the ranks are called. signs: the icons that stand before them; ``""`` for none.
+        link: the column that is written like a link where a click leads somewhere.
+    """
+
+    def __init__(self, headers: tuple[str, ...], words: tuple[str, ...], signs: tuple[str, ...], link: int) -> None:
+        super().__init__()
+        self.headers, self.words, self.signs, self.link = headers, words, signs, link
+        self.rows: list[Row] = []
+        self._icons: dict[str, QIcon] = {}
+
+    def show_rows(self, rows: list[Row]) -> None:
+        """Show other rows."""
+        self.beginResetModel()
+        self.rows = rows
+        self.endResetModel()
+
+    def dress(self) -> None:
+        """Draw the signs anew: the theme changed."""
+        self._icons.clear()
+        if self.rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0))
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """One line a row."""
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """See `headers`."""
+        return 0 if parent.isValid() else len(self.headers)
+
+    def text(self, row: int, column: int) -> str:
+        """Return the whole text of a cell, unescaped."""
+        shown = self.rows[row]
+        return self.words[shown.rank] if column == 0 else shown.cells[column - 1]
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Text, sign and look of a cell."""
+        if not index.isValid():
+            return None
+        row, column = index.row(), index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return plain(self.text(row, column), SHOWN)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return tooltip(self.text(row, column))
+        if role == Qt.ItemDataRole.DecorationRole and column == 0:
+            return self._sign(self.signs[self.rows[row].rank])
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return f"{self.headers[column]}: {plain(self.text(row, column), SHOWN)}"
+        if role == Qt.ItemDataRole.ForegroundRole and column == self.link and self.rows[row].row is not None:
+            return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
+        return None
+
+    def _sign(self, name: str) -> QIcon | None:
+        if not name:
+            return None
+        if name not in self._icons:
+            picture = icons.pixmap(name, 32, icons.colour_of(name, theme()))
+            picture.setDevicePixelRatio(2)
+            self._icons[name] = QIcon(picture)
+        return self._icons[name]
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """The titles of the columns."""
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return self.headers[section]
+        return None
+
+
+class RowsTable(QTableView):
+    """Shows RowsModel; a click or Enter selects the entry in the window, Ctrl+C copies whole rows."""
+
+    def __init__(
+        self, session: Session, model: RowsModel, name: str, words: str, *, stretched: int, spare: int
+    ) -> None:
+        """Prepare an empty table.
+
+        Args:
+            stretched: the column that gets what is left of the width. spare: the one that goes where there is little.
+        """
+        super().__init__()
+        self._session, self._stretched, self._spare = session, stretched, spare
+        self._name_width = 0
+        self.setObjectName(name)
+        self.setAccessibleName(words)
+        self.lines = model
+        model.setParent(self)
+        self.setModel(model)
+        self._finder = Latest(session.jobs, self)
+        self._finder.finished.connect(session.select)
+        self.clicked.connect(self.follow)
+        self.activated.connect(self.follow)
+        self._look()
+        for text, call, keys in (("Copy", self.copy, QKeySequence.StandardKey.Copy), ("Copy all", self.copy_all, None)):
+            action = QAction(text, self)
+            if keys is not None:
+                action.setShortcut(QKeySequence(keys))
+                action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            action.triggered.connect(call)
+            self.addAction(action)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        themes().changed.connect(model.dress)
+
+    def _look(self) -> None:
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        middle = self._stretched != NAME  # the end of a name says more than its middle, that of a sentence less
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle if middle else Qt.TextElideMode.ElideRight)
+        self.setTabKeyNavigation(False)
+        self.setAlternatingRowColors(True)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.viewport().setCursor(QCursor(Qt.CursorShape.PointingHandCursor))
+        rows, across = self.verticalHeader(), self.horizontalHeader()
+        rows.hide()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        rows.setDefaultSectionSize(self.fontMetrics().height() + 7)
+        across.setHighlightSections(False)
+        across.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+
+    def show_rows(self, rows: list[Row]) -> None:
+        """Show other rows; columns are as wide as the first of them ask for."""
+        self.lines.show_rows(rows)
+        across = self.horizontalHeader()
+        for column in range(len(self.lines.headers)):
+            if column == self._stretched:
+                across.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+                continue
+            texts = [self.lines.headers[column], *(self.lines.text(row, column) for row in range(len(rows[:MEASURED])))]
+            widest = max(self.fontMetrics().horizontalAdvance(plain(text, SHOWN)) for text in texts)
+            self.setColumnWidth(column, min(widest + (44 if column == 0 else 24), MOST_WIDE))
+            if column == NAME:
+                self._name_width = widest + 24
+        self._share_width()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give names their part of the new width."""
+        super().resizeEvent(event)
+        self._share_width()
+
+    def _share_width(self) -> None:
+        self.setColumnHidden(self._spare, self.viewport().width() < NARROW)
+        if self._stretched != NAME and self._name_width:
+            self.setColumnWidth(NAME, min(self._name_width, round(self.viewport().width() * NAME_PART)))
+
+    def fit_height(self, least: int, most: int) -> None:
+        """Be as high as all rows, at most as `most` of them, and at least as `least`."""
+        rows = self.verticalHeader()
+        head = self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth() + 2
+        self.setMinimumHeight(head + rows.defaultSectionSize() * min(rows.count(), least))
+        self.setMaximumHeight(head + rows.defaultSectionSize() * min(rows.count(), most))
+
+    def follow(self, index: QModelIndex) -> None:
+        """Select what a row is about; finding its place may pass many siblings, so in a job."""
+        row = self.lines.rows[index.row()].row
+        checkpoint, tree = self._session.checkpoint, self._session.index
+        if row is not None and checkpoint is not None and tree is not None:
+            self._finder.start(lambda _context: tree.subject(tree.rows[row], checkpoint))
+
+    def copy(self) -> None:
+        """Put the selected rows on the clipboard; all of them where none is selected."""
+        rows = sorted({index.row() for index in self.selectionModel().selectedIndexes()})
+        self._copy(rows or list(range(len(self.lines.rows))))
+
+    def copy_all(self) -> None:
+        """Put every row on the clipboard."""
+        self._copy(list(range(len(self.lines.rows))))
+
+    def _copy(self, rows: list[int]) -> None:
+        columns = range(len(self.lines.headers))
+        lines = ("\t".join(plain(self.lines.text(row, column)) for column in columns) for row in rows)
+        QGuiApplication.clipboard().setText("\n".join(lines))
