@@ -129,12 +129,19 @@ def _detect(head: Head) -> Format:
         from ckpt_viewer.formats.hints import explain
 
         raise explain(head, head.source)
-    if head.is_tar and not found.name.endswith("tar"):  # torch asks tarfile before it looks for a pickle. FORMATS H6
+    if head.is_tar:
+        _refuse_two_things(head)
+    return found
+
+
+def _refuse_two_things(head: Head) -> None:
+    """Raise Damaged if a tar archive is another format too: torch asks tarfile before it looks for a pickle. H6."""
+    others = [each.name for each in FORMATS if not each.name.endswith("tar") and each.matches(head)]
+    if others:
         raise Damaged(
-            f"the file is a {found.name} file and a tar archive at once, so programs disagree about it; do not load it",
+            f"the file is a tar archive and a {others[0]} file at once, so programs disagree about it; do not load it",
             code="polyglot",
         )
-    return found
 
 
 def _open_source(source: Bytes, inside: Inside) -> tuple[Format, Opened]:
