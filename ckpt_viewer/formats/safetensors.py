@@ -13,8 +13,8 @@ from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Mapping
-from ckpt_viewer.errors import Damaged, OverBudget, Truncated
-from ckpt_viewer.formats.base import HEAD_BYTES, Head, Opened, described
+from ckpt_viewer.errors import Damaged, Lost, OverBudget, Truncated
+from ckpt_viewer.formats.base import HEAD_BYTES, Head, Opened, Salvaged, described
 
 if TYPE_CHECKING:
     from ckpt_viewer.formats.safetensors_header import Table
@@ -42,13 +42,26 @@ class Safetensors:
     def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
         """Read the header; raises CheckpointError."""
         del depth
-        from ckpt_viewer.formats.safetensors_header import read_header  # compiles more than other files are worth
+        opened, end = _read(source, context, prefix)
+        _check_size(end, source)
+        return opened
 
-        raw = _header(source)
-        base = _PREFIX + len(raw)
-        table, metadata = read_header(raw, context)
-        _check_size(base + table.check(context), source)
-        return _opened(table, metadata, _Data(source, base, table, prefix), context)
+    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+        """Read the header, which says of each tensor whether the file reaches far enough; raises CheckpointError."""
+        del verify  # there are no checksums
+        opened, end = _read(source, context, "")
+        return Salvaged(opened, end if end > source.size else None, exact=True)
+
+
+def _read(source: Bytes, context: Context, prefix: str) -> tuple[Opened, int]:
+    """Return what the header describes, and where the file should end."""
+    from ckpt_viewer.formats.safetensors_header import read_header  # compiles more than other files are worth
+
+    raw = _header(source)
+    base = _PREFIX + len(raw)
+    table, metadata = read_header(raw, context)
+    end = base + table.check(context)
+    return _opened(table, metadata, _Data(source, base, table, prefix), context), end
 
 
 def _check_size(end: int, source: Bytes) -> None:
@@ -81,10 +94,15 @@ class _Data:
         self._rows, self._begins, self._ends = table.rows, table.begins, table.ends
 
     def extent(self, key: str) -> Extent:
-        """Return where the bytes of a tensor lie."""
+        """Return where the bytes of a tensor lie; raises Lost where the file ends before."""
         row = self._rows[key]
-        begin = self._begins[row]
-        return Extent(self.source, self.base + begin, self._ends[row] - begin)
+        begin, end = self._begins[row], self._ends[row]
+        if self.base + end > self.source.size:
+            raise Lost(
+                f"tensor {key[:100]!a} needs the file up to byte {self.base + end}, and it ends at {self.source.size}; "
+                "copy or download the file again"
+            )
+        return Extent(self.source, self.base + begin, end - begin)
 
 
 def _opened(table: Table, metadata: Mapping | None, data: _Data, context: Context) -> Opened:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Note
-from ckpt_viewer.core.progress import Context, stepped
+from ckpt_viewer.core.progress import Context, drain, stepped
 from ckpt_viewer.core.tensor import Bytes, TensorSpec
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Unreadable
@@ -22,6 +22,8 @@ from ckpt_viewer.formats.sharded import is_index
 from ckpt_viewer.sources.folder import Folder, is_plain_name
 
 MOST_SHARDS = 20_000
+_FOUND = ""
+"""In an index, instead of the name of a tensor's file: the tensor was there."""
 MOST_INDEXES = 16
 """Indexes in one folder that are searched for a shard."""
 
@@ -121,29 +123,31 @@ class _Shard(NamedTuple):
 def open_indexed(
     folder: Folder, index: ShardIndex, context: Context, open_file: FileOpener, *, prefix: str = ""
 ) -> Opened:
-    """Open the files that an index names as one tree; raises CheckpointError where none can be read."""
-    names = sorted(set(index.files.values()))
+    """Open the files that an index names as one tree; uses the index up. Raises CheckpointError if none can be read."""
+    names = sorted(set(stepped(index.files.values(), context)))
     if not names:
         raise NotACheckpoint("this index names no tensors; download it again")
     shards, notes = _open_shards(folder, names, context, open_file, prefix)
     root = Mapping()
     left_out: list[str] = []
     unnamed: list[str] = []
-    missing = dict(index.files)
+    files = index.files  # what is found is marked in it: with half a million names a copy would be felt
     for shard in shards:
         pairs = shard.root.pairs
         for at in stepped(range(0, len(pairs), 2), context):
-            key, file = pairs[at], missing.get(str(pairs[at]))
-            if type(key) is str and file == shard.name:
-                del missing[key]
-            elif type(key) is str and key in index.files:
-                left_out.append(key)  # the index says that it lies elsewhere
+            key = pairs[at]
+            file = files.get(key) if type(key) is str else None
+            if file == shard.name:
+                files[key] = _FOUND  # type: ignore[index]
+            elif file is not None:
+                left_out.append(str(key))  # the index says that it lies elsewhere
                 continue
             else:
                 unnamed.append(str(key))
             root.pairs += (key, pairs[at + 1])
     there = {shard.name for shard in shards}
-    absent = [name for name, file in missing.items() if file in there]
+    absent = [name for name, file in stepped(files.items(), context) if file in there]
+    drain(files, context)
     for severity, code, found, words in (
         ("error", "missing-tensor", absent, "the index names tensors that are not in their file"),
         ("warning", "extra-tensor", unnamed, "the files have tensors that the index does not name"),

@@ -18,7 +18,7 @@ from opening import look_at_all, memory, open_and_look, open_bytes, within
 from ckpt_viewer.analysis.loading import load_code
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.core.progress import SILENT
-from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated
+from ckpt_viewer.errors import CheckpointError, Damaged, Lost, OverBudget, Truncated
 from ckpt_viewer.export.plan import plan_export, plan_remap, write
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.formats.safetensors_header import DTYPE_OF
@@ -178,6 +178,22 @@ def test_a_cut_file_says_how_much_is_missing():
     for cut, missing in ((1, 1), (399, 399), (400, 400), (410, 10)):  # the last ends in the header
         with pytest.raises(Truncated, match=f" {missing} missing"):
             open_bytes(whole[:-cut])
+
+
+def test_what_a_cut_file_has_left_can_be_salvaged(tmp_path):
+    path = tmp_path / "cut.safetensors"
+    header = {"a": entry("F32", [2], 0, 8), "b": entry("F32", [2], 8, 16), "c": entry("F32", [0], 16, 16)}
+    path.write_bytes(safetensors_file(header, floats(1, 2, 3, 4))[:-4])
+    with pytest.raises(Truncated, match=r"4 are missing; .* salvage 2 of its 3 tensors"):
+        open_checkpoint(path)
+    with open_checkpoint(path, salvage=True) as checkpoint:
+        assert "salvaged" in {finding.code for finding in checkpoint.findings}
+        assert checkpoint["/a"].numpy(copy=True).tolist() == [1, 2]
+        with pytest.raises(Lost, match="ends at"):
+            checkpoint["/b"].numpy()
+    path.write_bytes(safetensors_file(header, floats(1, 2, 3, 4)) + b"more")
+    with open_checkpoint(path, salvage=True) as checkpoint:
+        assert checkpoint["/b"].numpy(copy=True).tolist() == [3, 4]
 
 
 def test_a_header_beyond_the_limit_is_refused_before_it_is_read():
