@@ -36,7 +36,7 @@ def fail(file: str | None, sentence: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code: 0 done, 2 not done (130 after Ctrl-C)."""
+    """Run one command; return its exit code: 0 done, 1 `check` found an error, 2 not done (130 after Ctrl-C)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None or sys.stderr is None:  # closed by who started this
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115  as long as the program
@@ -201,6 +201,12 @@ def _add_stats(add: Callable[..., argparse.ArgumentParser]) -> None:
     cli_stats.add_parsers(add)
 
 
+def _add_check(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from ckpt_viewer import cli_check
+
+    cli_check.add_parsers(add)
+
+
 def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     from ckpt_viewer import cli_export
 
@@ -232,6 +238,7 @@ COMMANDS: dict[str, Callable[[Callable[..., argparse.ArgumentParser]], None]] = 
     "ls": _add_ls,
     "stats": _add_stats,
     "show": _add_stats,
+    "check": _add_check,
     "export": _add_export,
     "remap": _add_export,
     "desktop": _add_desktop,

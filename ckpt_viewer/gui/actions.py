@@ -29,6 +29,7 @@ TABLE = (
     Entry("File", "reload", "&Reload", ("F5", "Ctrl+R")),
     Entry("File", "export", "&Export state_dict …", ("Ctrl+E",), separated=True),
     Entry("File", "remap", "Re&map to CPU", ("Ctrl+Shift+R",)),
+    Entry("File", "verify", "&Verify checksums"),
     Entry("File", "close", "&Close window", ("Ctrl+W",), separated=True),
     Entry("File", "quit", "&Quit", ("Ctrl+Q",)),
     Entry("Go", "find", "&Find an entry", ("Ctrl+F",)),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.panels import DetailTabs
     from ckpt_viewer.gui.shortcuts import ShortcutCard
     from ckpt_viewer.gui.start_page import StartPage
+    from ckpt_viewer.gui.verify_flow import VerifyFlow
 
 
 class WindowActions(QObject):
@@ -25,12 +26,14 @@ class WindowActions(QObject):
         super().__init__(window)
         self._window = window
         self._card: ShortcutCard | None = None
+        self._verify: VerifyFlow | None = None
         calls: dict[str, Callable[[], object]] = {
             "open": self.ask_and_open,
             "open_folder": self.ask_and_open_folder,
             "reload": window.session.reload,
             "export": self.export,
             "remap": self.remap,
+            "verify": self.verify,
             "close": window.close,
             "quit": self.quit,
             "find": window.tree.focus_filter,
@@ -50,7 +53,7 @@ class WindowActions(QObject):
         window = self._window
         session = window.session
         is_open = session.checkpoint is not None
-        for name in ("remap", "find", "tree", "parent", "load_onto"):
+        for name in ("remap", "verify", "find", "tree", "parent", "load_onto"):
             self.actions[name].setEnabled(is_open)
         if session.checkpoint is not None and session.checkpoint.contents.salvaged:
             self.actions["remap"].setEnabled(False)  # a copy of a broken file would be broken
@@ -158,6 +161,14 @@ class WindowActions(QObject):
         """Write a copy for the CPU."""
         if self._window.session.checkpoint is not None:
             self._window.export_flow.remap_to_cpu()
+
+    def verify(self) -> None:
+        """Read the whole file and compare its checksums."""
+        if self._verify is None:
+            from ckpt_viewer.gui.verify_flow import VerifyFlow
+
+            self._verify = VerifyFlow(self._window.session, self._window.messages, self._window)
+        self._verify.verify()
 
     def focus_tree(self) -> None:
         """Give the tree the keyboard."""

@@ -1,0 +1,120 @@
+"""`check`: is a checkpoint healthy, can a training go on from it, where does it load, what does it name.
+
+What is looked for is in `CHECKS`, one function each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ckpt_viewer.analysis.loading import LoadProblem, load_problems, targets
+from ckpt_viewer.analysis.overview import Overview, overview
+from ckpt_viewer.analysis.safety import globals_json
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.finding import Finding
+from ckpt_viewer.core.path import step_json
+from ckpt_viewer.core.progress import SILENT, Context
+
+
+class Request(NamedTuple):
+    """What a check may use.
+
+    Attributes:
+        checkpoint, view: the file and its overview. context: told about progress, and may cancel.
+        crc: whether the whole file may be read to compare checksums.
+    """
+
+    checkpoint: Checkpoint
+    view: Overview
+    context: Context
+    crc: bool
+
+
+Check = Callable[[Request], tuple[Finding, ...]]
+
+
+def _noticed(request: Request) -> tuple[Finding, ...]:
+    """What opening the file and looking through it noticed."""
+    return request.view.findings
+
+
+def _dangerous(request: Request) -> tuple[Finding, ...]:
+    """Names that loading the file in Python would run."""
+    names = dict.fromkeys(use.name for use in request.checkpoint.contents.globals if use.status == "dangerous")
+    return tuple(
+        Finding("error", "dangerous-global", (), f"loading it in Python would run {name}; nothing was run here")
+        for name in names
+    )
+
+
+def _checksums(request: Request) -> tuple[Finding, ...]:
+    """Records that do not match their checksums, where that was asked for."""
+    if not request.crc:
+        return ()
+    from ckpt_viewer.analysis.checksums import verify_checksums
+
+    return verify_checksums(request.checkpoint, request.context)
+
+
+CHECKS: tuple[Check, ...] = (_noticed, _dangerous, _checksums)
+"""Asked in this order; what they find is reported in it."""
+
+
+class Report(NamedTuple):
+    """What `check` says of a checkpoint.
+
+    Attributes:
+        resumable: whether a training can go on from it: a model and an optimizer, in a file that is whole.
+        findings: in the order of `CHECKS`. problems: device tags that no torch restores.
+        targets: (tag as saved, device under the map_location) -> bytes.
+    """
+
+    resumable: bool
+    findings: tuple[Finding, ...]
+    problems: tuple[LoadProblem, ...]
+    targets: dict[tuple[str | None, str], int]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no finding is of severity error."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+
+def check(checkpoint: Checkpoint, context: Context = SILENT, *, crc: bool = False) -> Report:
+    """Return the report on a checkpoint.
+
+    Args:
+        crc: read the whole file and compare its checksums.
+
+    Raises:
+        SourceError: the file cannot be read any more. Cancelled: by `context`.
+    """
+    view = overview(checkpoint, context)
+    request = Request(checkpoint, view, context, crc)
+    findings = tuple(finding for each in CHECKS for finding in each(request))
+    whole = not checkpoint.contents.salvaged
+    resumable = whole and "model" in view.roles and "optimizer" in view.roles
+    return Report(resumable, findings, load_problems(checkpoint, None, context), targets(checkpoint, context))
+
+
+def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
+    """Return the document of ``check --json``."""
+    return {
+        "schema": 1,
+        "resumable": report.resumable,
+        "findings": [
+            {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in report.findings
+        ],
+        "load": {
+            "map_location": checkpoint.locator.text,
+            "targets": [
+                {"location": tag, "device": device, "bytes": nbytes} for (tag, device), nbytes in report.targets.items()
+            ],
+            "problems": [
+                {"location": problem.tag, "device": problem.target, "message": problem.message}
+                for problem in report.problems
+            ],
+        },
+        "globals": globals_json(checkpoint),
+    }

@@ -1,0 +1,68 @@
+"""The command ``check``: is a checkpoint healthy, can it be resumed, where does it load, what does it name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.core.text import escape_text
+
+if TYPE_CHECKING:
+    from ckpt_viewer.analysis.check import Report
+    from ckpt_viewer.core.checkpoint import Checkpoint
+
+UNHEALTHY = 1
+"""Exit code where a finding is of severity error."""
+
+
+def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the parser of ``check``."""
+    from ckpt_viewer.cli import add_map_location
+    from ckpt_viewer.cli_files import add_file, add_salvage
+
+    parser = add("check", help="say whether FILE is healthy, can be resumed, and where it loads")
+    add_file(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--crc", action="store_true", help="read the whole file and compare its checksums")
+    add_map_location(parser)
+    add_salvage(parser)
+    parser.set_defaults(run=run_check)
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Print the report; return 1 where something is wrong with the file.
+
+    Raises:
+        CheckpointError: it cannot be opened or read.
+    """
+    from ckpt_viewer.analysis.check import check, report_json
+    from ckpt_viewer.cli_export import Bar
+    from ckpt_viewer.core.location import parse_map_location
+    from ckpt_viewer.formats import open_checkpoint
+
+    map_location, bar = parse_map_location(options.map_location), Bar()
+    with open_checkpoint(options.file, map_location, whole=options.whole, salvage=options.salvage) as checkpoint:
+        try:
+            report = check(checkpoint, bar, crc=options.crc)
+        finally:
+            bar.clear()
+        if options.json:
+            sys.stdout.write(json.dumps(report_json(checkpoint, report), allow_nan=False) + "\n")
+        else:
+            sys.stdout.writelines(escape_text(line) + "\n" for line in _lines(checkpoint, report))
+        sys.stdout.flush()
+    return 0 if report.healthy else UNHEALTHY
+
+
+def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
+    for finding in report.findings:
+        pointer = checkpoint.node(finding.path).pointer
+        yield f"{finding.severity}: {pointer + ': ' if pointer else ''}{finding.message}"
+    for problem in report.problems:
+        yield f"warning: {problem.tag} -> {problem.target}: {problem.message}"
+    for (tag, device), nbytes in report.targets.items():
+        yield f"loads onto {device}{f' (saved from {tag})' if tag not in (None, device) else ''}: {nbytes} bytes"
+    yield "can be resumed" if report.resumable else "cannot be resumed"
