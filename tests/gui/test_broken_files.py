@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLabel, QPushButton
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.devices import Devices
-from ckpt_viewer.gui.tree.marks import LOST
+from ckpt_viewer.gui.tree.lost import LOST
 from ckpt_viewer.gui.windows import Windows
 
 NAMES = ("a.weight", "a.bias", "b.weight", "b.bias")

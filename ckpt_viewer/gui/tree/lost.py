@@ -1,4 +1,4 @@
-"""Marks tensors of a salvaged file whose values are lost, and counts them in everything that they lie in."""
+"""Marks tensors of a salvaged file whose values are lost, and counts them in everything that they lie in. No Qt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.gui.tree.index import TreeIndex
-from ckpt_viewer.gui.tree.marks import LOST
+
+LOST = "lost"
+"""The mark of a tensor whose values a broken file does not have any more."""
 
 
 def mark_lost(index: TreeIndex, lost: Iterable[int], context: Context) -> None:

@@ -7,8 +7,8 @@ from functools import lru_cache
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPixmap
 
-LOST = "lost"
-"""The mark of a tensor whose values a broken file does not have any more."""
+from ckpt_viewer.gui.tree.lost import LOST
+
 SIZE = 14
 """Side of a picture in device-independent pixels."""
 

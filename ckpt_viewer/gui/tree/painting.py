@@ -12,8 +12,9 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette, QPixm
 from PySide6.QtWidgets import QStyleOptionViewItem, QTreeView
 
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE, RowTexts
-from ckpt_viewer.gui.tree.marks import LOST, picture
+from ckpt_viewer.gui.tree.lost import LOST
 from ckpt_viewer.gui.tree.marks import SIZE as PICTURE
+from ckpt_viewer.gui.tree.marks import picture
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel, TreeRole
 
 MARGIN = 4
