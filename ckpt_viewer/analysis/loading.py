@@ -115,21 +115,23 @@ def _absent(kind: str, target: str) -> str:
 
 
 FOLDERS = frozenset({"folder", "distributed"})
-"""Formats that no one call loads."""
+"""Formats that are folders."""
 MOST_NAMED = 4
 """Files of a set that a line of code names one by one."""
 
 
 def load_code(checkpoint: Checkpoint) -> str:
-    """Return the line that loads this file under its map_location; ``""`` for a folder, which no one call loads.
+    """Return the line that loads this file under its map_location; ``""`` for a trainer's folder: no one call does.
 
     Names from outside go in as ASCII literals.
     """
     if checkpoint.format == "sharded":
         return _set_code(checkpoint)
-    if checkpoint.format in FOLDERS:
+    if checkpoint.format == "folder":
         return ""
-    name = os.path.basename(checkpoint.path)  # noqa: PTH119  pathlib would cost every start 7 ms
+    name = os.path.basename(os.path.abspath(checkpoint.path))  # noqa: PTH100, PTH119  pathlib would cost 7 ms
+    if checkpoint.format == "distributed":
+        return _distributed_code(checkpoint, name)
     if checkpoint.contents.salvaged:  # torch.load refuses it
         return f"ckpt_viewer.open_checkpoint({python_literal(name)}, salvage=True)"
     return _call(checkpoint, python_literal(name), checkpoint.format == "safetensors")
@@ -146,6 +148,18 @@ def _call(checkpoint: Checkpoint, name: str, safetensors: bool) -> str:
     function = "torch.jit.load" if checkpoint.format == "torchscript" else "torch.load"
     more = f", {checkpoint.locator.code}" if checkpoint.locator.code else ""
     return f"{function}({name}{more})"
+
+
+def _distributed_code(checkpoint: Checkpoint, name: str) -> str:
+    """Return the lines that make one file of a distributed checkpoint, which torch does without its ranks, and load it.
+
+    Where the ranks did not write metadata together, torch has no such function.
+    """
+    if ".metadata" not in checkpoint.contents.files:
+        return f"ckpt_viewer.open_checkpoint({python_literal(name)})"
+    whole = python_literal(f"{name}.pth")
+    convert = "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
+    return f"{convert}({python_literal(name)}, {whole}); {_call(checkpoint, whole, False)}"
 
 
 def _set_code(checkpoint: Checkpoint) -> str:

@@ -74,6 +74,7 @@ def _run(folder: Folder, tag: str, walk: Walk, prefix: str) -> Mapping:
     for name in sorted(folder.files, key=natural):
         value: Value = tag if name == LATEST else walk.file(folder, name, f"{prefix}{name}!")
         root.pairs += (name, value)
+        walk.files.append(prefix + name)
     walk.size += folder.file(LATEST).size
     for name in sorted(folder.folders, key=natural):
         inner = folder.folder(name)

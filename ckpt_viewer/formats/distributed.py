@@ -65,9 +65,11 @@ class Distributed:
             raise _without_metadata(folder)
         tree = _Tree(folder, about, open_file, prefix, context)
         for part in parts:
-            tree.objects.add(described(None)._replace(globals=part.unpickled.globals, notes=part.unpickled.notes))
+            read = part.unpickled
+            tree.objects.add(described(None)._replace(globals=read.globals, notes=read.notes, protocol=read.protocol))
         opened = tree.objects.opened(tree.root(), REFUSED)
-        return opened._replace(notes=(*opened.notes, *tree.notes()), size=tree.size)
+        files = (*(name for name in folder.files if METADATA.fullmatch(name)), *about.files)
+        return opened._replace(notes=(*opened.notes, *tree.notes()), size=tree.size, files=files)
 
 
 def _unpickle(folder: Folder, name: str, context: Context) -> tuple[Opened, MetadataBulk]:

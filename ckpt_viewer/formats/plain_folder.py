@@ -46,7 +46,8 @@ class Walk:
     """Opens files of a folder and of those below it.
 
     Attributes:
-        parts: the checkpoints that were found. notes: about the other files. size: bytes of all files.
+        parts: the checkpoints that were found. notes: about the other files.
+        files: paths of all files, from the folder. size: their bytes together.
     """
 
     def __init__(self, context: Context, open_file: FileOpener, others: tuple[FolderFormat, ...] = ()) -> None:
@@ -54,6 +55,7 @@ class Walk:
         self.context, self.open_file, self.others = context, open_file, others
         self.parts: list[Opened] = []
         self.notes: list[Note] = []
+        self.files: list[str] = []
         self.size = self.count = 0
 
     def opened(self, root: Mapping, folder: Folder) -> Opened:
@@ -61,7 +63,11 @@ class Walk:
         if not self.parts:
             raise NotACheckpoint(_nothing_in(folder))
         opened = merged(root, self.parts)
-        return opened._replace(notes=(*opened.notes, *self.notes), size=self.size)
+        refused = next((part.unpickled.refused or part.refused for part in self.parts), "")
+        unpickled = opened.unpickled._replace(refused=refused)
+        return opened._replace(
+            unpickled=unpickled, notes=(*opened.notes, *self.notes), size=self.size, files=tuple(self.files)
+        )
 
     def folder(self, folder: Folder, prefix: str, depth: int, order: Order = natural) -> Mapping:
         """Return a mapping of names to what the files and folders hold; `order` is the sort key of the files."""
@@ -77,6 +83,7 @@ class Walk:
             else:
                 value = self.file(folder, name, f"{prefix}{escape_token(name)}!")
             result.pairs += (name, value)
+            self.files.append(prefix + name)
         for name in sorted(folder.folders, key=natural) if depth < DEEPEST else ():
             below = self.below(folder, name, prefix, depth)
             if not isinstance(below, Mapping) or below.pairs:
@@ -92,6 +99,7 @@ class Walk:
                 if each.matches(inner):
                     part = each.open(inner, self.context, self.open_file, prefix=prefix)
                     self.size += part.size or 0
+                    self.files += (prefix + file for file in part.files)
                     self.parts.append(part)
                     return part.unpickled.value
         except CheckpointError as error:
@@ -136,8 +144,8 @@ class Walk:
             if name.endswith(".json") and size <= JSON_LIMIT:
                 return json_value(source.read_at(0, size))
             opened = self.open_file(source, self.context, prefix)
-        except NotACheckpoint as error:
-            return Literal("object", "file", f"{bytes_text(size)}, no checkpoint: {error}")
+        except NotACheckpoint:
+            return Literal("object", "file", f"{bytes_text(size)}, no checkpoint")
         except CheckpointError as error:
             value = Literal("object", "file", f"{bytes_text(size)}, cannot be read")
             self.notes.append(Note("error", "unreadable-file", value, f"{name!a}: {error}"))

@@ -40,6 +40,7 @@ class RootPanel(Panel):
         self._file = ElidedLabel(mode=Qt.TextElideMode.ElideMiddle, muted=True)
         self._facts = QGridLayout()
         self._contents = QGridLayout()
+        self._inside, self._load = _section("In this file"), _section("Load it in Python")
         self._code = CodeLine()
         self._code.setObjectName("rootCode")
         self._shown: tuple[object, ...] = ()
@@ -63,12 +64,12 @@ class RootPanel(Panel):
             grid.setColumnStretch(1, 1)
         column.addLayout(self._facts)
         column.addSpacing(10)
-        column.addWidget(_section("In this file"))
+        column.addWidget(self._inside)
         column.addLayout(self._contents)
         column.addSpacing(10)
-        column.addWidget(_section("Load it in Python"))
+        column.addWidget(self._load)
         column.addWidget(self._code)
-        column.addWidget(label("Nothing in the file was run to show this.", muted=True))
+        column.addWidget(label("Nothing in it was run to show this.", muted=True))
         column.addStretch()
         area = QScrollArea()
         area.setWidget(inside)
@@ -111,8 +112,10 @@ class RootPanel(Panel):
         load = load_fact(overview, checkpoint.locator, session.problems, session.devices, session.device_note)
         facts = root_facts(checkpoint, overview, load)
         links, more = contents_links(checkpoint, overview, session.index)
-        from ckpt_viewer.analysis.loading import load_code
+        from ckpt_viewer.analysis.loading import FOLDERS, load_code
 
+        folder = checkpoint.format in FOLDERS
+        self._inside.setText("In this folder" if folder else "In this file")
         self._show(kind_text(overview), file_name(checkpoint.path), facts, links, more, load_code(checkpoint))
         self.show_body()
         self.settle()
@@ -120,6 +123,8 @@ class RootPanel(Panel):
     def _show(self, heading: str, name: str, facts: list[Fact], links: list[Link], more: int, code: str) -> None:
         wanted = (heading, name, tuple(facts), tuple(links), more, theme().name)
         self._code.show_code(code)
+        self._load.setVisible(bool(code))
+        self._code.setVisible(bool(code))
         if wanted == self._shown:
             return
         self._shown = wanted

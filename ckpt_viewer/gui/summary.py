@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ckpt_viewer.analysis.loading import LoadProblem
+from ckpt_viewer.analysis.loading import FOLDERS, LoadProblem
 from ckpt_viewer.analysis.overview import Overview
 from ckpt_viewer.analysis.roles import Role
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -21,10 +21,13 @@ from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.names import display_name, role_word
 
+if TYPE_CHECKING:
+    from ckpt_viewer.analysis.safety import Verdict
+
 FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle", "safetensors": "safetensors",
            "sharded": "sharded set", "torch-tar": "tar of torch 0.1", "torchscript": "TorchScript",
            "torch-package": "torch.package", "torch-export": "torch.export program",
-           "zip": "zip of files"}  # fmt: skip
+           "zip": "zip of files", "distributed": "distributed checkpoint"}  # fmt: skip
 KINDS = {"state_dict": "state_dict", "torchscript": "TorchScript", "other": "Other contents"}
 CONTENTS_LIMIT = 14
 """Entries of the root that are listed as links."""
@@ -95,9 +98,17 @@ def resume_fact(overview: Overview) -> Fact:
 
 
 def format_text(checkpoint: Checkpoint) -> str:
-    """Return the container's name, and whether it is broken."""
+    """Return the container's name, of how many files a folder is, and whether it is broken."""
     name = FORMATS.get(checkpoint.format, checkpoint.format)
+    if checkpoint.format in FOLDERS:
+        name = f"{name}, {files_text(checkpoint)}"
     return f"{name}, salvaged" if checkpoint.contents.salvaged else name
+
+
+def files_text(checkpoint: Checkpoint) -> str:
+    """Return ``7 files``."""
+    count = len(checkpoint.contents.files)
+    return f"{grouped(count)} file{'' if count == 1 else 's'}"
 
 
 def lost_fact(checkpoint: Checkpoint) -> Fact | None:
@@ -151,7 +162,8 @@ def size_text(checkpoint: Checkpoint, overview: Overview) -> str:
     parts.append(f"{grouped(overview.tensors)} tensor{plural}, {bytes_text(overview.tensor_bytes)}")
     if overview.storage_bytes != overview.tensor_bytes:
         parts.append(f"{bytes_text(overview.storage_bytes)} stored")
-    parts.append(f"file {bytes_text(checkpoint.size)}")
+    what = f"{files_text(checkpoint)}," if checkpoint.format in FOLDERS else "file"
+    parts.append(f"{what} {bytes_text(checkpoint.size)}")
     return "; ".join(parts)
 
 
@@ -164,9 +176,20 @@ def weights_only_fact(checkpoint: Checkpoint) -> Fact:
     from ckpt_viewer.analysis.safety import verdict
 
     said = verdict(checkpoint)
+    if checkpoint.format == "folder":
+        return _each_file_fact(said)
     if said.loads:
         return Fact("Safe mode", f"torch.load(weights_only=True) of torch {said.version} reads it")
     return Fact("Safe mode", f"torch.load(weights_only=True) refuses it: {plain(said.reason, 300)}", "info")
+
+
+def _each_file_fact(said: Verdict) -> Fact:
+    """Say it of a folder, whose files torch.load opens one by one."""
+    if said.loads:
+        return Fact("Safe mode", f"torch.load(weights_only=True) of torch {said.version} reads each of its files")
+    return Fact(
+        "Safe mode", f"torch.load(weights_only=True) refuses some of its files: {plain(said.reason, 300)}", "info"
+    )
 
 
 def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[Fact]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from builders import mapped, pickled, save, tensor, text, zip_checkpoint
@@ -106,3 +108,21 @@ def test_a_name_that_would_run_code_does_not():
     evil = 'x"); __import__("os").system("true") or torch.load("x.pth'
     line = load_code(open_bytes(file_of("cpu"), name=evil))
     assert eval(line, {"torch": type("T", (), {"load": staticmethod(lambda name: name)})}) == evil
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_the_line_of_code_for_folders(tmp_path, monkeypatch):
+    import torch.distributed.checkpoint as dcp
+    import torch.distributed.checkpoint.format_utils
+
+    monkeypatch.chdir(tmp_path)
+    dcp.save({"a": torch.arange(3)}, storage_writer=dcp.FileSystemWriter("run 1"), no_dist=True)
+    with open_checkpoint("run 1/") as checkpoint:
+        first, second = load_code(checkpoint).split("; ")
+    eval(first, {"torch": torch})
+    assert eval(second, {"torch": torch})["a"].tolist() == [0, 1, 2]
+    Path("run 1/.metadata").rename("run 1/__0.metadata")  # torch makes no file of what ranks have saved apart
+    with open_checkpoint("run 1") as checkpoint:
+        assert load_code(checkpoint) == 'ckpt_viewer.open_checkpoint("run 1")'
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert (checkpoint.format, load_code(checkpoint)) == ("folder", "")

@@ -21,6 +21,7 @@ from ckpt_viewer import summarize
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Unsupported
+from ckpt_viewer.export.plan import plan_export, write
 from ckpt_viewer.formats import distributed, distributed_items, open_checkpoint, parts
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -192,6 +193,14 @@ class TestSeveralRanks:
                             assert extent.source.read_at(start, end - start) == whole[start:end]
                 with pytest.raises(CheckpointError, match="cut off"):
                     extent.source.read_at(1, len(whole))
+
+    def test_export_writes_the_assembled_model(self, ranks, tmp_path):
+        whole = as_torch_has_it(ranks / "cut", tmp_path / "whole.pt")["model"]
+        with open_checkpoint(ranks / "cut") as checkpoint:
+            write(plan_export(checkpoint), tmp_path / "out.pth")
+        written = torch.load(tmp_path / "out.pth", weights_only=True)
+        assert list(written) == list(whole)
+        assert all(torch.equal(written[name], whole[name]) for name in whole)
 
     def test_ranks_that_did_not_talk_leave_metadata_each(self, ranks):
         with open_checkpoint(ranks / "alone") as checkpoint:

@@ -51,7 +51,7 @@ def test_each_file_is_a_child(run):
         assert [node.name for node in checkpoint.root.children] == [
             "README.md", "optimizer.pt", "pytorch_model.bin", "scheduler.pt", "trainer_state.json",
         ]  # fmt: skip
-        assert "no checkpoint: this is a text file" in checkpoint["/README.md"].value.text
+        assert checkpoint["/README.md"].value.text == "10 B, no checkpoint"
         assert not checkpoint.findings
 
 
