@@ -53,6 +53,16 @@ def test_listing_a_file_imports_nothing_heavy(small, options):
     assert imported("ls", small, *options) & HEAVY == set()
 
 
+def test_listing_imports_no_reader_of_other_containers(small):
+    code = (
+        "import sys\nfrom ckpt_viewer.cli import main\nmain(['ls', sys.argv[1]])\n"
+        "print(*[m for m in sys.modules if m.startswith('ckpt_viewer.formats.')])"
+    )
+    names = {name.rpartition(".")[2] for name in run(code, small).stdout.splitlines()[-1].split()}
+    assert "torch_zip" in names
+    assert names & {"torchscript", "torch_package", "torch_export", "torch_tar", "ordinary_zip", "zip_members"} == set()
+
+
 def test_importing_the_package_imports_nothing_heavy():
     assert imported() & HEAVY == set()
     names = run("import sys, ckpt_viewer; print(*sorted(m for m in sys.modules if m.startswith('ckpt_viewer')))").stdout

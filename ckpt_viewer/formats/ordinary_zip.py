@@ -79,6 +79,7 @@ class _Reader:
             opened = self._open(record)
         except CheckpointError as error:
             self.failure = self.failure or error
+            self.parts.failed(record.size)
             shown = Members.placeholder(record)
             self.parts.note("error", "unreadable-member", f"{record.name!r} cannot be read: {error}", shown)
             return shown

@@ -10,6 +10,8 @@ from ckpt_viewer.unpickle.weights_only import Refusal
 
 MEMORY, OPCODES = 40_000_000, 1_000_000
 """What the parts of a small file may cost together before no further one is opened; the last may add its own budget."""
+FAILED = 300_000
+"""Opcodes that a part which cannot be read counts for, beside one for each of its bytes: it may break off late."""
 
 
 class Parts:
@@ -35,6 +37,10 @@ class Parts:
         self._cost += read.cost
         self._opcodes += read.opcodes
         return read.value
+
+    def failed(self, size: int) -> None:
+        """Count in a part of `size` bytes that could not be read."""
+        self._opcodes += FAILED + size
 
     def use(self, uses: tuple[GlobalUse, ...]) -> None:
         """Keep the names that something refers to which is not part of the tree."""

@@ -129,6 +129,7 @@ class _Reader:
             opened = self.inner(self.files.source(record), self.inside.member(name))
         except CheckpointError as error:
             self.failure = self.failure or error
+            self.parts.failed(record.size)
             shown = self.files.placeholder(record)
             self.parts.note("error", "unreadable-member", f"{record.name!r} cannot be read: {error}", shown)
             return shown

@@ -84,6 +84,7 @@ class _Reader:
             read = reader.read(0)
         except CheckpointError as error:
             self.failure = self.failure or error
+            self.parts.failed(record.size)
             shown = self.files.placeholder(record)
             self.parts.note("error", "unreadable-member", f"{record.name!r} cannot be read: {error}", shown)
             return shown

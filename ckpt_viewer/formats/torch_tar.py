@@ -5,6 +5,7 @@ FORMATS section 1.4. Source: `legacy_load` in torch/serialization.py.
 
 from __future__ import annotations
 
+import re
 import struct
 
 from ckpt_viewer.core.dtype import DTYPES
@@ -26,6 +27,11 @@ _WINDOW = 512
 _SMALL_PICKLE = 1 << 16
 """Bytes of the largest pickle in front of a storage's data."""
 _LIST_LIMIT = 1 << 26
+_KEY = rb"(K.|M..|J....|\x8a\x04.{4}|\x8a\x05.{5}|\x8a\x06.{6}|\x8a\x07.{7}|\x8a\x08.{8})"
+_CLASS = rb"c(torch(?:\.cuda)?)\n(\w+)\n(?:q.)?(?:\x87|t)(?:q.)?\."
+_STORAGE = re.compile(rb"\x80\x02\(?" + _KEY + rb"(?:X(.)\0\0\0|U(.))([a-z0-9:]{2,40})(?:q.)?" + _CLASS, re.DOTALL)
+_TENSOR = re.compile(rb"\x80\x02\(?" + _KEY + _KEY + _CLASS, re.DOTALL)
+"""The pickle in front of a storage or a tensor, as torch wrote it; anything else is read by the machine."""
 
 
 def read(source: Bytes, inside: Inside, nested: NestedOpener | None) -> Opened:
@@ -83,7 +89,7 @@ class _Archive:
         stream = _Stream(SliceSource(self.source, member.offset, member.size, member.name), self)
         for number in range(stream.count("storages")):
             self.inside.context.step(number, 0)
-            key, location, dtype = self._storage_head(stream.pickle())
+            key, location, dtype = stream.storage() or self._storage_head(stream.pickle())
             numel = stream.number("<q")
             nbytes = numel * (DTYPES[dtype].itemsize if dtype else 1)
             if numel < 0 or stream.at + nbytes > stream.source.size:
@@ -128,7 +134,7 @@ class _Archive:
         stream = _Stream(SliceSource(self.source, member.offset, member.size, member.name), self)
         for number in range(stream.count("tensors")):
             self.inside.context.step(number, 0)
-            head = stream.pickle()
+            head = stream.tensor() or stream.pickle()
             if type(head) is not tuple or len(head) != 3 or (key := _number(head[0])) is None:
                 raise Damaged("the tar archive has a tensor without key, storage and class; it is damaged")
             dims = stream.number("<i4x")
@@ -176,11 +182,49 @@ def _number(value: Value) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 64 else None
 
 
+def _pushed(opcode: bytes) -> int:
+    """Return the number that an opcode pushes."""
+    start = 2 if opcode[:1] == b"\x8a" else 1
+    return int.from_bytes(opcode[start:], "little", signed=start == 2 or len(opcode) == 5)
+
+
 class _Stream:
     """Pickles and numbers one after another."""
 
     def __init__(self, source: Bytes, archive: _Archive) -> None:
         self.source, self.archive, self.at = source, archive, 0
+
+    def storage(self) -> tuple[int, str, str] | None:
+        """Return (key, location, dtype) where the next pickle has torch's form; there may be 100,000 of them."""
+        found = _STORAGE.match(self.source.read_at(self.at, min(_WINDOW, self.source.size - self.at)))
+        if found is None or (found[2] or found[3])[0] != len(found[4]):
+            return None
+        module, name = found[5].decode(), found[6].decode("utf-8", "replace")
+        key, dtype = _pushed(found[1]), storage_dtype(module, name)
+        if dtype is None or key < 0:
+            return None
+        self._named(module, name)
+        self.at += found.end()
+        return key, found[4].decode(), dtype
+
+    def tensor(self) -> tuple[Value, ...] | None:
+        """Return (key, storage's key, class) where the next pickle has torch's form."""
+        found = _TENSOR.match(self.source.read_at(self.at, min(_WINDOW, self.source.size - self.at)))
+        if found is None:
+            return None
+        module, name = found[3].decode(), found[4].decode("utf-8", "replace")
+        if not name.endswith("Tensor"):
+            return None
+        self._named(module, name)
+        self.at += found.end()
+        return _pushed(found[1]), _pushed(found[2]), name
+
+    def _named(self, module: str, name: str) -> None:
+        """Let the machine judge a name once."""
+        if f"{module}.{name}" not in self.archive.uses:
+            word = f"\x80\x02c{module}\n{name}\n.".encode("latin-1")
+            read = PickleReader(word, self.archive, place=self.source.name).read(0)
+            merge_into(self.archive.uses, read.globals)
 
     def pickle(self, limit: int = _SMALL_PICKLE) -> Value:
         """Return the value of the next pickle; raises Damaged if it is longer than `limit` or refers to objects."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Mapping, Members, Value
-from ckpt_viewer.errors import Damaged
+from ckpt_viewer.errors import Damaged, OverBudget
 from ckpt_viewer.formats.base import Inside, Opened, described
 from ckpt_viewer.formats.json_values import json_value
 from ckpt_viewer.formats.parts import Parts
@@ -26,6 +26,8 @@ DTYPE_NAMES = {
 }  # fmt: skip
 """caffe2's TensorProto.DataType."""
 DEEPEST = 200
+MODULE_COST, MEMORY = 1500, 60_000_000
+"""Bytes that a module takes in memory, and that the modules of a small file may take."""
 
 
 def read_old(archive: ZipDirectory, inside: Inside) -> Opened:
@@ -72,6 +74,7 @@ class _Reader:
         self.home = Records(archive, inside.prefix, "")
         self.storages: dict[str, StorageSpec] = {}
         self.inside = inside
+        self.left = MEMORY + 15 * backing(archive.source)
         self.tensors = [self._tensor(each) for each in tensors]
 
     def _tensor(self, fields: Value) -> TensorSpec:
@@ -103,6 +106,9 @@ class _Reader:
         """Return a module with its tensors and submodules as attributes; raises Damaged."""
         if depth > DEEPEST:
             raise Damaged(f"its model.json has modules nested more than {DEEPEST} deep; it is damaged or hostile")
+        self.left -= MODULE_COST
+        if self.left < 0:
+            raise OverBudget("its model.json has more modules than its file can justify; it is damaged or hostile")
         state = Mapping()
         buffers: set[str] = set()
         parameters: set[str] = set()

@@ -23,7 +23,7 @@ from builders import (
     zip_file,
 )
 from contract import VALUES, FormatContract
-from opening import memory, open_bytes
+from opening import memory, open_bytes, within
 
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, OverBudget
@@ -179,3 +179,16 @@ def test_a_long_list_of_members_is_cut(monkeypatch):
     checkpoint = open_bytes(zip_file({"m.pth": INNER, **{f"{n}.txt": b"x" for n in range(9)}}))
     assert len(checkpoint.root.children) == 3
     assert "not-listed" in codes(checkpoint)
+
+
+def test_members_that_break_off_late_are_not_tried_without_end():
+    """Each costs its whole budget before it is refused."""
+    evil = b"\x80\x02(" + b"]" * 900_000 + b"N" * 10
+    whole = zip_file(
+        {"good.pth": INNER, **{f"{n}.pkl": evil for n in range(40)}}, deflate=tuple(f"{n}.pkl" for n in range(40))
+    )
+    with within(10):
+        checkpoint = open_bytes(whole)
+    assert checkpoint["/good.pth/epoch"].value == 3
+    said = [finding.message for finding in checkpoint.findings if finding.code == "unreadable-member"]
+    assert sum("more than is read at once" in message for message in said) > 30

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import pytest
 from archives import BLOCK, tar_file, tar_header, tar_storage, tar_tensor, torch_tar
 from builders import call, floats, integer, many, mapped, name, pickled, text
 from contract import VALUES, FormatContract
-from opening import open_bytes
+from opening import open_bytes, within
 
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Truncated, Unsupported
+from ckpt_viewer.formats import torch_tar as torch_tar_module
 
 DATA = floats(*VALUES)
 
@@ -186,3 +188,31 @@ def test_a_tar_without_its_end_is_cut_off():
         open_bytes(SMALL[: -2 * BLOCK])
     with pytest.raises(Damaged, match="end mark"):
         open_bytes(SMALL[:-BLOCK] + b"x" * BLOCK)
+
+
+@pytest.mark.parametrize("key", [0, 255, 256, 65536, 94057203401, (1 << 55) + 3, (1 << 63) - 1])
+def test_the_short_way_through_small_pickles_is_the_long_one(monkeypatch, key):
+    body = pickled(mapped((text("w"), integer(key) + b"Q"), (text("s"), integer(key + 1) + b"Q")))
+    head = pickled(many(integer(key + 1), b"U\x06cuda:1", name("torch.cuda", "FloatStorage")))
+    data = torch_tar(body, [tar_tensor(key, key + 1, (4,), (1,))], [head + (4).to_bytes(8, "little") + DATA])
+
+    def seen():
+        checkpoint = open_bytes(data)
+        tensor = checkpoint["/w"]
+        globals_ = {(use.name, use.status) for use in checkpoint.contents.globals}
+        return tensor.storage.key, tensor.location, tensor.numpy(copy=True).tolist(), globals_
+
+    short = seen()
+    assert short[:2] == (str(key + 1), "cuda:1")
+    monkeypatch.setattr(torch_tar_module, "_STORAGE", re.compile(b"never"))
+    monkeypatch.setattr(torch_tar_module, "_TENSOR", re.compile(b"never"))
+    assert seen() == short
+
+
+def test_ten_thousand_tensors_are_quick():
+    count = 10_000
+    body = pickled(many(*(text(str(count + n)) + b"Q" for n in range(count))))
+    tensors = [tar_tensor(count + n, n, (4,), (1,)) for n in range(count)]
+    with within(10):
+        checkpoint = open_bytes(torch_tar(body, tensors, [tar_storage(n, DATA) for n in range(count)]))
+        assert len(checkpoint.outline) == count + 1

@@ -9,13 +9,13 @@ import pytest
 from archives import CODE, script_module, script_tensor, torchscript
 from builders import call, floats, integer, mapped, name, pickled, text, zip_file
 from contract import VALUES, FormatContract
-from opening import open_bytes
+from opening import memory, open_bytes
 from scripted import Plain, Shared, Tree
 
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.cli import main
 from ckpt_viewer.core.module import state_dict_entries
-from ckpt_viewer.errors import CheckpointError, Damaged
+from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget
 from ckpt_viewer.formats import open_checkpoint
 
 torch = pytest.importorskip("torch")
@@ -204,3 +204,12 @@ def test_deep_old_modules_are_refused():
         main = {"name": "m", "submodules": [main]}
     with pytest.raises(CheckpointError):
         open_bytes(old_archive({"mainModule": main}, {}))
+
+
+def test_modules_without_end_are_refused_in_budget():
+    main_ = {"name": "m", "submodules": [{"name": "x"}] * 200_000}
+    records = {"m/version": b"1\n", "m/model.json": json.dumps({"mainModule": main_}).encode()}
+    data = zip_file(records, deflate=("m/model.json",))
+    with memory() as peak, pytest.raises(OverBudget):
+        open_bytes(data)
+    assert peak.nbytes < 150_000_000
