@@ -136,11 +136,11 @@ class MainWindow(DropWindow):
 
     # --- what it is asked to do
 
-    def open_file(self, path: str, map_location: MapLocation = None, select: str = "") -> None:
-        """Show a file here, in place of whatever this window shows."""
+    def open_file(self, path: str, map_location: MapLocation = None, select: str = "", *, alone: bool = False) -> None:
+        """Show a file here, in place of whatever this window shows; `alone` without the other files of its set."""
         self.messages.clear()
         self.session.map_location = map_location
-        self.session.open(str(Path(path).absolute()), select)
+        self.session.open(str(Path(path).absolute()), select, alone=alone)
 
     def remap_when_ready(self) -> None:
         """Write a copy for the CPU as soon as it is known what is in the file."""

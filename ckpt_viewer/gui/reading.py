@@ -34,7 +34,12 @@ Reader: TypeAlias = Callable[[str, "MapLocation", bool, Context], Loaded]
 
 def read_file(path: str, map_location: MapLocation, grouped: bool, context: Context) -> Loaded:
     """Open a file, walk its tree and index it; raises CheckpointError or Cancelled."""
-    return _read(path, map_location, grouped, context, salvage=False)
+    return _read(path, map_location, grouped, context, whole=True)
+
+
+def read_alone(path: str, map_location: MapLocation, grouped: bool, context: Context) -> Loaded:
+    """The same without the other files of a sharded set, for who wants to copy this one."""
+    return _read(path, map_location, grouped, context)
 
 
 def salvage_file(path: str, map_location: MapLocation, grouped: bool, context: Context) -> Loaded:
@@ -42,10 +47,12 @@ def salvage_file(path: str, map_location: MapLocation, grouped: bool, context: C
     return _read(path, map_location, grouped, context, salvage=True)
 
 
-def _read(path: str, map_location: MapLocation, grouped: bool, context: Context, *, salvage: bool) -> Loaded:
+def _read(
+    path: str, map_location: MapLocation, grouped: bool, context: Context, *, whole: bool = False, salvage: bool = False
+) -> Loaded:
     from ckpt_viewer.formats import open_checkpoint
 
-    checkpoint = open_checkpoint(path, map_location, context, whole=not salvage, salvage=salvage)
+    checkpoint = open_checkpoint(path, map_location, context, whole=whole, salvage=salvage)
     try:
         return Loaded(checkpoint, index_tree(checkpoint, grouped, context))
     except BaseException:

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import Cancelled, NoSuchNode
 from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
-from ckpt_viewer.gui.reading import Loaded, Reader, index_tree, read_file, salvage_file
+from ckpt_viewer.gui.reading import Loaded, Reader, index_tree, read_alone, read_file, salvage_file
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.loading import LoadProblem
@@ -57,7 +57,8 @@ class Session(QObject):
         grouped: whether the tree shows state_dicts by module.
         overview: None until `described`.
         problems: what torch.load would refuse here, empty until it is known.
-        map_location: as chosen; survives `reload`. salvaging: whether a broken file is to be salvaged; survives it too.
+        map_location: as chosen; survives `reload`. salvaging: whether a broken file is to be salvaged,
+            alone: whether without the other files of its set; both survive it too.
         devices: what torch has on this machine; None while that is not known, and `device_note` says why.
         selected: a Node or what else the tree can select; None while nothing is open.
         error: why the last opening failed. opening: the Job that opens, while it runs.
@@ -93,7 +94,7 @@ class Session(QObject):
         self.error: BaseException | None = None
         self.opening: Job | None = None
         self.jobs = JobRunner(self)
-        self.salvaging = False
+        self.salvaging = self.alone = False
         self._reader, self._salvager = reader, salvager
         self._wanted = ""
         self._judge_again = False
@@ -121,17 +122,18 @@ class Session(QObject):
         """Whether no file was ever opened here."""
         return not self.path
 
-    def open(self, path: str, select: str = "", *, salvage: bool = False) -> None:
+    def open(self, path: str, select: str = "", *, salvage: bool = False, alone: bool = False) -> None:
         """Open a file, map it as chosen, and select the node at pointer `select` (the root if there is none).
 
         Args:
             salvage: where it is cut off or damaged, rebuild what can be trusted.
+            alone: where it is one of a sharded set, leave the others out.
         """
         if self.opening is not None:
             self.opening.cancel()
         self.path, self._wanted, self.error = path, select, None
-        self.salvaging = salvage
-        reader = self._salvager if salvage else self._reader
+        self.salvaging, self.alone = salvage, alone
+        reader = self._salvager if salvage else read_alone if alone else self._reader
         map_location, grouped = self.map_location, self.grouped
 
         def work(context: Context) -> Loaded:
@@ -152,7 +154,7 @@ class Session(QObject):
     def reload(self) -> None:
         """Read the file again; the selection stays where its pointer still leads."""
         if self.path:
-            self.open(self.path, self.pointer, salvage=self.salvaging)
+            self.open(self.path, self.pointer, salvage=self.salvaging, alone=self.alone)
 
     def salvage(self) -> None:
         """Open the file once more, for what can be trusted of it."""

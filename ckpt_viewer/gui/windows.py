@@ -105,7 +105,7 @@ class Windows(QObject):
             window = self.find(path)
             if window is None:
                 window = near if near is not None and near.session.is_empty else self.new()
-                window.open_file(path, map_location, select)
+                window.open_file(path, map_location, select, alone=remap)  # a set is not remapped as a whole
             elif map_location is not None:
                 window.session.set_map_location(map_location)
             if remap:

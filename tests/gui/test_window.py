@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from builders import save
 from hand_made import drag_event
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFileOpenEvent
@@ -365,6 +366,25 @@ def test_closing_while_writing_asks_and_waits(qtbot, windows, sample, monkeypatc
         gate.set()
     assert asked == ["Writing model_3.cpu.pth"] * 2
     assert [path.name for path in Path(sample).parent.iterdir()] == ["model_3.pth"]
+
+
+def test_a_file_of_a_set_shows_the_whole_set_and_is_remapped_alone(qtbot, windows, tmp_path):
+    import torch
+
+    first, second = (
+        save({f"layer{n}.weight": torch.rand(2)}, tmp_path / f"m-{n}-of-2.pth", tag="cuda:0") for n in (1, 2)
+    )
+    whole = show(qtbot, windows, str(first))
+    assert whole.session.checkpoint.format == "sharded"
+    assert set(whole.session.checkpoint.state_dict()) == {"layer1.weight", "layer2.weight"}
+    windows.open([str(second)], map_location="cpu", remap=True)
+    qtbot.waitUntil((tmp_path / "m-2-of-2.cpu.pth").exists, timeout=20_000)
+    alone = windows.find(str(second))
+    assert set(alone.session.checkpoint.state_dict()) == {"layer2.weight"}
+    assert torch.load(tmp_path / "m-2-of-2.cpu.pth").keys() == {"layer2.weight"}
+    with qtbot.waitSignal(alone.session.opened):
+        alone.session.reload()
+    assert alone.session.checkpoint.format == "torch-zip"
 
 
 def test_size_and_theme_are_remembered(qtbot, windows, sample):
