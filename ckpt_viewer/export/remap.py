@@ -82,7 +82,8 @@ def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Contex
         raise CannotExport("a checkpoint of several files is not remapped as a whole; remap the files that it has")
     if checkpoint.format not in ("torch-zip", "torch-legacy"):
         raise CannotExport(
-            f"a file of format {checkpoint.format} has no device tags; open a file written by torch.save"
+            f"a file of format {checkpoint.format} cannot be copied with other device tags, only one of torch.save; "
+            "export its state_dict instead"
         )
     if checkpoint.format == "torch-zip":
         parts, references = remap_zip(source, retagger, context)
