@@ -63,7 +63,7 @@ class Walk:
         if not self.parts:
             raise NotACheckpoint(_nothing_in(folder))
         opened = merged(root, self.parts)
-        refused = next((part.unpickled.refused or part.refused for part in self.parts), "")
+        refused = next(filter(None, (part.unpickled.refused or part.refused for part in self.parts)), "")
         unpickled = opened.unpickled._replace(refused=refused)
         return opened._replace(
             unpickled=unpickled, notes=(*opened.notes, *self.notes), size=self.size, files=tuple(self.files)

@@ -78,6 +78,14 @@ def test_tensors_have_their_values_and_their_storages_names_of_their_own(run):
     assert "pytorch_model.bin!0" in storages
 
 
+def test_weights_only_is_refused_where_it_is_for_any_file(run):
+    with open_checkpoint(run) as checkpoint:
+        assert checkpoint.contents.weights_only == ""
+    torch.save(torch.nn.Linear(2, 2), run / "whole.pt")
+    with open_checkpoint(run) as checkpoint:
+        assert "torch.nn.modules.linear.Linear" in checkpoint.contents.weights_only
+
+
 def test_its_state_dict_is_the_models(run):
     with open_checkpoint(run) as checkpoint:
         assert list(checkpoint.state_dict()) == ["weight", "bias"]
