@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,11 +16,14 @@ from ckpt_viewer.errors import CheckpointError, Damaged, SourceChanged, Truncate
 if TYPE_CHECKING:
     from ckpt_viewer.cli_export import Bar
     from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.stats.scan import Scan
     from ckpt_viewer.stats.summary import Summary
 
 BINS = 256
 TEXT_BINS = 20
 BAR_CHARACTERS = 40
+PATIENCE = 10.0
+"""Seconds that machine code for the next time may take after everything was printed; once on each computer."""
 HEADINGS = ("path", "shape", "dtype", "min", "max", "mean", "std", "zeros", "NaN", "Inf")
 
 
@@ -73,18 +75,22 @@ def run_stats(options: argparse.Namespace) -> int:
     """
     from ckpt_viewer.cli_export import Bar
     from ckpt_viewer.formats import open_checkpoint
+    from ckpt_viewer.stats.preparing import the_preparation
 
     bins = options.bins if options.bins is not None else BINS if options.json else TEXT_BINS
     bar, damage = Bar(), list[CheckpointError]()
     with open_checkpoint(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
         targets = _targets(checkpoint, options.pointers)
         try:
-            outcomes = _count(targets, bins, bar, damage)
+            drawn = options.json or (len(options.pointers) == len(targets) == 1)
+            scanned = not (drawn and options.pointers)
+            outcomes = _count(targets, bins, bar, damage, drawn=drawn, scanned=scanned)
             lines = _document(outcomes) if options.json else _report(checkpoint, outcomes, bar, options.pointers)
             sys.stdout.writelines(lines)
             sys.stdout.flush()
         finally:
             bar.clear()
+            the_preparation.wait(PATIENCE)
     if damage and not checkpoint.contents.salvaged:  # of a salvaged file it is known, and noted
         raise CheckpointError(f"{len(damage)} of {len(targets)} tensors cannot be read: {damage[0]}")
     return 0
@@ -120,30 +126,52 @@ class _Share:
         self._bar.step(self._before + self._nbytes * done // max(total, 1), self._total)
 
 
-def _count(targets: list[Target], bins: int, bar: Bar, damage: list[CheckpointError]) -> Iterator[Outcome]:
-    """Count one tensor after another, one that is there several times once; `damage` gets what cannot be read."""
-    from ckpt_viewer.stats.summary import check_bins, summarize_tensor
+def _count(
+    targets: list[Target], bins: int, bar: Bar, damage: list[CheckpointError], *, drawn: bool, scanned: bool
+) -> Iterator[Outcome]:
+    """Count tensors, one that is there several times once; `damage` gets what cannot be read.
+
+    Args:
+        drawn: whether histograms are wanted. scanned: whether a first pass goes over all of them in file order.
+    """
+    from ckpt_viewer.stats.preparing import prepare
+    from ckpt_viewer.stats.scan import Scan
+    from ckpt_viewer.stats.summary import check_bins
 
     check_bins(bins)
-    times = Counter(id(target.tensor) for target in targets)
+    nbytes = sum({id(target.tensor): target.tensor.nbytes for target in targets}.values())
+    prepare(nbytes)
+    passes = nbytes * (drawn + scanned)
+    scan = Scan(target.tensor for target in targets) if scanned else None
+    if scan is not None:
+        scan.run(_Share(bar, 0, nbytes, passes))
+    done = nbytes if scanned else 0
     kept: dict[int, Outcome] = {}
-    before, total = 0, sum(target.tensor.nbytes for target in targets)
     for target in targets:
         tensor = target.tensor
-        outcome = kept.get(id(tensor))
-        if outcome is None:
-            try:
-                outcome = Outcome(target, summarize_tensor(tensor, bins, _Share(bar, before, tensor.nbytes, total)))
-            except (SourceChanged, Unreadable):
-                raise
-            except CheckpointError as error:
-                outcome = Outcome(target, None, str(error))
-                if isinstance(error, Damaged | Truncated):
-                    damage.append(error)
-            if times[id(tensor)] > 1:
-                kept[id(tensor)] = outcome
-        before += tensor.nbytes
-        yield outcome._replace(target=target)
+        if id(tensor) not in kept:
+            share = _Share(bar, done, tensor.nbytes, passes)
+            kept[id(tensor)] = _outcome(target, scan, bins if drawn else 0, share, damage)
+            done += tensor.nbytes
+        yield kept[id(tensor)]._replace(target=target)
+
+
+def _outcome(target: Target, scan: Scan | None, bins: int, share: _Share, damage: list[CheckpointError]) -> Outcome:
+    from ckpt_viewer.stats.summary import summarize_tensor, summary_of
+
+    known = scan.outcome(target.tensor) if scan is not None else None
+    try:
+        if isinstance(known, CheckpointError):
+            raise known
+        if known is not None and not bins:
+            return Outcome(target, summary_of(known))
+        return Outcome(target, summarize_tensor(target.tensor, bins, share, known))
+    except (SourceChanged, Unreadable):
+        raise
+    except CheckpointError as error:
+        if isinstance(error, Damaged | Truncated):
+            damage.append(error)
+        return Outcome(target, None, str(error))
 
 
 # --- as JSON ------------------------------------------------------------------------------------------------------

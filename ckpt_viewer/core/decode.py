@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.filemap import mapped
+from ckpt_viewer.core.filemap import bottom, mapped
 from ckpt_viewer.core.numbers import Decoder, stored_dtype
 from ckpt_viewer.core.stored import Stored, open_values, within_budget
 from ckpt_viewer.core.strided import Array, Index, Pick, Pieces, View, gather
@@ -23,6 +23,8 @@ from ckpt_viewer.errors import CheckpointError, OverBudget
 
 if TYPE_CHECKING:
     from types import EllipsisType
+
+    from ckpt_viewer.core.tensor import Bytes
 
 BasicIndex: TypeAlias = "tuple[int | slice | EllipsisType, ...]"
 
@@ -127,10 +129,31 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Array]:
         """Yield the values; each array is valid until the next is asked for. Raises SourceError."""
+        return self.read(range(len(self._pieces)))
+
+    def through(self, source: Bytes) -> None:
+        """Read through `source`, which gives the bytes of the file that the values lie in."""
+        view = self._pieces.view
+        self._pieces.view = view._replace(source=source, start=bottom(view.source, view.start)[1])
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Yield byte position in the source and number of each piece, in the order of memory."""
+        for number in range(len(self._pieces)):
+            yield self._pieces.start(number), number
+
+    def parts(self, blocks: int) -> list[range]:
+        """Return what `read` takes, together all values: each part about `blocks` arrays, to be read on any thread."""
+        pieces = self._pieces
+        step = max(1, blocks * self._enough * len(pieces) // max(1, pieces.view.numel))
+        return [range(start, min(start + step, len(pieces))) for start in range(0, len(pieces), step)]
+
+    def read(self, part: range) -> Iterator[Array]:
+        """Yield the values of a part as iterating does those of all."""
         waiting: list[Array] = []
         count = 0
-        for index, array in self._pieces:
-            values = self._values(index, array)
+        buffer = np.empty(self._pieces.buffer_bytes, np.uint8)
+        for number in part:
+            values = self._values(*self._pieces.read(number, buffer))
             if not waiting and values.size * 2 >= self._enough:
                 yield values
                 continue

@@ -21,10 +21,7 @@ _maps: WeakKeyDictionary[Any, mmap.mmap | None] = WeakKeyDictionary()
 
 def mapped(view: View, dtype: np.dtype[Any]) -> Array | None:
     """Return a read-only array over the file itself; None where the bytes are no plain part of an unchanged file."""
-    source, start = view.source, view.start
-    while hasattr(source, "source") and hasattr(source, "offset"):  # a slice of another source
-        start += source.offset
-        source = source.source
+    source, start = bottom(view.source, view.start)
     if sys.byteorder != "little" or not hasattr(source, "identity"):
         return None
     if source not in _maps:
@@ -38,6 +35,14 @@ def mapped(view: View, dtype: np.dtype[Any]) -> Array | None:
     except ValueError:  # an expanded view may have more elements than numpy can count
         return None
     return array
+
+
+def bottom(source: Any, offset: int) -> tuple[Any, int]:
+    """Return the source that a slice of a slice ... is of, and where `offset` is in it."""
+    while hasattr(source, "source") and hasattr(source, "offset"):
+        offset += source.offset
+        source = source.source
+    return source, offset
 
 
 def _map_file(source: Any) -> mmap.mmap | None:

@@ -141,6 +141,15 @@ class Pieces:
     def __len__(self) -> int:
         return prod(self._counts) if self.view.numel else 0
 
+    def start(self, number: int) -> int:
+        """Return where piece `number` starts, in bytes from the start of the source."""
+        at = 0
+        for position in range(len(self._prefix) - 1, -1, -1):
+            number, place = divmod(number, self._counts[position])
+            group = self._group if position == len(self._prefix) - 1 else 1
+            at += place * group * self.view.stride[self._prefix[position]]
+        return self.view.start + at * self.view.item
+
     def read(self, number: int, buffer: Array) -> tuple[Index, Array]:
         """Read piece `number` into `buffer` (uint8, at least `buffer_bytes` long); raises SourceError."""
         view = self.view

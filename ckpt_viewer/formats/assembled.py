@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,11 @@ class Assembled:
         self.size = prod(shape) * item
         self._stride, self._view_of = row_major(shape), view_of
         self._boxes = [(number, box) for number, box in enumerate(boxes) if prod(box.size)]
+
+    def views(self) -> Iterator[tuple[Box, View]]:
+        """Yield the parts and where their elements lie; raises CheckpointError."""
+        for number, box in self._boxes:
+            yield box, self._view_of(number)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes at `offset`; raises CheckpointError."""

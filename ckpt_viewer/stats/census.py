@@ -39,6 +39,13 @@ class Census(NamedTuple):
             max(highs, default=None),
         )
 
+    def times(self, repeats: int) -> Census:
+        """Return the census of the same values, each there `repeats` times."""
+        if repeats == 1:
+            return self
+        finite, nan, posinf, neginf, zeros = (count * repeats for count in self[:5])
+        return Census(finite, nan, posinf, neginf, zeros, self.low, self.high)
+
 
 def census_of_floats(block: Array) -> tuple[Census, Array]:
     """Return the census of a block of floats and its finite values, the block itself where all are."""

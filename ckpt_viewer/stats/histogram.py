@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from math import inf, isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,6 +47,21 @@ def equal_edges(low: float | int, high: float | int, bins: int) -> Array:
         return np.linspace(low / 2, high / 2, bins + 1) * 2
 
 
+def symlog_edges(low: float, high: float, bins: int, linear: float) -> Array:
+    """Return `bins` + 1 edges from `low` to `high`, equally far apart on an axis that is linear to +-`linear`.
+
+    Beyond that the axis is logarithmic.
+    """
+    if low == high:
+        return equal_edges(low, high, bins)
+    ends = np.array([low, high], np.float64)
+    places = np.sign(ends) * np.log1p(np.abs(ends) / linear)
+    steps = np.linspace(places[0], places[1], bins + 1)
+    edges: Array = np.sign(steps) * np.expm1(np.abs(steps)) * linear
+    edges[0], edges[-1] = low, high
+    return np.maximum.accumulate(edges.clip(low, high))
+
+
 def bin_starts(low: float | int, high: float | int, edges: Array, dtype: np.dtype[np.generic]) -> Array:
     """Return the least value of `dtype` in each bin but the first.
 
@@ -68,21 +84,27 @@ class BinCounter:
 
     def __init__(self, low: float | int, high: float | int, edges: Array, dtype: np.dtype[np.generic]) -> None:
         self.counts = np.zeros(edges.size - 1, np.int64)
-        self._scratch = Scratch()
         starts = bin_starts(low, high, edges, dtype)
         self._bins = self._trusted(float(low), float(high), starts, np.array([low, high], dtype))
 
+    def fresh(self) -> BinCounter:
+        """Return a counter of the same bins that has counted nothing."""
+        other = copy(self)
+        other.counts = np.zeros_like(self.counts)
+        return other
+
     def _trusted(self, low: float, high: float, starts: Array, ends: Array) -> kernels.Bins:
         """Try the formula on both sides of each edge: it never decreases, so it is right wherever it is right there."""
+        scratch = Scratch()
         with np.errstate(all="ignore"):
             scale = float(np.float64(self.counts.size) / (np.float64(high) - np.float64(low)))
             if not 0 < scale < inf or not starts.size:
                 return kernels.Bins(low, scale, starts, 0)
             below = starts - 1 if starts.dtype.kind in "iu" else np.nextafter(starts, np.asarray(-inf, starts.dtype))
             number = np.arange(1, starts.size + 1)
-            at = kernels.bin_numbers(starts, low, scale, self._scratch).astype(np.int64)
-            before = kernels.bin_numbers(below, low, scale, self._scratch).astype(np.int64)
-            first, last = kernels.bin_numbers(ends, low, scale, self._scratch).tolist()
+            at = kernels.bin_numbers(starts, low, scale, scratch).astype(np.int64)
+            before = kernels.bin_numbers(below, low, scale, scratch).astype(np.int64)
+            first, last = kernels.bin_numbers(ends, low, scale, scratch).tolist()
         if first == 0 and last <= self.counts.size and (at >= number).all() and (before < number).all():
             return kernels.Bins(low, scale, starts, 2)
         close = (at >= number - 1).all() and (before <= number).all()
@@ -92,4 +114,4 @@ class BinCounter:
     def add(self, block: Array) -> None:
         """Count finite values of a block."""
         for start in range(0, block.size, kernels.BLOCK):
-            kernels.count_bins(block[start : start + kernels.BLOCK], self._bins, self.counts, self._scratch)
+            kernels.current().bins(block[start : start + kernels.BLOCK], self._bins, self.counts)

@@ -1,13 +1,13 @@
-"""The loops over every value of a large tensor, in numpy.
+"""The loops over every value of a large tensor: in numpy here, as machine code in `native`, with identical results.
 
-Every function takes a block of at most `BLOCK` (wide types: `WIDE_BLOCK`) elements, adds to counters that the caller
-owns and keeps no state, so that another implementation (compiled, threaded) can stand in for this file. One call takes
-a few milliseconds at most.
+A kernel takes a block, adds to counters that the caller owns and keeps no state, so blocks of one tensor may be counted
+by either. One call takes a few milliseconds at most.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import threading
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,73 +17,19 @@ from ckpt_viewer.stats.moments import Moments, moments_of_floats, moments_of_int
 from ckpt_viewer.stats.scratch import Scratch
 
 BLOCK = 1 << 18
-"""Elements in a block at most: with more, the packed sums of `count_float32` would no longer be exact."""
+"""Elements in a block at most: with more, the packed sums of `Plain.float32` would no longer be exact."""
 WIDE_BLOCK = 1 << 16
+"""The same for types of 8 bytes, whose sums are exact up to `moments.BLOCK` elements."""
 FLOAT32_CELLS = 1 << 16
 """A cell is the high half of a float32: sign, exponent and 7 bits of its significand."""
+PAIR_LIMIT = (1 << 24) - 1
+"""Values that `pairs` can take before they have to be emptied."""
+PAIR_SHIFT = 40
+"""`pairs` hold the count in bits from here on, below it the sum of the low halves; beside it the sum of squares."""
 FLOAT64_CELLS = 1 << 19
 """The same bits of a float64; numbered by magnitude, the sign in the lowest bit."""
-_FLOAT64_SHIFT = 45
+FLOAT64_SHIFT = 45
 _PACK = 34
-
-
-def count_patterns(block: Array, counts: Array) -> None:
-    """Add each pattern of a uint8 or uint16 block to `counts` (int64, one for each pattern)."""
-    counts += np.bincount(block, minlength=counts.size)
-
-
-def count_float32(block: Array, cells: Array, scratch: Scratch) -> Census:
-    """Add float32 values to `cells`, int64[3, FLOAT32_CELLS]: count, sum of low halves, sum of their squares.
-
-    Returns:
-        The census; only finite values are in cells.
-    """
-    census, block = census_of_floats(block)
-    bits, size = block.view(np.uint32), block.size
-    half, index = scratch.take("half", size, np.uint32), scratch.take("index", size, np.intp)
-    low, square = scratch.take("low", size, np.float64), scratch.take("square", size, np.float64)
-    np.right_shift(bits, 16, out=half)
-    np.copyto(index, half, casting="unsafe")
-    np.bitwise_and(bits, 0xFFFF, out=half)
-    np.copyto(low, half.view(np.int32))
-    np.multiply(low, low, out=square)
-    low += float(1 << _PACK)  # count and sum in one number: 2**18 values of 2**34 are 52 bits, exact in a float64
-    packed = np.bincount(index, low, minlength=FLOAT32_CELLS).astype(np.int64)
-    cells[0] += packed >> _PACK
-    packed &= (1 << _PACK) - 1
-    cells[1] += packed
-    cells[2] += np.bincount(index, square, minlength=FLOAT32_CELLS).astype(np.int64)
-    return census
-
-
-def count_float64(block: Array, counts: Array, scratch: Scratch) -> tuple[Census, Moments]:
-    """Add float64 values to `counts`, int64[FLOAT64_CELLS]; return their census and the moments of the finite ones."""
-    census, finite = census_of_floats(block)
-    _count_cells(finite, counts, scratch)
-    return census, moments_of_floats(finite, scratch)
-
-
-def count_integers(block: Array, counts: Array, scratch: Scratch) -> tuple[Census, Moments]:
-    """Add integers to `counts`, int64[FLOAT64_CELLS], as their nearest float64; return their census and moments."""
-    _count_cells(block.astype(np.float64), counts, scratch)
-    return census_of_integers(block), moments_of_integers(block)
-
-
-def _count_cells(block: Array, counts: Array, scratch: Scratch) -> None:
-    if not block.size:
-        return
-    bits = block.view(np.uint64)
-    cells, sign = scratch.take("cells", block.size, np.int64), scratch.take("sign", block.size, np.uint64)
-    magnitude = cells.view(np.uint64)
-    np.left_shift(bits, np.uint64(1), out=magnitude)
-    magnitude >>= np.uint64(_FLOAT64_SHIFT + 1)
-    magnitude <<= np.uint64(1)
-    np.right_shift(bits, np.uint64(63), out=sign)
-    magnitude |= sign
-    first = int(cells.min())  # few exponents occur in a block: count in their range only
-    cells -= first
-    found = np.bincount(cells)
-    counts[first : first + found.size] += found
 
 
 class Bins(NamedTuple):
@@ -101,21 +47,113 @@ class Bins(NamedTuple):
     trust: int
 
 
-def count_bins(block: Array, bins: Bins, counts: Array, scratch: Scratch) -> None:
-    """Add finite values between the histogram's ends to `counts`, int64[number of bins]."""
-    last = counts.size - 1
-    if bins.trust == 0:
-        counts += np.bincount(np.searchsorted(bins.starts, block, side="right"), minlength=counts.size)
+class Kernels(Protocol):
+    """What counts blocks, which are contiguous and aligned."""
+
+    def patterns(self, block: Array, counts: Array) -> None:
+        """Add each pattern of a uint8 or uint16 block to `counts` (int64, one for each pattern)."""
+
+    def float32(self, block: Array, pairs: Array) -> Census:
+        """Add float32 values to `pairs`, uint64[FLOAT32_CELLS, 2], and return their census.
+
+        What is added to cells of NaN and infinities is left open.
+        """
+
+    def float64(self, block: Array, counts: Array) -> tuple[Census, Moments]:
+        """Add float64 values to `counts`, int64[FLOAT64_CELLS]; return their census and the finite ones' moments."""
+
+    def integers(self, block: Array, counts: Array) -> tuple[Census, Moments]:
+        """Add integers to `counts`, int64[FLOAT64_CELLS], as their nearest float64; return their census and moments."""
+
+    def census(self, block: Array) -> Census:
+        """Return the census of a block of float32 or float64."""
+
+    def moments(self, block: Array) -> Moments:
+        """Return the moments of a block of finite float64 values."""
+
+    def bins(self, block: Array, bins: Bins, counts: Array) -> None:
+        """Add finite values between the histogram's ends to `counts`, int64[number of bins]."""
+
+
+class Plain:
+    """The kernels in numpy. For one thread."""
+
+    def __init__(self) -> None:
+        self._scratch = Scratch()
+
+    def patterns(self, block: Array, counts: Array) -> None:
+        """See `Kernels`."""
+        counts += np.bincount(block, minlength=counts.size)
+
+    def float32(self, block: Array, pairs: Array) -> Census:
+        """See `Kernels`."""
+        census, block = census_of_floats(block)
+        bits, size = block.view(np.uint32), block.size
+        half, index = self._scratch.take("half", size, np.uint32), self._scratch.take("index", size, np.intp)
+        low, square = self._scratch.take("low", size, np.float64), self._scratch.take("square", size, np.float64)
+        np.right_shift(bits, 16, out=half)
+        np.copyto(index, half, casting="unsafe")
+        np.bitwise_and(bits, 0xFFFF, out=half)
+        np.copyto(low, half.view(np.int32))
+        np.multiply(low, low, out=square)
+        low += float(1 << _PACK)  # count and sum in one number: 2**18 values of 2**34 are 52 bits, exact in a float64
+        packed = np.bincount(index, low, minlength=FLOAT32_CELLS).astype(np.uint64)
+        pairs[:, 0] += (packed >> np.uint64(_PACK)) << np.uint64(PAIR_SHIFT)
+        pairs[:, 0] += packed & np.uint64((1 << _PACK) - 1)
+        pairs[:, 1] += np.bincount(index, square, minlength=FLOAT32_CELLS).astype(np.uint64)
+        return census
+
+    def float64(self, block: Array, counts: Array) -> tuple[Census, Moments]:
+        """See `Kernels`."""
+        census, finite = census_of_floats(block)
+        _count_cells(finite, counts, self._scratch)
+        return census, moments_of_floats(finite, self._scratch)
+
+    def census(self, block: Array) -> Census:
+        """See `Kernels`."""
+        return census_of_floats(block)[0]
+
+    def moments(self, block: Array) -> Moments:
+        """See `Kernels`."""
+        return moments_of_floats(block, self._scratch)
+
+    def integers(self, block: Array, counts: Array) -> tuple[Census, Moments]:
+        """See `Kernels`."""
+        _count_cells(block.astype(np.float64), counts, self._scratch)
+        return census_of_integers(block), moments_of_integers(block)
+
+    def bins(self, block: Array, bins: Bins, counts: Array) -> None:
+        """See `Kernels`."""
+        last = counts.size - 1
+        if bins.trust == 0:
+            counts += np.bincount(np.searchsorted(bins.starts, block, side="right"), minlength=counts.size)
+            return
+        index = bin_numbers(block, bins.low, bins.scale, self._scratch)
+        if bins.trust == 1:
+            np.clip(index, 0, last, out=index)
+            padded = np.concatenate((bins.starts[:1], bins.starts, bins.starts[-1:]))
+            index -= (block < padded[index]) & (index > 0)
+            index += (block >= padded[index + 1]) & (index < last)
+        found = np.bincount(index, minlength=counts.size)
+        counts += found[: counts.size]
+        counts[last] += found[counts.size :].sum()  # the greatest value itself belongs to the last bin
+
+
+def _count_cells(block: Array, counts: Array, scratch: Scratch) -> None:
+    if not block.size:
         return
-    index = bin_numbers(block, bins.low, bins.scale, scratch)
-    if bins.trust == 1:
-        np.clip(index, 0, last, out=index)
-        padded = np.concatenate((bins.starts[:1], bins.starts, bins.starts[-1:]))
-        index -= (block < padded[index]) & (index > 0)
-        index += (block >= padded[index + 1]) & (index < last)
-    found = np.bincount(index, minlength=counts.size)
-    counts += found[: counts.size]
-    counts[last] += found[counts.size :].sum()  # the greatest value itself belongs to the last bin
+    bits = block.view(np.uint64)
+    cells, sign = scratch.take("cells", block.size, np.int64), scratch.take("sign", block.size, np.uint64)
+    magnitude = cells.view(np.uint64)
+    np.left_shift(bits, np.uint64(1), out=magnitude)
+    magnitude >>= np.uint64(FLOAT64_SHIFT + 1)
+    magnitude <<= np.uint64(1)
+    np.right_shift(bits, np.uint64(63), out=sign)
+    magnitude |= sign
+    first = int(cells.min())  # few exponents occur in a block: count in their range only
+    cells -= first
+    found = np.bincount(cells)
+    counts[first : first + found.size] += found
 
 
 def bin_numbers(block: Array, low: float, scale: float, scratch: Scratch) -> Array:
@@ -126,3 +164,30 @@ def bin_numbers(block: Array, low: float, scale: float, scratch: Scratch) -> Arr
     place *= scale
     np.copyto(index, place, casting="unsafe")  # cuts towards 0; a value is never below `low`
     return index
+
+
+class _Own(threading.local):
+    """One `Plain` for each thread."""
+
+    def __init__(self) -> None:
+        self.plain = Plain()
+
+
+_own = _Own()
+_fast: Kernels | None = None
+
+
+def current() -> Kernels:
+    """Return the fastest kernels at hand, to be used by the calling thread for one block."""
+    return _fast or _own.plain
+
+
+def plain() -> Plain:
+    """Return the calling thread's kernels in numpy."""
+    return _own.plain
+
+
+def use(kernels: Kernels | None) -> None:
+    """Count with these from the next block on, safe to be called from any thread; None: in numpy."""
+    global _fast
+    _fast = kernels

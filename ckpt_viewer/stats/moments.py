@@ -40,6 +40,15 @@ class Moments(NamedTuple):
         """Return the sums over both sets of values, which have the same `bits`."""
         return Moments(self.size + other.size, self.total + other.total, self.squares + other.squares, self.bits)
 
+    def times(self, repeats: int) -> Moments:
+        """Return the sums over the same values, each there `repeats` times."""
+        return Moments(self.size * repeats, self.total * repeats, self.squares * repeats, self.bits)
+
+    def in_units(self, bits: int) -> Moments:
+        """Return the same sums in other units, which are no larger."""
+        shift = bits - self.bits
+        return Moments(self.size, self.total << shift, self.squares << (2 * shift), bits)
+
     @property
     def mean(self) -> float:
         """The mean, rounded once; there must be a value."""
@@ -97,6 +106,21 @@ def _block_of_floats(values: Array, scratch: Scratch) -> Moments:
     return Moments(values.size, total, squares)
 
 
+def moments_of_sums(size: int, sums: Array) -> Moments:
+    """Return the moments of `size` finite float64 values from sums over each sign and exponent.
+
+    Args:
+        sums: uint64[4096, 4], by the top 12 bits: sum of the significands and of their squares, low words first.
+    """
+    total = squares = 0
+    used = np.flatnonzero(sums.any(1))
+    for cell, (low, high, square_low, square_high) in zip(used.tolist(), sums[used].tolist(), strict=True):
+        exponent, value = max(cell & 0x7FF, 1) - 1, (high << 64) + low
+        total += (-value if cell >> 11 else value) << exponent
+        squares += ((square_high << 64) + square_low) << (2 * exponent)
+    return Moments(size, total, squares)
+
+
 def moments_of_integers(values: Array) -> Moments:
     """Return the moments of integers of any numpy integer type, any number of them."""
     result = Moments(bits=0)
@@ -118,6 +142,15 @@ def _block_of_integers(values: Array) -> Moments:
         for j in range(i, len(limbs)):  # a product of two different limbs counts twice
             squares += int((limbs[i] * limbs[j]).sum()) << (16 * (i + j) + (i != j))
     return Moments(values.size, total, squares, 0)
+
+
+def moments_of_integer_sums(size: int, sums: Array) -> Moments:
+    """Return the moments of `size` integers: sums[0:2] in two's complement, sums[2:5] of squares; low words first."""
+    low, high, *squares = sums.tolist()
+    total = (high << 64) + low
+    if high >> 63:
+        total -= 1 << 128
+    return Moments(size, total, sum(word << (64 * k) for k, word in enumerate(squares)), 0)
 
 
 def moments_of_table(values: Array, counts: Array) -> Moments:

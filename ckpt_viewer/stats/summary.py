@@ -9,19 +9,29 @@ import numpy as np
 
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.stats.cells import EXACT
+from ckpt_viewer.stats.crew import Crew
 from ckpt_viewer.stats.histogram import MAX_BINS, BinCounter, Histogram, equal_edges
+from ckpt_viewer.stats.kernels import BLOCK
+from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.reading import Reading, open_reading
 from ckpt_viewer.stats.sketch import Sketch
-from ckpt_viewer.stats.tally import Tally, constant_histogram, quantiles
+from ckpt_viewer.stats.stores import Counted, PatternStore
+from ckpt_viewer.stats.tally import RankedCells, Tally, constant_histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ckpt_viewer.core.progress import Context
     from ckpt_viewer.core.tensor import TensorSpec
     from ckpt_viewer.stats.census import Census
-    from ckpt_viewer.stats.stores import Counted
 
 SAMPLE_READS = 32
 SAMPLE_ELEMENTS = 512
+PART_BLOCKS = 4
+"""Blocks of a task: few, so that all threads end at the same time."""
+ALONE = 1 << 21
+"""Values up to which one thread counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +65,66 @@ class Summary:
     sample: bool = False
 
 
-def summarize_tensor(tensor: TensorSpec, bins: int = 256, context: Context = SILENT) -> Summary:
+def summarize_tensor(
+    tensor: TensorSpec, bins: int = 256, context: Context = SILENT, known: Profile | None = None
+) -> Summary:
     """Return exact statistics and a histogram of `bins` equal bins, in bounded memory.
 
     Args:
         context: is told how many values were looked at, of all values times the passes over them.
+        known: what a scan found, so that only the histogram has to be counted.
 
     Raises:
         CheckpointError: the tensor has no values, or its bytes cannot be read. Cancelled: by `context`.
     """
     check_bins(bins)
     reading = open_reading(tensor)
-    sketch, total, done = Sketch(reading.store), reading.numel * reading.passes, 0
-    for block in reading:
-        sketch.add(block)
-        done += block.size
-        context.step(min(done, total), total)
-    counted = sketch.counted()
+    counted = _recalled(known, reading) if known is not None else None
+    if counted is None:
+        counted = _first_pass(reading, context)
+        known = Profile.of(reading.tensor_dtype, reading.over, counted, reading.repeats)
+    assert known is not None
     histogram = _known_histogram(counted, bins, reading.repeats)
     if histogram is None and counted.census.finite:
         histogram = _second_pass(reading, counted.census, bins, context)
+    total = reading.numel * reading.passes
     context.step(total, total)
-    return _summary(reading, counted, histogram)
+    return summary_of(known, histogram)
+
+
+def _recalled(known: Profile, reading: Reading) -> Counted | None:
+    """Return what a first pass over the values would tell, as far as the histogram needs it; None where it is lost."""
+    cells, low, high = known.cells, known.census.low, known.census.high
+    if reading.repeats != 1:
+        return None
+    if low is None or high is None:
+        return Counted(known.census, known.moments, Tally(np.empty(0)))
+    if cells.bits == EXACT and max(abs(low), abs(high)) <= 1 << 53:
+        whole = isinstance(low, int)
+        return Counted(
+            known.census, known.moments, Tally(cells.values.astype(np.int64 if whole else np.float64), cells.counts)
+        )
+    if isinstance(reading.store, PatternStore):
+        return None
+    return Counted(known.census, known.moments, RankedCells(cells, zeros=False))
+
+
+def _first_pass(reading: Reading, context: Context) -> Counted:
+    def count(sketch: Sketch, part: range) -> Iterator[int]:
+        for block in reading.read(part):
+            sketch.add(block)
+            yield block.size
+
+    total = reading.numel * reading.passes
+    sketches = Crew(_parts(reading), lambda: Sketch(reading.store.fresh()), count, context, total).run()
+    for other in sketches[1:]:
+        sketches[0].merge(other)
+    return sketches[0].counted()
+
+
+def _parts(reading: Reading) -> list[range]:
+    """Cut a reading into tasks for a crew; one task, and so one thread, where more would not be worth their start."""
+    return reading.parts(PART_BLOCKS if reading.numel > ALONE else -(-reading.numel // BLOCK) + 1)
 
 
 def _known_histogram(counted: Counted, bins: int, repeats: int) -> Histogram | None:
@@ -97,12 +145,15 @@ def _second_pass(reading: Reading, census: Census, bins: int, context: Context) 
     assert census.high is not None
     edges = equal_edges(census.low, census.high, bins)
     counter = BinCounter(census.low, census.high, edges, reading.dtype)
-    done, total = reading.numel, 2 * reading.numel
-    for block in reading:
-        counter.add(block if census.finite == reading.numel else block[np.isfinite(block)])
-        done += block.size
-        context.step(min(done, total), total)
-    return Histogram.of(edges, counter.counts, reading.repeats)
+
+    def count(own: BinCounter, part: range) -> Iterator[int]:
+        for block in reading.read(part):
+            own.add(block if census.finite == reading.numel else block[np.isfinite(block)])
+            yield block.size
+
+    total = 2 * reading.numel
+    counters = Crew(_parts(reading), counter.fresh, count, context, total, done=reading.numel).run()
+    return Histogram.of(edges, np.sum([each.counts for each in counters], axis=0), reading.repeats)
 
 
 def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
@@ -119,8 +170,9 @@ def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
     values = reading.sample(SAMPLE_READS)
     sketch.add(values)
     sample = values.size < reading.numel
-    counted = sketch.counted()
-    return _summary(reading, counted, _known_histogram(counted, bins, 1 if sample else reading.repeats), sample=sample)
+    counted, repeats = sketch.counted(), 1 if sample else reading.repeats
+    profile = Profile.of(reading.tensor_dtype, reading.over, counted, repeats)
+    return summary_of(profile, _known_histogram(counted, bins, repeats), sample=sample)
 
 
 def check_bins(bins: int) -> None:
@@ -129,27 +181,23 @@ def check_bins(bins: int) -> None:
         raise CheckpointError(f"a histogram cannot have {bins} bins; choose from 1 to {MAX_BINS}")
 
 
-def _summary(reading: Reading, counted: Counted, histogram: Histogram | None, *, sample: bool = False) -> Summary:
-    census, moments, low, high = counted.census, counted.moments, counted.census.low, counted.census.high
-    times = 1 if sample else reading.repeats
-    numel = census.finite + census.nan + census.posinf + census.neginf
-    shares = None
-    if low is not None and high is not None:
-        shares = quantiles(counted.ranked, census.finite, times, low, high)
+def summary_of(profile: Profile, histogram: Histogram | None = None, *, sample: bool = False) -> Summary:
+    """Return the numbers of a profile with a histogram, if there is one."""
+    census = profile.census
     return Summary(
-        dtype=reading.tensor_dtype,
-        over=reading.over,
-        numel=numel * times,
-        finite=census.finite * times,
-        nan=census.nan * times,
-        posinf=census.posinf * times,
-        neginf=census.neginf * times,
-        zeros=census.zeros * times,
-        min=low,
-        max=high,
-        mean=moments.mean if census.finite else None,
-        std=moments.std if census.finite else None,
-        quantiles=shares,
+        dtype=profile.dtype,
+        over=profile.over,
+        numel=profile.numel,
+        finite=census.finite,
+        nan=census.nan,
+        posinf=census.posinf,
+        neginf=census.neginf,
+        zeros=census.zeros,
+        min=census.low,
+        max=census.high,
+        mean=profile.mean,
+        std=profile.std,
+        quantiles=profile.quantiles,
         histogram=histogram,
         sample=sample,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import ceil, floor
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ckpt_viewer.stats.cells import Cells
 from ckpt_viewer.stats.histogram import bin_starts
 
 if TYPE_CHECKING:
@@ -19,14 +21,18 @@ SHARES = {"0.01": 1, "0.05": 5, "0.25": 25, "0.5": 50, "0.75": 75, "0.95": 95, "
 class Ranked(Protocol):
     """Finite values in ascending order."""
 
-    def at(self, rank: int) -> float | int:
-        """Return the value at `rank`, from 0."""
+    def at(self, ranks: list[int]) -> list[float] | list[int]:
+        """Return the values at `ranks`, which count from 0."""
+
+    @property
+    def cells(self) -> Cells:
+        """The values as cells, as narrow as they are known."""
 
 
 def quantiles(ranked: Ranked, size: int, repeats: int, low: float | int, high: float | int) -> dict[str, float | int]:
     """Return the quantiles of nearest rank of `size` values from `low` to `high` there `repeats` times each."""
-    ranks = {share: -(-percent * size * repeats // 100) - 1 for share, percent in SHARES.items()}
-    return {share: min(max(low, ranked.at(rank // repeats)), high) for share, rank in ranks.items()}
+    ranks = [(-(-percent * size * repeats // 100) - 1) // repeats for percent in SHARES.values()]
+    return {share: min(max(low, value), high) for share, value in zip(SHARES, ranked.at(ranks), strict=True)}
 
 
 class Tally:
@@ -38,12 +44,21 @@ class Tally:
 
     def __init__(self, values: Array, counts: Array | None = None) -> None:
         self.values, self.counts = values, counts
-        self._ends = np.arange(1, values.size + 1) if counts is None else np.cumsum(counts)
 
-    def at(self, rank: int) -> float | int:
-        """Return the value at `rank`, from 0."""
-        value: float | int = self.values[int(np.searchsorted(self._ends, rank, side="right"))].item()
-        return value + 0  # makes a negative zero positive: which of them comes first depends on the order
+    @cached_property
+    def _ends(self) -> Array:
+        return np.arange(1, self.values.size + 1) if self.counts is None else np.cumsum(self.counts)
+
+    def at(self, ranks: list[int]) -> list[float] | list[int]:
+        """Return the values at `ranks`, which count from 0."""
+        places = ranks if self.counts is None else np.searchsorted(self._ends, ranks, side="right")
+        found: list[float] = self.values[places].tolist()
+        return [value + 0 for value in found]  # no zero is negative: which of them comes first depends on the order
+
+    @property
+    def cells(self) -> Cells:
+        """Each value as a cell; integers of more than 53 bits as their nearest float64."""
+        return Cells.of(self.values.astype(np.float64), self.counts)
 
     def histogram(self, edges: Array) -> Array:
         """Return the counts between edges that span these values."""
@@ -62,59 +77,42 @@ def constant_histogram(value: float | int, count: int, edges: Array) -> Array:
     return counts
 
 
-class Cells:
-    """Counts of neighbouring floats: the value at a rank is right to the width of a cell, 1/128 of a normal number.
+class RankedCells:
+    """Values in cells: the value at a rank is right to the width of a cell, 1/128 of a normal number.
 
     Args:
-        negative, positive: counts by magnitude, both from 0 upwards.
-        bounds: gives the least and greatest magnitude in a cell.
+        cells: the finite values.
         exact: gives the value of a cell whose values are all equal, None where they may differ.
         zeros: whether there are zeros; they share the cell next to them with numbers too small to be normal.
         whole: whether only integers were counted.
     """
 
-    def __init__(
-        self,
-        negative: Array,
-        positive: Array,
-        bounds: Bounds,
-        exact: Exact | None = None,
-        *,
-        zeros: bool,
-        whole: bool = False,
-    ) -> None:
-        self._ends = np.cumsum(np.concatenate((negative[::-1], positive)))
-        self._bounds, self._exact, self._zeros, self._whole = bounds, exact, zeros, whole
-        self._half = negative.size
+    def __init__(self, cells: Cells, exact: Exact | None = None, *, zeros: bool, whole: bool = False) -> None:
+        self.cells = cells
+        self._ends = np.cumsum(cells.counts)
+        self._exact, self._zeros, self._whole = exact, zeros, whole
 
-    def at(self, rank: int) -> float | int:
-        """Return the value at `rank`, from 0: exact where a cell holds one value, else as if evenly spread."""
+    def at(self, ranks: list[int]) -> list[float] | list[int]:
+        """Return the values at `ranks`, from 0: exact where a cell holds one value, else as if evenly spread."""
+        return [self._at(rank) for rank in ranks]
+
+    def _at(self, rank: int) -> float | int:
         cell = int(np.searchsorted(self._ends, rank, side="right"))
-        first = int(self._ends[cell - 1]) if cell else 0
-        share = (rank - first + 0.5) / (int(self._ends[cell]) - first)
-        minus = cell < self._half
-        magnitude = self._half - 1 - cell if minus else cell - self._half
-        if magnitude == 0 and self._zeros:
+        key, count = int(self.cells.keys[cell]), int(self.cells.counts[cell])
+        if key in (0, -1) and self._zeros:
             return 0 if self._whole else 0.0
-        known = self._exact(magnitude, minus) if self._exact else None
+        known = self._exact(key) if self._exact else None
         if known is not None:
             return known
-        low, high = self._bounds(magnitude)
-        if minus:
-            low, high = -high, -low
+        share = (rank - (int(self._ends[cell]) - count) + 0.5) / count
+        low, high = self.cells.bounds(key)
         if self._whole:
             start, stop = ceil(low), floor(high)
             return start + int((stop - start) * share)
         return low + (high - low) * share
 
 
-class Bounds(Protocol):
-    """Least and greatest magnitude in a cell."""
-
-    def __call__(self, cell: int) -> tuple[float, float]: ...
-
-
 class Exact(Protocol):
     """The one value in a cell, None where values may differ."""
 
-    def __call__(self, cell: int, minus: bool) -> float | None: ...
+    def __call__(self, key: int) -> float | None: ...

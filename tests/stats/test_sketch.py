@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ckpt_viewer.stats import kernels, sketch, stores
+from ckpt_viewer.stats import kernels, sketch, table32
 from ckpt_viewer.stats.histogram import BinCounter, equal_edges
 from ckpt_viewer.stats.moments import UNIT, Moments, moments_of_floats, moments_of_integers, moments_of_table
-from ckpt_viewer.stats.scratch import Scratch
 from ckpt_viewer.stats.sketch import Sketch
 from ckpt_viewer.stats.stores import Float32Store, Float64Store, IntegerStore, PatternStore
+from ckpt_viewer.stats.table32 import Table32
 from ckpt_viewer.stats.tally import quantiles
 
+pytestmark = pytest.mark.usefixtures("each_way")
 RNG = np.random.default_rng(21)
 
 
@@ -63,10 +64,24 @@ def test_blocks_at_the_limit_of_exactness():
     assert got == Moments(most.size, one * most.size, one * one * most.size)
     big = np.full(2 * (1 << 17) + 1, np.iinfo(np.int64).min)
     assert moments_of_integers(big) == Moments(big.size, -(1 << 63) * big.size, (1 << 126) * big.size, 0)
-    cells, block = np.zeros((3, kernels.FLOAT32_CELLS), np.int64), np.full(kernels.BLOCK, np.float32(1.9999999))
-    kernels.count_float32(block, cells, Scratch())
+    pairs, block = np.zeros((kernels.FLOAT32_CELLS, 2), np.uint64), np.full(kernels.BLOCK, np.float32(1.9999999))
+    kernels.current().float32(block, pairs)
     number = int(block.view(np.uint32)[0])
-    assert cells[:, number >> 16].tolist() == [kernels.BLOCK, 0xFFFF * kernels.BLOCK, 0xFFFF**2 * kernels.BLOCK]
+    assert pairs[number >> 16].tolist() == [kernels.BLOCK << 40 | 0xFFFF * kernels.BLOCK, 0xFFFF**2 * kernels.BLOCK]
+    table = Table32.of(pairs)
+    assert [column.tolist() for column in table[:3]] == [[number >> 16], [kernels.BLOCK], [kernels.BLOCK]]
+
+
+def test_pairs_are_emptied_before_they_overflow(monkeypatch):
+    monkeypatch.setattr(kernels, "PAIR_LIMIT", 1000)
+    values = mixed_float32(5000)
+    often = Sketch(Float32Store())
+    for start in range(0, 5000, 700):
+        often.add(values[start : start + 700])
+    monkeypatch.undo()
+    once = Sketch(Float32Store())
+    once.add(values)
+    assert answer(often) == answer(once)
 
 
 def patterns():
@@ -141,9 +156,11 @@ def test_sums_that_leave_the_cells_are_not_lost(monkeypatch):
     values = mixed_float32(400_000)
     whole, spilled = Sketch(Float32Store()), Sketch(Float32Store())
     whole.add(values)
-    monkeypatch.setattr(stores, "_SPILL", 100_000)
+    monkeypatch.setattr(table32, "_SPILL", 100_000)
     for start in range(0, values.size, 50_000):
-        spilled.add(values[start : start + 50_000])
+        part = Sketch(Float32Store())
+        part.add(values[start : start + 50_000])
+        spilled.merge(part)
     assert answer(spilled)[:2] == answer(whole)[:2]
     assert answer(spilled)[3:] == answer(whole)[3:]
 
@@ -208,6 +225,6 @@ def test_integers_lie_between_exact_fractions():
 def test_each_way_of_counting_is_used():
     trust = [
         counted_in_bins(values, 10)[0]._bins.trust
-        for values in (RNG.normal(size=99).astype(np.float32), np.linspace(0, 1, 11), np.array([-1.7e308, 1.7e308]))
+        for values in (np.arange(81, dtype=np.float32), np.linspace(0, 1, 11), np.array([-1.7e308, 1.7e308]))
     ]
     assert trust == [2, 1, 0]

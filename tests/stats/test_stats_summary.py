@@ -22,6 +22,7 @@ from ckpt_viewer.stats import reading, sketch
 from ckpt_viewer.stats.summary import preview, summarize_tensor, summary_json
 from ckpt_viewer.stats.tally import SHARES
 
+pytestmark = pytest.mark.usefixtures("each_way")
 RNG = np.random.default_rng(11)
 
 

@@ -62,8 +62,10 @@ def first_look(request: Request, context: Context) -> Summary:
 
 def exact(request: Request, sample: Summary | None, context: Context) -> Summary:
     """Return the summary of every value; `sample` helps to choose the bins. Raises as `first_look`."""
+    from ckpt_viewer.stats.preparing import prepare
     from ckpt_viewer.stats.summary import summarize_tensor
 
+    prepare(request.tensor.nbytes)
     bins = request.first_bins if sample is None else fitting_bins(request, sample)
     summary = summarize_tensor(request.tensor, bins, context)
     better = fitting_bins(request, summary)

@@ -1,0 +1,188 @@
+"""What scans found, kept on disk by the identity of the files: a file that was looked at before is not read again.
+
+A cache file is one line of JSON, then plain little-endian arrays: keys of cells (int64 of single values, int32 of wider
+cells), then counts. Whatever is wrong with one, the scan is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ckpt_viewer.core.filemap import bottom
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.stats.cells import EXACT, Cells
+from ckpt_viewer.stats.census import Census
+from ckpt_viewer.stats.folder import cache_folder, shrink, store
+from ckpt_viewer.stats.moments import Moments
+from ckpt_viewer.stats.profile import Profile
+from ckpt_viewer.stats.tally import SHARES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ckpt_viewer.core.strided import Array
+    from ckpt_viewer.stats.scan_plan import Item, Plan
+
+VERSION = 1
+"""Changes with the numbers or with the form of the file."""
+MOST_FILES, MOST_BYTES = 200, 256 << 20
+LARGEST = 64 << 20
+"""Bytes of one cache file."""
+IN_MEMORY = 16 << 20
+"""Bytes of tensors that lie in no file, which are known by their content."""
+FOLDER = "scans"
+
+
+def key_of(plan: Plan) -> str | None:
+    """Return what a plan's results are kept under: a digest of the files' identities and of what is read of them.
+
+    None where a tensor lies in something without an identity.
+
+    Raises:
+        SourceChanged, Unreadable: a file is not what it was when it was opened. CheckpointError: a part is missing.
+    """
+    digest = hashlib.sha256(f"{VERSION} {np.dtype(np.intp).byteorder}".encode())
+    numbers: dict[int, int] = {}
+    identities: dict[int, object] = {}
+    for item in plan.items:
+        if id(item.source) not in numbers:
+            numbers[id(item.source)] = len(numbers)
+            identity = _identity(item.source, identities)
+            if identity is None:
+                return None
+            digest.update(repr(identity).encode())
+        place = numbers[id(item.source)], item.start, item.stop, item.tensor.dtype, item.plain
+        digest.update(repr(place if item.plain else (*place, _described(item))).encode())
+    return digest.hexdigest()
+
+
+def _identity(source: Any, known: dict[int, object]) -> object:
+    """Return what bytes a source gives, None where that cannot be said; `known` has it for files, by their id."""
+    if source is None:
+        return ()
+    if id(source) in known:
+        return known[id(source)]
+    if hasattr(source, "identity"):
+        source.check_unchanged()
+        known[id(source)] = source.identity
+        return known[id(source)]
+    if hasattr(source, "whole"):  # only the beginning of another
+        whole = _identity(source.whole, known)
+        return None if whole is None else ("cut", source.trusted, whole)
+    if hasattr(source, "views"):  # put together from several files
+        return _identity_of_parts(source, known)
+    data = getattr(source, "data", None)
+    if data is not None and len(data) <= IN_MEMORY:
+        return hashlib.sha256(data).hexdigest()
+    return None
+
+
+def _identity_of_parts(source: Any, known: dict[int, object]) -> object:
+    parts: list[object] = []
+    for box, view in source.views():
+        file, start = bottom(view.source, view.start)
+        identity = _identity(file, known)
+        if identity is None:
+            return None
+        parts.append((box, identity, start, view.shape, view.stride, view.swap))
+    return parts
+
+
+def _described(item: Item) -> object:
+    """Return everything that the numbers of a tensor depend on, beside bytes."""
+
+    def described(tensor: TensorSpec) -> object:
+        extra = tensor.extra
+        if extra is None:
+            return tensor.shape, tensor.stride, tensor.offset, tensor.dtype
+        q = extra.quantization
+        scale = [described(each) if isinstance(each, TensorSpec) else repr(each) for each in q or ()]
+        parts = [(name, described(part)) for name, part in extra.parts.items()]
+        return tensor.shape, tensor.stride, tensor.offset, tensor.dtype, extra.conj, extra.neg, scale, parts
+
+    return described(item.tensor)
+
+
+def load(key: str) -> list[Profile] | None:
+    """Return the profiles kept under `key`, in the plan's order; None where there are none."""
+    path = _path(key)
+    if path is None:
+        return None
+    try:
+        if path.stat().st_size > LARGEST:
+            return None
+        data = path.read_bytes()
+        os.utime(path)  # what is used stays
+        end = data.index(b"\n")
+        head = json.loads(data[:end])
+        if head["key"] != key or hashlib.sha256(data[end + 1 :]).hexdigest() != head["digest"]:
+            return None
+        return list(_profiles(head["items"], data[end + 1 :]))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def save(key: str, profiles: Sequence[Profile]) -> None:
+    """Keep profiles under `key`, if they are not too many; what was used longest ago makes room."""
+    path = _path(key)
+    if path is None:
+        return
+    exact, wide = ([each.cells for each in profiles if (each.cells.bits == EXACT) is kind] for kind in (True, False))
+    arrays = [
+        _joined([cells.keys for cells in exact], "<i8"),
+        _joined([cells.keys for cells in wide], "<i4"),
+        _joined([each.cells.counts for each in profiles], "<i8"),
+    ]
+    body = b"".join(arrays)
+    head = {"key": key, "digest": hashlib.sha256(body).hexdigest(), "items": [_entry(each) for each in profiles]}
+    line = json.dumps(head, allow_nan=False).encode()
+    if len(line) + len(body) < LARGEST and store(path, [line, b"\n", body]):
+        shrink(path.parent, MOST_BYTES, MOST_FILES)
+
+
+def _path(key: str) -> Path | None:
+    folder = cache_folder(FOLDER)
+    return None if folder is None else folder / f"{key[:40]}.scan"
+
+
+def _joined(arrays: list[Array], dtype: str) -> bytes:
+    return np.concatenate(arrays).astype(dtype).tobytes() if arrays else b""
+
+
+def _entry(profile: Profile) -> list[Any]:
+    moments, shares = profile.moments, profile.quantiles
+    sums = [moments.size, *_short(moments.total), *_short(moments.squares), moments.bits]
+    values = list(shares.values()) if shares is not None else None
+    return [profile.dtype, profile.over, profile.census, sums, values, profile.cells.bits, profile.cells.keys.size]
+
+
+def _short(number: int) -> tuple[str, int]:
+    """Return a large integer as hexadecimal digits and how many zero bits follow."""
+    zeros = (number & -number).bit_length() - 1 if number else 0
+    return f"{number >> zeros:x}", zeros
+
+
+def _profiles(items: list[list[Any]], body: bytes) -> Iterator[Profile]:
+    """Yield the profiles of a cache file; raises ValueError where it is damaged."""
+    exact = sum(item[6] for item in items if item[5] == EXACT)
+    total = sum(item[6] for item in items)
+    keys_exact = np.frombuffer(body, "<i8", exact)
+    keys_wide = np.frombuffer(body, "<i4", total - exact, 8 * exact).astype(np.int64)
+    counts = np.frombuffer(body, "<i8", total, 8 * exact + 4 * (total - exact))
+    at, at_exact, at_wide = 0, 0, 0
+    for dtype, over, census, sums, values, bits, size in items:
+        if bits == EXACT:
+            keys, at_exact = keys_exact[at_exact : at_exact + size], at_exact + size
+        else:
+            keys, at_wide = keys_wide[at_wide : at_wide + size], at_wide + size
+        cells, at = Cells(bits, keys, counts[at : at + size]), at + size
+        n, first, shift, second, shift2, unit = sums
+        moments = Moments(n, int(first, 16) << shift, int(second, 16) << shift2, unit)
+        shares = dict(zip(SHARES, values, strict=True)) if values is not None else None
+        yield Profile(dtype, over, Census(*census), moments, shares, cells)

@@ -1,0 +1,163 @@
+"""The kernels as machine code: compiled once on each computer, in the worker process, and kept in a file.
+
+Importing numba and compiling take seconds and hold the interpreter up, so both happen in the worker process, which
+answers with an object file; what is here loads it with llvmlite, about 50 ms on a thread. Until then, and where that is
+not possible, `kernels.Plain` counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import threading
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from ckpt_viewer.core.strided import Array
+from ckpt_viewer.stats.census import Census, census_of_integers
+from ckpt_viewer.stats.kernels import FLOAT32_CELLS, Bins, Plain
+from ckpt_viewer.stats.moments import Moments, moments_of_integer_sums, moments_of_sums
+
+_POINTER, _SIZE, _REAL = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_double
+_ARGUMENTS = {
+    "float32_extremes": (_POINTER, _SIZE, _POINTER),
+    "float32_census": (_POINTER, _SIZE, _POINTER),
+    "float32_cells": (_POINTER, _SIZE, _POINTER),
+    "float64_census": (_POINTER, _SIZE, _POINTER),
+    "float64_cells": (_POINTER, _SIZE, _POINTER),
+    "float64_sums": (_POINTER, _SIZE, _POINTER),
+    "integer_sums": (_POINTER, _SIZE, _SIZE, _POINTER),
+    "patterns8": (_POINTER, _SIZE, _POINTER),
+    "patterns16": (_POINTER, _SIZE, _POINTER),
+    "bins_float32": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER),
+    "bins_float64": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER),
+    "close_bins_float32": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER),
+    "close_bins_float64": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER),
+}
+_OBJECT_FILES = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x64\x86", b"\x64\xaa")
+"""Beginnings of object files of Linux, macOS and Windows."""
+SHORT = 1 << 13
+"""Elements up to which a kernel takes a few microseconds: other threads may wait that long."""
+_INFINITE_ORDER = 0x7F800000
+"""Infinity as an ordered integer; minus infinity is one less than its negative."""
+_NO_VALUE = {4: (0x7FFFFFFF, -0x80000000), 8: ((1 << 63) - 1, -(1 << 63))}
+"""By item size: what the extremes of a census start with."""
+
+
+class _Own(threading.local):
+    """What each thread has of its own."""
+
+    def __init__(self) -> None:
+        self.plain = Plain()
+        self.sums = np.zeros((1 << 12, 4), np.uint64)
+
+
+class Native:
+    """The kernels as machine code, for any number of threads: a call gives the interpreter up.
+
+    Args:
+        answer: what `native_source.compile_kernels` returned, in this process or another on this computer.
+
+    Raises:
+        ValueError, RuntimeError: it is no such thing.
+    """
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)  # owns the code
+        code = base64.b64decode(answer["object"])
+        if not code.startswith(_OBJECT_FILES):  # LLVM would end the process
+            raise ValueError("that is no object file")
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        self._long: dict[str, Any] = {}
+        self._short: dict[str, Any] = {}
+        for name, arguments in _ARGUMENTS.items():
+            address = self._engine.get_function_address(answer["names"][name])
+            if not address:
+                raise ValueError(f"there is no {name} in the compiled kernels")
+            self._long[name] = ctypes.CFUNCTYPE(None, *arguments)(address)
+            self._short[name] = ctypes.PYFUNCTYPE(None, *arguments)(address)
+        self._own = _Own()
+
+    def _call(self, name: str, block: Array, *arguments: Any) -> None:
+        """Run a kernel; the interpreter is given up only where that takes less time than the kernel itself."""
+        calls = self._short if block.size < SHORT else self._long
+        calls[name](block.ctypes.data, block.size, *arguments)
+
+    def patterns(self, block: Array, counts: Array) -> None:
+        """See `Kernels`."""
+        if block.itemsize == 2:
+            self._call("patterns16", block, counts.ctypes.data)
+            return
+        tables = np.zeros((4, 256), np.int64)
+        self._call("patterns8", block, tables.ctypes.data)
+        counts += tables.sum(0)
+
+    def float32(self, block: Array, pairs: Array) -> Census:
+        """See `Kernels`."""
+        assert pairs.size == 2 * FLOAT32_CELLS
+        self._call("float32_cells", block, pairs.ctypes.data)
+        return self.census(block)
+
+    def census(self, block: Array) -> Census:
+        """See `Kernels`."""
+        if block.itemsize == 4 and block.size:
+            zeros, nan, posinf, neginf, *orders = self._counted("float32_extremes", block)
+            if not -_INFINITE_ORDER - 1 < orders[0] <= orders[1] < _INFINITE_ORDER:
+                zeros, nan, posinf, neginf, *orders = self._counted("float32_census", block)
+        else:
+            zeros, nan, posinf, neginf, *orders = self._counted("float64_census", block)
+        finite = block.size - nan - posinf - neginf
+        if not finite:
+            return Census(0, nan, posinf, neginf)
+        bits = np.array(orders, f"i{block.itemsize}")
+        bits ^= (bits >> (8 * block.itemsize - 1)) & _NO_VALUE[block.itemsize][0]
+        low, high = bits.view(block.dtype).tolist()
+        return Census(finite, nan, posinf, neginf, zeros, low + 0.0, high + 0.0)  # + 0.0: no zero is negative
+
+    def _counted(self, call: str, block: Array) -> list[int]:
+        out = np.array([0, 0, 0, 0, *_NO_VALUE[block.itemsize]], np.int64)
+        self._call(call, block, out.ctypes.data)
+        found: list[int] = out.tolist()
+        return found
+
+    def float64(self, block: Array, counts: Array) -> tuple[Census, Moments]:
+        """See `Kernels`."""
+        self._call("float64_cells", block, counts.ctypes.data)
+        census = self.census(block)
+        return census, self.moments(block)._replace(size=census.finite)
+
+    def moments(self, block: Array) -> Moments:
+        """See `Kernels`; those of the finite values, whatever else is there."""
+        sums = self._own.sums
+        sums.fill(0)
+        self._call("float64_sums", block, sums.ctypes.data)
+        return moments_of_sums(block.size, sums)
+
+    def integers(self, block: Array, counts: Array) -> tuple[Census, Moments]:
+        """See `Kernels`."""
+        places = block.astype(np.float64)
+        self._call("float64_cells", places, counts.ctypes.data)
+        sums, signed = np.zeros(5, np.uint64), block.dtype.kind == "i"
+        wide = block.astype(np.int64 if signed else np.uint64, copy=False)
+        self._call("integer_sums", wide, signed, sums.ctypes.data)
+        return census_of_integers(block), moments_of_integer_sums(block.size, sums)
+
+    def bins(self, block: Array, bins: Bins, counts: Array) -> None:
+        """See `Kernels`."""
+        integers = block.dtype.kind in "iu"
+        if bins.trust == 0 or (integers and bins.trust == 1):
+            self._own.plain.bins(block, bins, counts)
+            return
+        if integers:
+            block = block.astype(np.float64)
+        parts = [bins.low, bins.scale, counts.size - 1, counts.ctypes.data]
+        if bins.trust == 2:
+            self._call(f"bins_{block.dtype.name}", block, *parts)
+        else:
+            self._call(f"close_bins_{block.dtype.name}", block, *parts, bins.starts.ctypes.data)

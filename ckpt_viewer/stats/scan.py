@@ -1,0 +1,258 @@
+"""The numbers of every tensor of a file, in one pass over it: in file order, each byte once, on all cores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ckpt_viewer.core.progress import SILENT
+from ckpt_viewer.errors import CheckpointError, SourceChanged, Unreadable
+from ckpt_viewer.stats import cache
+from ckpt_viewer.stats.crew import Crew, Gate
+from ckpt_viewer.stats.profile import Profile
+from ckpt_viewer.stats.reading import open_reading, plain_kind
+from ckpt_viewer.stats.scan_plan import WINDOW, Joint, Plan, Sweep, Use
+from ckpt_viewer.stats.sketch import Sketch
+from ckpt_viewer.stats.window import Window
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.progress import Context
+    from ckpt_viewer.core.strided import Array
+    from ckpt_viewer.core.tensor import TensorSpec
+
+ENTRIES, MOST, LEAST = 3_000_000, 4096, 32
+"""Cells that are kept of all tensors together, and of each at most and at least."""
+ALIGNMENT = 64
+ENOUGH = 1 << 14
+"""Values that are worth being counted at once."""
+Outcome = Profile | CheckpointError
+
+
+class Scan:
+    """Counts tensors, all of them in one pass.
+
+    Args:
+        tensors: what to count. gate: where to pause it. cached: whether results are kept on disk and taken from there.
+
+    Attributes:
+        plan: what is read; None until it is made by `run`. outcomes: by number of the item in the plan, None for those
+            that are not done yet. Both may be looked at from any thread while the scan runs.
+    """
+
+    def __init__(self, tensors: Iterable[TensorSpec], gate: Gate | None = None, *, cached: bool = True) -> None:
+        self._tensors, self._cached = tensors, cached
+        self.gate = gate or Gate()
+        self.plan: Plan | None = None
+        self.outcomes: list[Outcome | None] = []
+
+    def prepare(self, context: Context = SILENT) -> Plan:
+        """Make the plan, if there is none; raises Cancelled."""
+        if self.plan is None:
+            plan = Plan(self._tensors, context)
+            self.outcomes = [None] * len(plan.items)
+            self._entries = max(LEAST, min(MOST, ENTRIES // max(1, len(plan.items))))
+            self.plan = plan
+        return self.plan
+
+    def run(self, context: Context = SILENT) -> None:
+        """Count everything; `context` is told about bytes.
+
+        Raises:
+            SourceChanged, Unreadable: the file cannot be read any more. Cancelled: by `context`.
+        """
+        plan = self.prepare(context)
+        key = self._key(plan) if self._cached else None
+        kept = cache.load(key) if key is not None else None
+        if kept is not None and len(kept) == len(plan.items):
+            self.outcomes = [*kept]
+        else:
+            self._count_all(plan, context)
+            profiles = [each for each in self.outcomes if isinstance(each, Profile)]
+            if key is not None and len(profiles) == len(plan.items):
+                cache.save(key, profiles)
+        context.step(plan.nbytes, plan.nbytes)
+
+    def _key(self, plan: Plan) -> str | None:
+        try:
+            return cache.key_of(plan)
+        except (SourceChanged, Unreadable):
+            raise
+        except CheckpointError:  # something is missing: counting will say what
+            return None
+
+    def _count_all(self, plan: Plan, context: Context) -> None:
+        self._lock = threading.Lock()
+        self._left = list(plan.shares)
+        self._sketches: dict[int, list[Sketch]] = {}
+        for number, left in enumerate(self._left):
+            if not left:
+                self.outcomes[number] = self._empty(plan.items[number].tensor)
+        Crew(plan.tasks, _Hand, self._work, context, plan.nbytes, gate=self.gate).run()
+
+    def outcome(self, tensor: TensorSpec) -> Outcome | None:
+        """Return the numbers of a tensor, or why it has none; None while it is not done."""
+        if self.plan is None:
+            return None
+        number = self.plan.of.get(id(tensor))
+        return self.plan.errors.get(id(tensor)) if number is None else self.outcomes[number]
+
+    @property
+    def done(self) -> int:
+        """How many items are done."""
+        return len(self.outcomes) - self.outcomes.count(None)
+
+    def _empty(self, tensor: TensorSpec) -> Outcome:
+        reading = open_reading(tensor)
+        return Profile.of(tensor.dtype, reading.over, Sketch(reading.store).counted())
+
+    def _work(self, hand: _Hand, task: Sweep | Joint) -> Iterator[int]:
+        return self._sweep(hand, task) if isinstance(task, Sweep) else self._joint(task)
+
+    # --- plain elements, window by window -----------------------------------------------------------------------------
+
+    def _sweep(self, hand: _Hand, task: Sweep) -> Iterator[int]:
+        try:
+            memory = hand.read(task.source, task.start, task.stop, task.uses[0].start)
+        except (SourceChanged, Unreadable):
+            raise
+        except CheckpointError:
+            for use in task.uses:  # perhaps only some of them cannot be read
+                self._alone(hand, task, use)
+        else:
+            for use in task.uses:
+                self._count(hand, use, memory[use.start - task.start : use.stop - task.start])
+        yield task.nbytes
+
+    def _alone(self, hand: _Hand, task: Sweep, use: Use) -> None:
+        try:
+            memory = hand.read(task.source, use.start, use.stop, use.start)
+        except (SourceChanged, Unreadable):
+            raise
+        except CheckpointError as error:
+            self.outcomes[use.item] = error
+            self._finish(use.item)
+        else:
+            self._count(hand, use, memory)
+
+    def _count(self, hand: _Hand, use: Use, memory: Array) -> None:
+        assert self.plan is not None
+        kind = plain_kind(self.plan.items[use.item].tensor.dtype)
+        assert kind is not None
+        block = memory.view(kind.dtype)
+        if not block.flags.aligned:
+            block = block.copy()
+        if self.plan.shares[use.item] == 1:
+            sketch = Sketch(kind.store.fresh())
+            sketch.add(block)
+            self._finish(use.item, sketch)
+            return
+        mine = hand.sketches.get(use.item)
+        if mine is None:
+            hand.sketches = {number: each for number, each in hand.sketches.items() if self._left[number]}
+            mine = hand.sketches[use.item] = Sketch(kind.store.fresh())
+            with self._lock:
+                self._sketches.setdefault(use.item, []).append(mine)
+        mine.add(block)
+        self._finish(use.item)
+
+    def _finish(self, number: int, sketch: Sketch | None = None) -> None:
+        """Note that one task more of an item is done; after the last one, put its numbers together."""
+        assert self.plan is not None
+        with self._lock:
+            self._left[number] -= 1
+            if self._left[number]:
+                return
+            parts = self._sketches.pop(number, [])
+        if isinstance(self.outcomes[number], CheckpointError):
+            return
+        whole, *others = [sketch] if sketch is not None else parts
+        for other in others:
+            whole.merge(other)
+        tensor = self.plan.items[number].tensor
+        self.outcomes[number] = Profile.of(tensor.dtype, "", whole.counted(), 1, self._entries)
+
+    # --- everything else, piece by piece ------------------------------------------------------------------------------
+
+    def _joint(self, task: Joint) -> Iterator[int]:
+        assert self.plan is not None
+        window, readers, done = Window(task.source), list[_Reader](), 0
+        for number in task.items:
+            try:
+                readers.append(_Reader(number, self.plan.items[number].tensor, window))
+            except CheckpointError as error:
+                self.outcomes[number] = error
+        for _, reader in merge(*(reader.places() for reader in readers), key=itemgetter(0)):
+            try:
+                reader.count()
+            except (SourceChanged, Unreadable):
+                raise
+            except CheckpointError as error:
+                self.outcomes[reader.number] = error
+            now = min(window.done, task.nbytes)
+            yield now - done
+            done = now
+        for reader in readers:
+            if self.outcomes[reader.number] is None:
+                self.outcomes[reader.number] = reader.profile(self._entries)
+        yield task.nbytes - done
+
+
+class _Hand:
+    """What a thread has of its own: a buffer, and sketches of the items that others count as well."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(WINDOW + ALIGNMENT, np.uint8)
+        self.sketches: dict[int, Sketch] = {}
+
+    def read(self, source: Any, start: int, stop: int, aligned: int) -> Array:
+        """Return bytes of a source, valid until the next are read; the one at `aligned` has an aligned address."""
+        shift = -(self._buffer.ctypes.data + aligned - start) % ALIGNMENT
+        memory = self._buffer[shift : shift + stop - start]
+        source.read_into(start, memory.data)
+        return memory
+
+
+class _Reader:
+    """Counts one item of a joint task, piece by piece."""
+
+    def __init__(self, number: int, tensor: TensorSpec, window: Window) -> None:
+        self.number, self._tensor = number, tensor
+        self._reading = open_reading(tensor)
+        self._reading.blocks.through(window)
+        self._sketch = Sketch(self._reading.store)
+        self._part = range(0)
+        self._waiting: list[Array] = []
+        self._size = 0
+
+    def places(self) -> Iterator[tuple[int, _Reader]]:
+        """Yield where each piece lies; `count` is to be called before the next is asked for."""
+        for place, number in self._reading.blocks.places():
+            self._part = range(number, number + 1)
+            yield place, self
+
+    def count(self) -> None:
+        """Count the piece that `places` has come to."""
+        for block in self._reading.read(self._part):
+            if not self._waiting and block.size >= ENOUGH:
+                self._sketch.add(block)
+                continue
+            self._waiting.append(block.copy())
+            self._size += block.size
+            if self._size >= ENOUGH:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._sketch.add(np.concatenate(self._waiting))
+            self._waiting, self._size = [], 0
+
+    def profile(self, entries: int) -> Profile:
+        """Return the numbers of all pieces."""
+        self._flush()
+        reading = self._reading
+        return Profile.of(self._tensor.dtype, reading.over, self._sketch.counted(), reading.repeats, entries)

@@ -1,0 +1,168 @@
+"""Both kinds of kernels add the same numbers, whatever the block; blocks may be counted by either."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ckpt_viewer.stats import kernels
+from ckpt_viewer.stats.histogram import BinCounter, equal_edges
+from ckpt_viewer.stats.moments import BLOCK as MOST_AT_ONCE
+from ckpt_viewer.stats.stores import Float32Store, Float64Store, IntegerStore
+
+RNG = np.random.default_rng(8)
+HARD = [
+    math.nan, -math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 3.4028235e38, -3.4028235e38, 1.0,
+]  # fmt: skip
+HARD_64 = [*HARD, 5e-324, -5e-324, 2.2250738585072009e-308, 1.7976931348623157e308, math.nextafter(2.0, 0.0)]
+
+
+def both(native, call):
+    """What a call leaves in fresh counters, in numpy and as machine code."""
+    return call(kernels.Plain()), call(native)
+
+
+def float32_of(block):
+    def call(using):
+        pairs = np.zeros((kernels.FLOAT32_CELLS, 2), np.uint64)
+        with np.errstate(all="ignore"):
+            census = using.float32(block, pairs)
+        finite = (np.arange(kernels.FLOAT32_CELLS) & 0x7FFF) < 0x7F80
+        return census, pairs[finite].tolist()
+
+    return call
+
+
+def wide_of(block, name):
+    def call(using):
+        counts = np.zeros(kernels.FLOAT64_CELLS, np.int64)
+        with np.errstate(all="ignore"):
+            found = getattr(using, name)(block, counts)
+        used = np.flatnonzero(counts)
+        return found, used.tolist(), counts[used].tolist()
+
+    return call
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.sampled_from(HARD), st.floats(width=32)), max_size=40))
+def test_float32(native, values):
+    one, other = both(native, float32_of(np.array(values, np.float32)))
+    assert one == other
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.sampled_from(HARD_64), st.floats()), max_size=40))
+def test_float64(native, values):
+    one, other = both(native, wide_of(np.array(values, np.float64), "float64"))
+    assert one == other
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([np.int32, np.uint32, np.int64, np.uint64]).flatmap(
+        lambda dtype: hnp.arrays(
+            dtype, st.integers(0, 40), elements=st.one_of(
+                st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)),
+                st.sampled_from([0, 1, int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)]),
+            )
+        )
+    )
+)  # fmt: skip
+def test_integers(native, block):
+    one, other = both(native, wide_of(block, "integers"))
+    assert one == other
+
+
+@pytest.mark.parametrize("size", [kernels.BLOCK, 4099])
+def test_float32_at_the_limit(native, size):
+    for value in (np.float32(1.9999999), np.float32(-3.4028235e38)):
+        one, other = both(native, float32_of(np.full(size, value, np.float32)))
+        assert one == other
+    noise = RNG.integers(0, 1 << 32, size, dtype=np.uint32).view(np.float32)
+    one, other = both(native, float32_of(noise))
+    assert one == other
+
+
+def test_wide_types_at_the_limit(native):
+    size = MOST_AT_ONCE
+    for block, name in (
+        (np.full(size, math.nextafter(2.0, 0.0)), "float64"),
+        (RNG.integers(0, 1 << 64, size, dtype=np.uint64).view(np.float64), "float64"),
+        (np.full(size, (1 << 64) - 1, np.uint64), "integers"),
+        (np.full(size, -(1 << 63), np.int64), "integers"),
+        (RNG.integers(0, 1 << 64, size, dtype=np.uint64).view(np.int64), "integers"),
+    ):
+        one, other = both(native, wide_of(block, name))
+        assert one == other
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [0, 1, 5, 10_007])
+def test_patterns(native, dtype, size):
+    block = RNG.integers(0, np.iinfo(dtype).max + 1, size, dtype=dtype)
+    counts = [np.zeros(np.iinfo(dtype).max + 1, np.int64) for _ in range(2)]
+    for using, each in zip((kernels.Plain(), native), counts, strict=True):
+        using.patterns(block, each)
+        using.patterns(block[: size // 2], each)
+    assert counts[0].tolist() == counts[1].tolist()
+    assert counts[0].sum() == size + size // 2
+
+
+@pytest.mark.parametrize("bins", [1, 2, 7, 256, 4096])
+@pytest.mark.parametrize(
+    "values",
+    [
+        RNG.normal(size=9001).astype(np.float32), RNG.normal(size=9001), np.linspace(0, 1, 1001),
+        np.linspace(0, 1, 1001).astype(np.float32), np.array([-1.7e308, 1.7e308, 0.0]),
+        np.array([1.0, math.nextafter(1.0, 2)]), RNG.integers(-9, 9, 1000), RNG.integers(0, 1 << 63, 99),
+        RNG.integers(0, 1000, 999, dtype=np.uint32),
+    ],
+    ids=lambda values: f"{values.dtype}-{values[0]:.3g}",
+)  # fmt: skip
+def test_bins(native, values, bins):
+    low, high = values.min().item(), values.max().item()
+    counter = BinCounter(low, high, equal_edges(low, high, bins), values.dtype)
+    one, other = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    with np.errstate(all="ignore"):
+        kernels.Plain().bins(values, counter._bins, one)
+        native.bins(values, counter._bins, other)
+    assert one.tolist() == other.tolist()
+    assert one.sum() == values.size
+
+
+@pytest.mark.parametrize(
+    ("store", "values"),
+    [
+        (Float32Store, RNG.normal(size=50_000).astype(np.float32)),
+        (Float64Store, RNG.normal(size=50_000)),
+        (IntegerStore, RNG.integers(-1000, 1000, 50_000)),
+    ],
+)
+def test_machine_code_may_take_over_in_the_middle(native, store, values):
+    mixed, plain = store(), store()
+    plain.add(values)
+    mixed.add(values[:20_000])
+    kernels.use(native)
+    try:
+        assert kernels.current() is native
+        mixed.add(values[20_000:])
+    finally:
+        kernels.use(None)
+    one, other = mixed.counted(), plain.counted()
+    assert (one.census, one.moments) == (other.census, other.moments)
+    assert one.ranked.cells.keys.tolist() == other.ranked.cells.keys.tolist()
+    assert one.ranked.cells.counts.tolist() == other.ranked.cells.counts.tolist()
+
+
+def test_plain_kernels_belong_to_a_thread():
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(kernels.current).result() is not kernels.current()
+    assert kernels.current() is kernels.plain()
