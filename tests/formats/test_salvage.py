@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +72,28 @@ def written_by_others() -> bytes:
     return bytes(out) + directory + end
 
 
+class _Unseekable(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+    def seek(self, *_: int) -> int:
+        raise OSError
+
+
+def zip64(*, streamed: bool) -> bytes:
+    """Sizes of 64 bits, in an extra field of the local header, or (streamed) in a data descriptor of 24 bytes."""
+    out = _Unseekable() if streamed else io.BytesIO()
+    records = {"m/data.pkl": body(), **{f"m/data/{key}": data for key, data in storages().items()}, "m/version": b"3\n"}
+    with zipfile.ZipFile(out, "w") as archive:
+        for path, data in records.items():
+            with archive.open(zipfile.ZipInfo(path), "w", force_zip64=True) as record:
+                record.write(data)
+    return out.getvalue()
+
+
 FORMS: dict[str, Callable[[], bytes]] = {
     "zip": lambda: zip_checkpoint(body(), storages()),
     "zip without alignment": lambda: zip_checkpoint(body(), storages(), alignment=1),
@@ -78,6 +102,8 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "zip of torch 1.4": lambda: zip_checkpoint(body(), storages(), folder="tensors", version=b"1\n"),
     "zip with deflated records": lambda: zip_checkpoint(body(), storages(), deflate=("data.pkl", "data/2")),
     "zip of another program": written_by_others,
+    "zip64": lambda: zip64(streamed=False),
+    "zip64 streamed": lambda: zip64(streamed=True),
     "legacy": lambda: legacy_stream(body(legacy=True), storages()),
 }
 
