@@ -8,7 +8,6 @@ layers of AutoGPTQ and AutoAWQ, bitsandbytes (`QuantState.as_dict(packed=True)`)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple, TypeAlias, TypeGuard
@@ -161,6 +160,8 @@ def _grouped(scheme: str, inputs: int, groups: int) -> str:
 
 def _bitsandbytes(tensors: Tensors, name: str, prefix: str) -> Found:
     """4 bits: the bytes of ``NAME.quant_state.bitsandbytes__nf4`` are JSON with the shape and dtype of NAME."""
+    import json  # few files need it, and every window would wait for it
+
     weight = tensors.get(prefix)
     if weight is None:
         return None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from ckpt_viewer.analysis.packed import Packed
+from typing import TYPE_CHECKING
+
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import bytes_text, count_text, grouped, shape_text
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.tree import ModuleGroup
+
+if TYPE_CHECKING:
+    from ckpt_viewer.analysis.packed import Packed
 
 DOT = " · "
 ARROW = " → "
