@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from ckpt_viewer.analysis.overview import Overview, overview
@@ -19,6 +20,8 @@ from ckpt_viewer.core.value import Literal, NdArray, Value
 
 VALUE_LIMIT = 4096
 """Characters of a string or bytes value that are listed."""
+BATCH = 100
+"""Entries that are handed out as one piece of text."""
 _quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
@@ -42,9 +45,9 @@ def listing_json(checkpoint: Checkpoint) -> Iterator[str]:
         ],
     }
     yield _encode(head)[:-1] + ', "entries": [\n'
-    before = ""
-    for text in _entries(checkpoint, view.packed):
-        yield before + text
+    entries, before = _entries(checkpoint, view.packed), ""
+    while batch := list(islice(entries, BATCH)):
+        yield before + ",\n".join(batch)
         before = ",\n"
     yield "\n]}\n"
 
@@ -62,23 +65,44 @@ def _summary(view: Overview) -> dict[str, int | None]:
 def _entries(checkpoint: Checkpoint, packed: PackedWeights) -> Iterator[str]:
     """Yield one JSON object for each row. The path of a parent is encoded once and shared by its children."""
     outline, values, steps, parents = checkpoint.outline, *_columns(checkpoint.outline)
-    prefixes: dict[int, str] = {-1: ""}
+    prefixes: dict[int, str] = {-1: "", 0: ""}  # what stands before a child's own step, a comma included
     tensor_text = _TensorText(checkpoint, packed).text
+    above, before = -1, ""
     for row, value in enumerate(values):
-        parent = parents[row]
-        inner = prefixes[parent] + ("" if row == 0 else (", " if parent > 0 else "") + _step_text(steps[row]))
-        if outline.ends[row] > row + 1:
-            prefixes[row] = inner
+        if parents[row] != above:
+            above = parents[row]
+            before = prefixes[above]
+        step = steps[row]
+        inner = f"{before}{step if type(step) is int else _step_text(step)}" if row else ""
+        if type(value) in _QUICK:
+            yield f'{{"path": [{inner}], {_quick_text(value)}}}'
+            continue
+        if row and outline.ends[row] > row + 1:
+            prefixes[row] = f"{inner}, "
         if type(value) is TensorSpec:
             yield f'{{"path": [{inner}], {tensor_text(value)}}}'
         else:
             yield f'{{"path": [{inner}], {_encode(_entry(outline, row, value))[1:]}'
 
 
+def _quick_text(value: Value) -> str:
+    """Return the fields of a plain scalar, of which a file may have millions: the text that `_entry` would give."""
+    if type(value) is int and -(1 << 63) <= value < 1 << 63:
+        return f'"kind": "int", "type": "int", "value": {value}'
+    if type(value) is str and len(value) <= VALUE_LIMIT:
+        return f'"kind": "str", "type": "str", "value": {_quote(value)}'
+    if value is None:
+        return '"kind": "none", "type": "NoneType", "value": null'
+    if type(value) is float and math.isfinite(value):
+        return f'"kind": "float", "type": "float", "value": {value!r}'
+    return _encode({"kind": kind_of(value), "type": type_of(value), **scalar_fields(value)})[1:-1]
+
+
+_QUICK = frozenset({int, float, bool, type(None), str})
+
+
 def _step_text(step: Step) -> str:
-    if type(step) is str:
-        return _quote(step)
-    return str(step) if type(step) is int else _encode(step_json(step))
+    return _quote(step) if type(step) is str else _encode(step_json(step))
 
 
 def _columns(outline: Outline) -> tuple[list[Value], list[Any], Any]:

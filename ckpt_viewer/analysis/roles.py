@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeGuard
 
+from ckpt_viewer.core.expand import SCALARS
 from ckpt_viewer.core.model import Model, find_models, is_optimizer_state
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path, step_text
@@ -57,8 +58,12 @@ def find_roles(outline: Outline, models: Sequence[Model] | None = None, context:
     while row < count:
         if row % EVERY == 0:
             context.step(row, count)
-        if type(outline.values[row]) is TensorSpec:
+        kind = type(outline.values[row])
+        if kind is TensorSpec:
             row = outline.ends[row]  # what is saved with a tensor has no role
+            continue
+        if kind in SCALARS and type(outline.steps[row]) is int:  # members of a list, of which there may be millions
+            row += 1
             continue
         inside = row in roles and row > 0
         role = roles.get(row) or _role(outline, row)

@@ -70,6 +70,9 @@ def children(value: Value) -> Iterator[tuple[Step, Value]]:
     A step that an earlier sibling has already becomes ``Item(n)``. Of a repeated dict key torch keeps the last value;
     both are shown.
     """
+    if type(value) is list or type(value) is tuple:  # no two members have one index, and there may be millions
+        yield from enumerate(value)
+        return
     steps: set[Step] = set()
     for index, (step, child) in enumerate(_raw_children(value)):
         # 1 == True, but their steps differ in type: Repr("True") against 1

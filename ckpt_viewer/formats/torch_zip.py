@@ -21,6 +21,8 @@ from ckpt_viewer.unpickle.weights_only import OLD_FOLDER
 
 PICKLE_LIMIT = 2 << 30
 """Bytes of the largest ``data.pkl`` that is read."""
+MOST_HIDDEN, MOST_TOLD = 5000, 50
+"""Pickles beside the one that is shown that are looked into, and those with a finding of their own."""
 _PICKLES = (".pkl", ".pickle")
 _TEXTS = frozenset({"version", "byteorder", ".format_version", ".storage_alignment", "serialization_id"})
 """Records that torch.save writes beside pickle and storages."""
@@ -133,7 +135,7 @@ def hidden_pickles(
     """
     notes: list[Note] = []
     uses: list[GlobalUse] = []
-    left = directory.source.size + INFLATE_BASE
+    left, count = directory.source.size + INFLATE_BASE, 0
     for name, record in stepped(directory.records.items(), context):
         if (name.startswith(folder) and not name.endswith(_PICKLES)) or name in shown:
             continue
@@ -141,7 +143,8 @@ def hidden_pickles(
             if not _is_pickle(directory, record):
                 continue
             left -= record.size
-            if left < 0:
+            count += 1
+            if left < 0 or count > MOST_HIDDEN:
                 raise OverBudget("the archive has more pickles than are looked into")
             from ckpt_viewer.formats.behind import look_into
 
@@ -151,6 +154,9 @@ def hidden_pickles(
         else:
             notes += found[0]
             uses += found[1]
+    if len(notes) > MOST_TOLD:
+        more = Note("warning", "extra-pickle", None, f"{len(notes) - MOST_TOLD} more pickles stand beside these")
+        notes = [*sorted(notes, key=lambda note: note.severity != "error")[:MOST_TOLD], more]
     return notes, merged(uses)
 
 
