@@ -27,7 +27,7 @@ from builders import (
 )
 from opening import look_at_all, memory, open_and_look, open_bytes, read_pickle, within
 
-from ckpt_viewer.core import model
+from ckpt_viewer.core import module as modules
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated
 from ckpt_viewer.formats import torch_zip
@@ -253,7 +253,7 @@ def test_what_is_shared_is_walked_once(title):
 
 
 def test_modules_that_share_their_children_have_an_end(monkeypatch):
-    monkeypatch.setattr(model, "MOST_ENTRIES", 20_000)
+    monkeypatch.setattr(modules, "MOST_ENTRIES", 20_000)
     checkpoint = open_bytes(pickled(shared(lambda a, b: module(a, b))))
     with within(10):
         assert look_at_all(checkpoint) > 0
