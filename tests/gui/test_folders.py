@@ -51,7 +51,7 @@ def test_a_trainers_folder(qtbot, windows, trained):
     assert "In this folder" in labels(window)
     assert "In this file" not in labels(window)
     assert "Load it in Python" not in labels(window)
-    assert "reads each of its files" in labels(window)
+    assert "refuses some of its files: torch.load does not open a folder" in labels(window)
     assert windows.settings.recent == [str(trained)]
     assert window.toolbar.export_button.isEnabled()
 
