@@ -48,7 +48,7 @@ def test_a_trainers_folder(qtbot, windows, trained):
     window = show(qtbot, windows, str(trained))
     assert window.windowTitle() == "checkpoint-7 – Checkpoint Viewer"
     assert "folder, 4 files" in window.strip.text
-    assert "In this folder" in labels(window)
+    qtbot.waitUntil(lambda: "In this folder" in labels(window))
     assert "In this file" not in labels(window)
     assert "Load it in Python" not in labels(window)
     assert "refuses some of its files: torch.load does not open a folder" in labels(window)
@@ -60,7 +60,7 @@ def test_a_distributed_checkpoint_shows_the_code_that_loads_it(qtbot, windows, t
     folder = trained / "pytorch_model_fsdp_0"
     window = show(qtbot, windows, str(folder))
     assert "distributed checkpoint, 2 files" in window.strip.text
-    assert "Load it in Python" in labels(window)
+    qtbot.waitUntil(lambda: "Load it in Python" in labels(window))
     code = window.findChild(QWidget, "rootCode").code
     assert code.startswith("torch.distributed.checkpoint.format_utils.dcp_to_torch_save(")
 
