@@ -90,7 +90,7 @@ def run_stats(options: argparse.Namespace) -> int:
             sys.stdout.flush()
         finally:
             bar.clear()
-            the_preparation.wait(PATIENCE)
+    the_preparation.wait(PATIENCE)
     if damage and not checkpoint.contents.salvaged:  # of a salvaged file it is known, and noted
         raise CheckpointError(f"{len(damage)} of {len(targets)} tensors cannot be read: {damage[0]}")
     return 0

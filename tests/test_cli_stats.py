@@ -153,6 +153,44 @@ def test_a_damaged_tensor_is_said_after_the_others_were_printed(tmp_path, capsys
     assert len(err.splitlines()) == 1
 
 
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """How many scans read the file, with a cache folder of the test's own."""
+    from ckpt_viewer.stats.scan import Scan
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done, real = [], Scan._count_all
+    monkeypatch.setattr(Scan, "_count_all", lambda self, *rest: (done.append(1), real(self, *rest))[1])
+    return done
+
+
+def test_the_second_time_the_numbers_come_from_the_cache(call, counted, path):
+    first, document = call("stats"), json.loads(call("stats", "--json"))
+    assert len(counted) == 1
+    assert call("stats") == first
+    assert len(counted) == 1
+    torch.save({"other": torch.ones(3)}, path)
+    assert "/other" in call("stats")
+    assert len(counted) == 2
+    rows = {line.split()[0]: line.split()[1:] for line in first.splitlines()[1:]}
+    for entry in document["tensors"]:
+        if entry["path"] in (["more", 0], ["array"], ["flag"], ["big"], ["sparse"], ["z"]):
+            expected = [entry[name] for name in ("min", "max", "mean", "std", "zeros", "nan")]
+            assert rows["/" + "/".join(map(str, entry["path"]))][2:8] == [repr(value) for value in expected]
+
+
+def test_the_document_is_the_same_from_the_cache(call, counted):
+    assert call("stats", "--json") == call("stats", "--json")
+    assert len(counted) == 1
+
+
+def test_chosen_tensors_get_the_same_numbers(call, counted):
+    whole = {tuple(each["path"]): each for each in json.loads(call("stats", "--json"))["tensors"]}
+    for pointer in ("/model", "/more/0", "/sparse"):
+        for each in json.loads(call("stats", pointer, "--json"))["tensors"]:
+            assert whole[tuple(each["path"])] == each
+
+
 class Terminal(io.StringIO):
     """A standard error that says it is a terminal."""
 
