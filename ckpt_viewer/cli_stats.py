@@ -49,10 +49,11 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 class Target(NamedTuple):
-    """A tensor to be counted, and the path that it was found at."""
+    """A tensor to be counted, the path that it was found at, and the same as a JSON Pointer."""
 
     path: Path
     tensor: TensorSpec
+    pointer: str
 
 
 class Outcome(NamedTuple):
@@ -85,7 +86,7 @@ def run_stats(options: argparse.Namespace) -> int:
             drawn = options.json or (len(options.pointers) == len(targets) == 1)
             scanned = not (drawn and options.pointers)
             outcomes = _count(targets, bins, bar, damage, drawn=drawn, scanned=scanned)
-            lines = _document(outcomes) if options.json else _report(checkpoint, outcomes, bar, options.pointers)
+            lines = _document(outcomes) if options.json else _report(outcomes, bar, options.pointers)
             sys.stdout.writelines(lines)
             sys.stdout.flush()
         finally:
@@ -97,22 +98,26 @@ def run_stats(options: argparse.Namespace) -> int:
 
 
 def _targets(checkpoint: Checkpoint, pointers: list[str]) -> list[Target]:
+    from ckpt_viewer.core.outline import Pointers
+
     outline = checkpoint.outline
+    texts = Pointers(outline)
     if not pointers:
-        return [Target(outline.path(row), tensor) for row, tensor in outline.tensors()]
+        return [Target(outline.path(row), tensor, texts.of(row)) for row, tensor in outline.tensors()]
     found: list[Target] = []
     for pointer in pointers:
         node = checkpoint[pointer]
         if node.kind == "tensor":
-            found.append(Target(node.path, node.tensor))
+            found.append(Target(node.path, node.tensor, node.pointer))
             continue
         row = outline.find(node.path) or 0
         row = outline.aliases.get(row, row)
-        depth, below = len(outline.path(row)), range(row, outline.ends[row])
+        depth, head, below = len(outline.path(row)), len(texts.of(row)), range(row, outline.ends[row])
         tensors = [(each, value) for each in below if type(value := outline.values[each]) is TensorSpec]
         if not tensors:
             raise CheckpointError(f"there is no tensor below {pointer!r}; `ls` lists what there is")
-        found += [Target(node.path + outline.path(each)[depth:], tensor) for each, tensor in tensors]
+        for each, tensor in tensors:
+            found.append(Target(node.path + outline.path(each)[depth:], tensor, node.pointer + texts.of(each)[head:]))
     return found
 
 
@@ -200,10 +205,10 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
 # --- for people ---------------------------------------------------------------------------------------------------
 
 
-def _report(checkpoint: Checkpoint, outcomes: Iterator[Outcome], bar: Bar, pointers: list[str]) -> Iterator[str]:
+def _report(outcomes: Iterator[Outcome], bar: Bar, pointers: list[str]) -> Iterator[str]:
     done = list(outcomes)
     bar.clear()
-    names = [escape_text(checkpoint.node(outcome.target.path).pointer) or "(root)" for outcome in done]
+    names = [escape_text(outcome.target.pointer) or "(root)" for outcome in done]
     yield from _table([HEADINGS, *(_row(name, outcome) for name, outcome in zip(names, done, strict=True))])
     for name, outcome in zip(names, done, strict=True):
         if outcome.note:
