@@ -9,8 +9,8 @@ from ckpt_viewer.analysis.packed import PackedWeights, packed_sentence, packed_w
 from ckpt_viewer.analysis.roles import Role, find_roles, role_paths
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
-from ckpt_viewer.core.model import is_optimizer_state
-from ckpt_viewer.core.module import MODULE_COST, MOST_ENTRIES, Entry, is_module, is_script_module, state_dict_entries
+from ckpt_viewer.core.model import is_module, is_optimizer_state, is_script_module
+from ckpt_viewer.core.module import MODULE_COST, MOST_ENTRIES, Entry, state_dict_entries
 from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped

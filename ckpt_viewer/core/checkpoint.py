@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Finding, GlobalUse, Note
 from ckpt_viewer.core.location import Locator, MapLocation
-from ckpt_viewer.core.lost import find_lost
 from ckpt_viewer.core.model import Model, find_models
-from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path
@@ -87,7 +85,7 @@ class Checkpoint:
         if "models" not in self.__dict__:
             self.__dict__["models"] = self._find_models(context)
         if self.contents.salvaged and "lost" not in self.__dict__:
-            self.__dict__["lost"] = find_lost(self.outline, context)
+            self.__dict__["lost"] = self._find_lost(context)
         return self.outline
 
     def map_onto(self, map_location: MapLocation) -> None:
@@ -142,7 +140,12 @@ class Checkpoint:
     @cached_property
     def lost(self) -> dict[int, str]:
         """Row of the outline -> why the values of its tensor are lost; empty but for a salvaged file."""
-        return find_lost(self.outline, SILENT) if self.contents.salvaged else {}
+        return self._find_lost(SILENT) if self.contents.salvaged else {}
+
+    def _find_lost(self, context: Context) -> dict[int, str]:
+        from ckpt_viewer.core.lost import find_lost  # what whole files do not need is not imported for them
+
+        return find_lost(self.outline, context)
 
     @cached_property
     def models(self) -> tuple[Model, ...]:
@@ -163,6 +166,8 @@ class Checkpoint:
         Raises:
             CannotExport: there is no model in the file.
         """
+        from ckpt_viewer.core.module import state_dict_entries
+
         if model is None:
             if not self.models:
                 raise CannotExport("there is no model in this file: no state_dict and no whole module was recognised")

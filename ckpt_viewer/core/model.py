@@ -1,15 +1,17 @@
-"""Models inside a checkpoint, by structure: state_dicts, and whole modules whose classes need not exist."""
+"""Models inside a checkpoint, by structure: state_dicts, and whole modules whose classes need not exist.
+
+What is here is asked of every file that is opened; `module` derives what a model's ``state_dict()`` would hold.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckpt_viewer.core.module import is_module, is_script_module, wrapped_module
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Instance, Mapping, Value
+from ckpt_viewer.core.value import Global, Instance, Mapping, Value
 
 EMA_WORDS = ("ema", "averaged", "shadow")
 SHARE_OF_TENSORS = 0.9
@@ -36,6 +38,32 @@ class Model(NamedTuple):
     kind: str
     row: int
     ema: bool
+
+
+def is_module(value: Value) -> bool:
+    """Whether a value was pickled by torch.nn.Module: it has `_parameters`, `_buffers` and `_modules`."""
+    if not isinstance(value, Instance):
+        return False
+    attributes = value.attributes()
+    return all(isinstance(attributes.get(name), Mapping) for name in ("_parameters", "_buffers", "_modules"))
+
+
+def is_script_module(value: Value) -> bool:
+    """Whether a value is a module in TorchScript, whose classes are all below ``__torch__``."""
+    if not isinstance(value, Instance) or not isinstance(value.callable, Global):
+        return False
+    if value.callable.members is not None:
+        return True
+    inside = value.callable.module.partition(".")[0] == "__torch__"
+    return inside and type(value.attributes().get("training")) is bool
+
+
+def wrapped_module(value: Value) -> Instance | None:
+    """Return the module inside a torch.compile wrapper, which is pickled as a call with the module as its argument."""
+    if isinstance(value, Instance) and value.type == "torch._dynamo.eval_frame.OptimizedModule" and value.arguments:
+        inner = value.arguments[0]
+        return inner if isinstance(inner, Instance) and is_module(inner) else None
+    return None
 
 
 def is_state_dict(value: Value, key: str = "") -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ckpt_viewer.core.model import is_module, is_script_module, wrapped_module
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.quantised import SCRIPT_OBJECT, conv_entries, is_quantised_conv, own_entries, unpacked, version_of
 from ckpt_viewer.core.tensor import TensorSpec
@@ -55,32 +56,6 @@ class Entries(NamedTuple):
         packed = ((name, value) for name, value in self.others.items() if type(value) is tuple)
         inside = [Entry(name, part, False) for name, parts in packed for part in parts if isinstance(part, TensorSpec)]
         return self.entries + inside if inside else self.entries
-
-
-def is_module(value: Value) -> bool:
-    """Whether a value was pickled by torch.nn.Module: it has `_parameters`, `_buffers` and `_modules`."""
-    if not isinstance(value, Instance):
-        return False
-    attributes = value.attributes()
-    return all(isinstance(attributes.get(name), Mapping) for name in ("_parameters", "_buffers", "_modules"))
-
-
-def is_script_module(value: Value) -> bool:
-    """Whether a value is a module in TorchScript, whose classes are all below ``__torch__``."""
-    if not isinstance(value, Instance) or not isinstance(value.callable, Global):
-        return False
-    if value.callable.members is not None:
-        return True
-    inside = value.callable.module.partition(".")[0] == "__torch__"
-    return inside and type(value.attributes().get("training")) is bool
-
-
-def wrapped_module(value: Value) -> Instance | None:
-    """Return the module inside a torch.compile wrapper, which is pickled as a call with the module as its argument."""
-    if isinstance(value, Instance) and value.type == "torch._dynamo.eval_frame.OptimizedModule" and value.arguments:
-        inner = value.arguments[0]
-        return inner if isinstance(inner, Instance) and is_module(inner) else None
-    return None
 
 
 def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:

@@ -24,6 +24,11 @@ def is_torch_tar(head: Head) -> bool:
     return parse_header(head.data[:BLOCK]) is not None
 
 
+def is_shard_index(head: Head) -> bool:
+    """Whether a file is the index of a sharded set: a JSON object with a ``weight_map``."""
+    return head.data.lstrip(b" \t\n\r").startswith(b"{") and b'"weight_map"' in head.data
+
+
 def holds_torchscript(archive: ZipDirectory) -> bool:
     """torch.jit.save: ``constants.pkl`` is torch's own test; until torch 1.3 a ``model.json`` instead."""
     if archive.get("constants.pkl") is not None:

@@ -11,8 +11,7 @@ from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Truncated
 from ckpt_viewer.formats.base import PACKED, Format, Head, Inside, Opened, contents, open_found
-from ckpt_viewer.formats.registry import SAFETENSORS, detect_head, folder_formats, open_part
-from ckpt_viewer.formats.sharded import Sharded
+from ckpt_viewer.formats.registry import SAFETENSORS, SHARDED, detect_head, folder_formats, open_part
 from ckpt_viewer.sources import FileSource
 
 
@@ -43,7 +42,7 @@ def open_checkpoint(
 
         opened = open_whole(os.fspath(path), context, open_part)
         if opened is not None and opened.close is not None:
-            made_of = contents(Sharded.name, opened, opened.close, None)
+            made_of = contents(SHARDED, opened, opened.close, None)
             return Checkpoint(os.fspath(path), opened.size or 0, made_of, map_location)
     return _open_file(path, map_location, context, salvage)
 

@@ -20,10 +20,16 @@ from ckpt_viewer.formats.base import (
     ZipReader,
     open_found,
 )
-from ckpt_viewer.formats.kinds import holds_export, holds_files, holds_package, holds_torchscript, is_torch_tar
+from ckpt_viewer.formats.kinds import (
+    holds_export,
+    holds_files,
+    holds_package,
+    holds_torchscript,
+    is_shard_index,
+    is_torch_tar,
+)
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.safetensors import Safetensors
-from ckpt_viewer.formats.sharded import Sharded
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
 from ckpt_viewer.formats.torch_zip import TorchZip
 from ckpt_viewer.sources import MemorySource
@@ -71,6 +77,12 @@ def _torch_tar() -> SourceReader:
     return partial(read, nested=_nested)
 
 
+def _sharded() -> SourceReader:
+    from ckpt_viewer.formats.shard_set import open_index
+
+    return partial(open_index, open_file=open_part)
+
+
 def _ordinary_zip() -> ZipReader:
     from ckpt_viewer.formats.ordinary_zip import read
 
@@ -87,6 +99,7 @@ def open_part(source: Bytes, context: Context, prefix: str) -> Opened:
     return opened._replace(unpickled=read._replace(globals=uses))
 
 
+SHARDED = "sharded"
 NESTED_ZIP, NESTED_LEGACY = TorchZip(_nested), TorchLegacy(_nested)
 SAFETENSORS = Safetensors()
 FORMATS: tuple[Format, ...] = (
@@ -99,7 +112,7 @@ FORMATS: tuple[Format, ...] = (
     RareFormat("torch-tar", is_torch_tar, _torch_tar),
     NESTED_LEGACY,
     RawPickle(_nested),
-    Sharded(open_part),
+    RareFormat(SHARDED, is_shard_index, _sharded),
 )
 """Asked in this order; the first that matches opens the file. safetensors begins with any number, also with one whose
 bytes are the magic number of another format, but no other has a brace behind it."""

@@ -14,11 +14,11 @@ from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context, drain, stepped
 from ckpt_viewer.core.tensor import Bytes, TensorSpec
 from ckpt_viewer.core.value import Mapping, Value
-from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Unreadable
-from ckpt_viewer.formats.base import FileOpener, Head, Opened, merged
+from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Unreadable, Unsupported
+from ckpt_viewer.formats.base import FileOpener, Head, Inside, Opened, merged
+from ckpt_viewer.formats.kinds import is_shard_index
 from ckpt_viewer.formats.shard_index import INDEX_LIMIT, ShardIndex, read_index
 from ckpt_viewer.formats.shard_names import Part, PartSet, is_index_name, listed, part_of, part_set
-from ckpt_viewer.formats.sharded import is_index
 from ckpt_viewer.sources.folder import Folder, is_plain_name
 
 MOST_SHARDS = 20_000
@@ -28,12 +28,15 @@ MOST_INDEXES = 16
 """Indexes in one folder that are searched for a shard."""
 
 
-def open_index(source: Bytes, context: Context, open_file: FileOpener, *, prefix: str = "") -> Opened:
-    """Open the set whose index `source` is; raises CheckpointError."""
-    index = read_index(source, context)
+def open_index(source: Bytes, inside: Inside, open_file: FileOpener) -> Opened:
+    """Open the set whose index `source` is, every file that it names as one tree; raises CheckpointError."""
+    if not hasattr(source, "identity"):
+        raise Unsupported("this is the index of a sharded set, whose files lie beside it; unpack it there first")
+    index = read_index(source, inside.context)
     folder = Folder(os.path.dirname(source.name) or ".")  # noqa: PTH120  pathlib would cost every start 7 ms
     try:
-        return open_indexed(folder, index, context, open_file, prefix=prefix)._replace(close=folder.close)
+        opened = open_indexed(folder, index, inside.context, open_file, prefix=inside.prefix)
+        return opened._replace(close=folder.close)
     except BaseException:
         folder.close()
         raise
@@ -212,7 +215,7 @@ def _open_shards(
 
 def _open_shard(folder: Folder, name: str, context: Context, open_file: FileOpener, prefix: str) -> _Shard:
     source = folder.file(name)
-    if is_index(Head(source)):
+    if is_shard_index(Head(source)):
         raise Damaged("it is an index itself")
     opened = open_file(source, context, f"{prefix}{name}!")
     root = opened.unpickled.value
