@@ -243,7 +243,7 @@ class WriterContract:
             "import os, signal, sys\n"
             "from ckpt_viewer.export import atomic\n"
             "from ckpt_viewer.cli import main\n"
-            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background it is ignored
             "real = atomic.AtomicFile.write\n"
             "def write(self, data):\n"
             "    real(self, data)\n"

@@ -277,7 +277,7 @@ def test_export_writes_what_load_file_gives_and_remap_has_nothing_to_do(tmp_path
                                 tmp_path / "m.safetensors")  # fmt: skip
     with open_checkpoint(tmp_path / "m.safetensors") as checkpoint:
         written = write(plan_export(checkpoint), tmp_path / "m.pth", context=SILENT)
-        with pytest.raises(CheckpointError, match="only one of torch.save"):
+        with pytest.raises(CheckpointError, match=r"only one of torch\.save"):
             plan_remap(checkpoint, "cpu")
     assert written.tensors == 2
     ours, theirs = torch.load(tmp_path / "m.pth"), safetensors.torch.load_file(tmp_path / "m.safetensors")
