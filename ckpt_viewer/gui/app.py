@@ -47,6 +47,7 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
     platform = display.choose_platform(os.environ, screenshot=options.screenshot is not None)
     if platform:
         os.environ["QT_QPA_PLATFORM"] = platform
+    _import_plainly()
     from ckpt_viewer.gui.application import make_application
 
     application = make_application()
@@ -61,6 +62,20 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
         for window in windows.all:
             window.session.close()
         windows.shut_down()
+
+
+def _import_plainly() -> None:
+    """Give Python its own import statement back, which PySide replaces when it is loaded.
+
+    PySide's looks for ``from __feature__ import ...``, and reads the source of each module that imports another one: a
+    tenth of a start-up, for a feature that nothing here uses.
+    """
+    import builtins
+
+    genuine = builtins.__import__
+    from PySide6 import QtCore  # noqa: F401
+
+    builtins.__import__ = genuine
 
 
 def _share_the_interpreter() -> None:

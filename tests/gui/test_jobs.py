@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 
 import pytest
@@ -9,7 +11,7 @@ from shiboken6 import delete
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import Cancelled, Damaged
-from ckpt_viewer.gui.jobs import JobContext, JobRunner, Latest
+from ckpt_viewer.gui.jobs import NICE, JobContext, JobRunner, Latest
 
 
 @pytest.fixture
@@ -188,3 +190,19 @@ def test_latest_forgets_a_job_that_others_cancelled(qtbot, runner):
     with qtbot.waitSignal(job.ended):
         pass
     assert latest.job is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows priorities of threads")
+def test_jobs_stand_back_behind_the_window(qtbot, runner):
+    """A job's thread has a lower priority than the window's, however many jobs it has run."""
+
+    def priority(context):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    for _ in range(2):
+        job = runner.start(priority)
+        with qtbot.waitSignal(job.finished) as finished:
+            pass
+        assert finished.args == [max(here, NICE)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == here
