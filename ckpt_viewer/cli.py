@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -179,6 +180,17 @@ def _add_ls(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 def run_ls(options: argparse.Namespace) -> int:
     """Print the tree, for people or as JSON."""
+    collecting = gc.isenabled()
+    gc.disable()  # a listing makes a million records and no cycles; looking for some takes a sixth of its time
+    try:
+        _list(options)
+    finally:
+        if collecting:
+            gc.enable()
+    return DONE
+
+
+def _list(options: argparse.Namespace) -> None:
     from ckpt_viewer.formats import open_checkpoint
 
     map_location, whole = parse_map_location(options.map_location), options.whole
@@ -192,7 +204,6 @@ def run_ls(options: argparse.Namespace) -> int:
 
             sys.stdout.writelines(line + "\n" for line in tree_lines(checkpoint))
         sys.stdout.flush()
-    return DONE
 
 
 def _add_stats(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -49,7 +49,7 @@ def summary_line(checkpoint: Checkpoint, view: Overview) -> str:
 
 def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
     outline = checkpoint.outline
-    marks, pointer, lost = view.role_rows, Pointers(outline).of, checkpoint.lost
+    marks, pointer, lost, words = view.role_rows, Pointers(outline).of, checkpoint.lost, _Words(checkpoint, view)
     depths = {0: 0}
     row, plain, above = 0, 0, -1
     while row < len(outline):
@@ -72,9 +72,29 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
             continue
         first = outline.aliases.get(row)
         same = f"  same as {shorten(pointer(first), POINTER_LIMIT) or '(root)'}" if first is not None else ""
-        more = packed_words(view.packed.of(value)) if isinstance(value, TensorSpec) else ""
-        yield f"{'  ' * depths[row]}{name}  {escape_text(describe(checkpoint, value) + more + same)}{mark}"
+        yield f"{'  ' * depths[row]}{name}  {words.of(value)}{escape_text(same)}{mark}"
         row += 1
+
+
+class _Words:
+    """What stands behind names, for a terminal; that of many tensors which are alike is put together once."""
+
+    def __init__(self, checkpoint: Checkpoint, view: Overview) -> None:
+        self.checkpoint, self.packed = checkpoint, view.packed
+        self._alike: dict[tuple[object, ...], str] = {}
+
+    def of(self, value: Value) -> str:
+        """Return the words for one entry."""
+        if type(value) is not TensorSpec:
+            return escape_text(describe(self.checkpoint, value))
+        storage, more = value.storage, packed_words(self.packed.of(value))
+        if storage is None or value.extra is not None or more:
+            return escape_text(describe(self.checkpoint, value) + more)
+        key = (value.shape, value.dtype, storage.location, self.checkpoint.locator.storage(storage))
+        words = self._alike.get(key)
+        if words is None:
+            words = self._alike[key] = escape_text(describe(self.checkpoint, value))
+        return words
 
 
 def packed_words(packed: Packed | None) -> str:
