@@ -55,7 +55,7 @@ def same(one, other):
 def test_counts_between_edges_are_exact(values, bits, wanted):
     cells = Cells.of(values, bits=bits)
     edges, counts = cells.between(np.sort(np.array(wanted)))
-    assert (np.diff(edges) > 0).all()
+    assert (edges[1:] > edges[:-1]).all()
     assert edges[0] <= min(wanted)
     assert edges[-1] >= max(wanted)
     keys = np.sort(keys_of(values, bits))

@@ -73,7 +73,7 @@ def check(summary, values, *, rough=False):
 def check_histogram(histogram, finite):
     edges, counts = np.array(histogram.edges), histogram.counts
     assert sum(counts) == finite.size
-    assert (np.diff(edges) >= 0).all()
+    assert (edges[1:] >= edges[:-1]).all()  # a difference of doubles may be too large for one
     low, high = finite.min().item(), finite.max().item()
     if low == high:
         assert (edges[0], edges[-1]) == (float(low) - 0.5, float(low) + 0.5)
