@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckpt_viewer.analysis.packed import PackedWeights, packed_sentence, packed_weights
-from ckpt_viewer.analysis.roles import Role, find_roles, role_paths
+from ckpt_viewer.analysis.role_rules import Role
+from ckpt_viewer.analysis.roles import find_roles, role_paths
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
 from ckpt_viewer.core.model import is_module, is_optimizer_state, is_script_module
@@ -65,10 +66,14 @@ class Overview(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
-    """Return the overview of a checkpoint; walks its outline, reads no weights. Raises Cancelled by `context`."""
+def overview(checkpoint: Checkpoint, context: Context = SILENT, given: Mapping[str, str] | None = None) -> Overview:
+    """Return the overview of a checkpoint; walks its outline, reads no weights. Raises Cancelled by `context`.
+
+    Args:
+        given: JSON Pointer -> role that the user chose, see `roles.find_roles`.
+    """
     outline = checkpoint.load_outline(context)
-    roles = find_roles(outline, checkpoint.models, context)
+    roles = find_roles(outline, checkpoint.models, context, given)
     totals, storages = _totals(outline, context)
     pointer = Pointers(outline).of
     pointers = {row: pointer(row) for row in roles}

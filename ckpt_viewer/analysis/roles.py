@@ -1,82 +1,89 @@
 """Which entry is the model, the optimizer, the lr_scheduler, the progress: structure first, the key's name second.
 
-FORMATS section 5.4.
+FORMATS section 5.4. `role_rules` judges single entries; here the whole file is gone through, models are told from their
+averaged copies, and what a user said of a file has the last word.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Given
 from collections.abc import Sequence
-from typing import NamedTuple, TypeGuard
 
+from ckpt_viewer.analysis.role_rules import GUESSED, LIKELY, NAMES, Role, role_of, tensor_role, words_of
 from ckpt_viewer.core.expand import SCALARS
-from ckpt_viewer.core.model import Model, find_models, is_optimizer_state
-from ckpt_viewer.core.outline import Outline
+from ckpt_viewer.core.model import MODEL_KEYS, Model, find_models, is_optimizer_state
+from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path, step_text
 from ckpt_viewer.core.progress import EVERY, SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Instance, Mapping, Value, state_items
+from ckpt_viewer.core.value import Instance, Mapping
 
-PROGRESS_NAMES = frozenset(
-    """epoch iter iteration iterations step steps global_step global_steps num_updates current_epoch updates last_epoch
-    trainer_global_step num_timesteps""".split()
-)
-SCHEDULER_KEYS = frozenset({"last_epoch", "_step_count", "_schedulers", "num_bad_epochs", "_last_lr"})
-SCALER_KEYS = frozenset({"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"})
-CONFIG_NAMES = frozenset(
-    "args cfg config hparams hyper_parameters opt meta train_args init_args ds_config yaml options".split()
-)
 FOLDER = "folder"
 """Type of the dict that stands for a folder of files."""
 NEAR_ROOT = 3
 """Entries deeper than this are parts of something, not roles of their own."""
+NAMED = 2
+"""Entries deeper than this have no role because of their name alone."""
+LEAF_ROOTS = frozenset({"optimizer", "lr_scheduler", "scaler", "rng"})
+"""Roles of a whole file whose entries have none of their own."""
 
 
-class Role(NamedTuple):
-    """What an entry is for.
-
-    Attributes:
-        name: ``model``, ``ema``, ``optimizer``, ``lr_scheduler``, ``scaler``, ``progress`` or ``config``.
-        detail: what can be said in a few words, ``"SGD, momentum 0.9"``; ``""`` if nothing.
-        reason: what told us, for a tooltip.
-    """
-
-    name: str
-    detail: str
-    reason: str
-
-
-def find_roles(outline: Outline, models: Sequence[Model] | None = None, context: Context = SILENT) -> dict[int, Role]:
+def find_roles(
+    outline: Outline,
+    models: Sequence[Model] | None = None,
+    context: Context = SILENT,
+    given: Given[str, str] | None = None,
+) -> dict[int, Role]:
     """Return the role of each row that has one, in the order of the file.
 
     Args:
         models: the outline's, where they are known already.
+        given: JSON Pointer -> role that the user chose for it (`NAMES`), over what is found here.
     """
     roles: dict[int, Role] = {}
     for model in find_models(outline, context) if models is None else models:
-        roles[model.row] = _model_role(outline, model.row, model.kind, ema=model.ema)
+        roles[model.row] = _model_role(outline, model)
     row, count = 0, len(outline)
     while row < count:
         if row % EVERY == 0:
             context.step(row, count)
         kind = type(outline.values[row])
         if kind is TensorSpec:
-            row = outline.ends[row]  # what is saved with a tensor has no role
+            _note_tensor(outline, row, roles)
+            row = outline.ends[row]
             continue
         if kind in SCALARS and type(outline.steps[row]) is int:  # members of a list, of which there may be millions
             row += 1
             continue
-        inside = row in roles and row > 0
-        role = roles.get(row) or _role(outline, row)
-        if role is not None:
-            roles[row] = role
-            inside = inside or row > 0
-        # what lies inside of something recognised has no role of its own
-        deep = row > 0 and _depth(outline, row) >= NEAR_ROOT
-        row = outline.ends[row] if inside or deep else row + 1
+        row = _visit(outline, row, roles)
+    _find_copies(outline, roles)
+    if given:
+        _correct(outline, roles, given)
     return dict(sorted(roles.items()))
 
 
-def _depth(outline: Outline, row: int) -> int:
+def _visit(outline: Outline, row: int, roles: dict[int, Role]) -> int:
+    """Give a row its role and return the next row to look at."""
+    inside = row in roles and row > 0
+    role = roles.get(row) or _role(outline, row)
+    if role is not None:
+        roles[row] = role
+        # what lies inside of something recognised has no role of its own, but for mmengine's meta
+        inside = inside or (row > 0 and outline.steps[row] != "meta") or role.name in LEAF_ROOTS
+    deep = row > 0 and depth_of(outline, row) >= NEAR_ROOT
+    return outline.ends[row] if inside or deep else row + 1
+
+
+def _note_tensor(outline: Outline, row: int, roles: dict[int, Role]) -> None:
+    tensor = outline.values[row]
+    assert isinstance(tensor, TensorSpec)
+    if row and tensor.shape is not None and len(tensor.shape) < 2 and row not in outline.aliases and 0 not in roles:
+        role = tensor_role(tensor, step_text(outline.steps[row]))
+        if role is not None and (role.name == "rng" or depth_of(outline, row) <= NAMED):
+            roles[row] = role
+
+
+def depth_of(outline: Outline, row: int) -> int:
     """Return how many containers an entry is in; folders do not count, since each file has a root of its own."""
     depth = 0
     while row > 0:
@@ -86,112 +93,72 @@ def _depth(outline: Outline, row: int) -> int:
     return depth
 
 
-def _model_role(outline: Outline, row: int, kind: str, *, ema: bool) -> Role:
-    value = outline.values[row]
-    what = value.type.rpartition(".")[2] if kind == "module" and isinstance(value, Instance) else ""
-    reason = "a pickled nn.Module" if kind == "module" else "names to tensors, as state_dict() gives"
-    return Role("ema" if ema else "model", what, reason)
+def _model_role(outline: Outline, model: Model) -> Role:
+    value = outline.values[model.row]
+    what = value.type.rpartition(".")[2] if model.kind == "module" and isinstance(value, Instance) else ""
+    reason = "a pickled nn.Module" if model.kind == "module" else "names to tensors, as state_dict() gives"
+    if not model.ema:
+        return Role("model", what, reason)
+    return Role("ema", what, f"{reason}; averaged, as its name or its n_averaged says", LIKELY)
 
 
 def _role(outline: Outline, row: int) -> Role | None:
     if row in outline.aliases:
         return None
-    value, name = outline.values[row], step_text(outline.steps[row])
-    if isinstance(value, Mapping):
-        return _dict_role(value, name)
-    if isinstance(value, Instance):
-        return _object_role(value, name)
-    if name in PROGRESS_NAMES and is_number(value) and row > 0:
-        return Role("progress", str(value), "a number under a usual name")
-    return None
+    role = role_of(outline.values[row], step_text(outline.steps[row]), row > 0 and depth_of(outline, row) <= NAMED)
+    return None if role is not None and row == 0 and role.name == "progress" else role
 
 
-def is_number(value: Value) -> TypeGuard[int | float]:
-    """Whether a value is a float, or an int that every program can hold and print."""
-    return type(value) is float or (type(value) is int and value.bit_length() <= 64)
+# --- averaged copies ----------------------------------------------------------------------------------------------
 
 
-def _dict_role(value: Mapping, name: str) -> Role | None:
-    keys = {key for key in value.pairs[::2] if type(key) is str} if len(value) <= 1000 else set()
-    if is_optimizer_state(value):
-        return Role("optimizer", optimizer_text(value), "has state and param_groups")
-    if keys & SCHEDULER_KEYS and not any(type(child) is TensorSpec for child in value.pairs[1::2]):
-        return Role("lr_scheduler", scheduler_text(value), "has the fields of a learning-rate scheduler")
-    if keys == SCALER_KEYS:
-        return Role("scaler", "GradScaler", "has the five fields of a GradScaler")
-    if name in CONFIG_NAMES:
-        return Role("config", f"{len(value)} entries", "a usual name for arguments")
-    return None
+def _find_copies(outline: Outline, roles: dict[int, Role]) -> None:
+    """Call a second model of the same names and shapes an averaged copy, where an optimizer trains only one of them."""
+    rows = [row for row, role in roles.items() if role.name == "model" and isinstance(outline.values[row], Mapping)]
+    if len(rows) != 2 or any(role.name == "ema" for role in roles.values()):
+        return
+    first, second = (outline.values[row] for row in rows)
+    assert isinstance(first, Mapping)
+    assert isinstance(second, Mapping)
+    if words_of(step_text(outline.steps[rows[1]])) & MODEL_KEYS or len(first) != len(second):
+        return
+    trained = [_trained(outline, row) for row, role in roles.items() if role.name == "optimizer"]
+    if len(trained) == 1 and 0 < trained[0] <= len(first) and _shapes(first) == _shapes(second):
+        roles[rows[1]] = Role("ema", "", "the names and shapes of the other model, and no optimizer for it", GUESSED)
 
 
-def _object_role(value: Instance, name: str) -> Role | None:
-    short = value.type.rpartition(".")[2]
-    attributes = state_items(value.state)
-    if isinstance(attributes.get("param_groups"), list) and "state" in attributes:
-        return Role("optimizer", short, "a pickled optimizer object")
-    if attributes.keys() & SCHEDULER_KEYS:
-        return Role("lr_scheduler", short, "a pickled scheduler object")
-    if value.type == "argparse.Namespace" or name in CONFIG_NAMES:
-        return Role("config", short, "an argparse.Namespace or a usual name for arguments")
-    return None
+def _trained(outline: Outline, row: int) -> int:
+    """Return how many parameters an optimizer has."""
+    value = outline.values[row]
+    groups = value.get("param_groups") if isinstance(value, Mapping) and is_optimizer_state(value) else None
+    if not isinstance(groups, list):
+        return 0
+    members = (group.get("params") for group in groups if isinstance(group, Mapping))
+    return sum(len(each) for each in members if isinstance(each, list))
 
 
-def optimizer_text(value: Mapping) -> str:
-    """Return the optimizer's likely class and its learning rate: ``"SGD, momentum 0.9, lr 0.01"``."""
-    groups = value.get("param_groups")
-    group = groups[0] if isinstance(groups, list) and groups else None
-    fields = group.string_items() if isinstance(group, Mapping) else {}
-    state = value.get("state")
-    first = state.pairs[1] if isinstance(state, Mapping) and state.pairs else None
-    moments = set(first.string_items()) if isinstance(first, Mapping) else set()
-    words = [_optimizer_class(fields, moments)]
-    momentum, lr = fields.get("momentum"), fields.get("lr")
-    if is_number(momentum) and momentum:
-        words.append(f"momentum {momentum}")
-    if is_number(lr):
-        words.append(f"lr {lr:.6g}")
-    return ", ".join(word for word in words if word)
+def _shapes(model: Mapping) -> dict[str, object]:
+    return {key: getattr(value, "shape", None) for key, value in model.string_items().items()}
 
 
-def _optimizer_class(fields: dict[str, Value], moments: set[str]) -> str:
-    """Return the class that the fields of a param_group point to (FORMATS 5.1); ``""`` if they fit several."""
-    keys = fields.keys()
-    if "decoupled_weight_decay" in keys and "betas" in keys and "amsgrad" in keys:
-        return "AdamW" if fields["decoupled_weight_decay"] is True else "Adam"
-    tests = (
-        ("nesterov" in keys and "dampening" in keys, "SGD"),
-        ("momentum_decay" in keys, "NAdam"),
-        ("betas" in keys and "amsgrad" in keys, "Adam or AdamW"),
-        ("rho" in keys, "Adadelta"),
-        ("lr_decay" in keys, "Adagrad"),
-        ("lambd" in keys, "ASGD"),
-        ("etas" in keys, "Rprop"),
-        ("history_size" in keys, "LBFGS"),
-        ("beta2_decay" in keys, "Adafactor"),
-        ("ns_coefficients" in keys, "Muon"),
-        ("centered" in keys and "alpha" in keys, "RMSprop"),
-        ("exp_inf" in moments, "Adamax"),
-        ("betas" in keys and "exp_avg_sq" in moments, "Adam-like"),
-    )
-    return next((name for hit, name in tests if hit), "")
+# --- what the user said -------------------------------------------------------------------------------------------
 
 
-def scheduler_text(value: Mapping) -> str:
-    """Return the scheduler's likely class and where it stands: ``"StepLR, epoch 3"``."""
-    fields = value.string_items()
-    tests = (
-        ("_schedulers", "SequentialLR" if "_milestones" in fields else "ChainedScheduler"),
-        ("step_size", "StepLR"), ("milestones", "MultiStepLR"), ("T_0", "CosineAnnealingWarmRestarts"),
-        ("T_max", "CosineAnnealingLR"), ("start_factor", "LinearLR"), ("factor", "ConstantLR"),
-        ("power", "PolynomialLR"), ("lr_lambdas", "LambdaLR"), ("max_lrs", "CyclicLR"), ("total_steps", "OneCycleLR"),
-        ("anneal_epochs", "SWALR"), ("gamma", "ExponentialLR"),
-    )  # fmt: skip
-    name = "ReduceLROnPlateau" if "num_bad_epochs" in fields else ""
-    name = name or next((label for key, label in tests if key in fields), "")
-    epoch = fields.get("last_epoch")
-    return ", ".join(
-        word for word in (name, f"epoch {epoch}" if type(epoch) is int and is_number(epoch) else "") if word
-    )
+def _correct(outline: Outline, roles: dict[int, Role], given: Given[str, str]) -> None:
+    """Put the roles that a user chose over those that were found; pointers that lead nowhere any more are left out."""
+    left = {pointer: name for pointer, name in given.items() if name in NAMES}
+    pointer = Pointers(outline).of
+    row = 0
+    while row < len(outline) and left:
+        name = left.pop(pointer(row), None)
+        if name == "none":
+            roles.pop(row, None)
+        elif name is not None:
+            old = roles.get(row)
+            detail = old.detail if old is not None and old.name == name else ""
+            roles[row] = Role(name, detail, "chosen by you for this file", "given")
+        deep = depth_of(outline, row) > NEAR_ROOT
+        row = outline.ends[row] if deep else row + 1
 
 
 def role_paths(outline: Outline, roles: dict[int, Role]) -> dict[str, list[Path]]:

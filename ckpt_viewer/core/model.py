@@ -5,6 +5,7 @@ What is here is asked of every file that is opened; `module` derives what a mode
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from ckpt_viewer.core.outline import Outline
@@ -13,7 +14,8 @@ from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Mapping, Value
 
-EMA_WORDS = ("ema", "averaged", "shadow")
+EMA_WORDS = frozenset({"ema", "averaged", "average", "shadow", "swa"})
+"""Words in keys of averaged copies; whole words, so that a schema is none."""
 SHARE_OF_TENSORS = 0.9
 """Of a state_dict's entries at least this share are tensors."""
 ENTRY_NAMES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
@@ -24,6 +26,9 @@ MODEL_KEYS = frozenset(
     state_dict_ema ema_state_dict""".split()
 )
 """Keys under which trainers keep a model (FORMATS 5.4), in lower case."""
+
+
+_WORDS = re.compile(r"[a-z]+|[A-Z][a-z]+|[A-Z]+")
 
 
 class Model(NamedTuple):
@@ -79,16 +84,22 @@ def is_state_dict(value: Value, key: str = "") -> bool:
         return False
     if isinstance(value.state, Mapping) and value.state.get("_metadata") is not None:
         return True
-    tensors = sum(type(child) is TensorSpec for child in pairs[1::2])
-    if tensors < SHARE_OF_TENSORS * len(value):
+    tensors = [child for child in pairs[1::2] if type(child) is TensorSpec]
+    if len(tensors) < SHARE_OF_TENSORS * len(value):
         return False
+    if all(child.shape == () for child in tensors) and not _has_entry_names(value):
+        return False  # names to single numbers: the scores of files, metrics
     return value.type == "collections.OrderedDict" or key.lower() in MODEL_KEYS or _named_like_modules(value)
 
 
 def _named_like_modules(value: Mapping) -> bool:
     names = [str(key) for key in value.pairs[::2]]
     dotted = sum("." in name for name in names)
-    return dotted * 2 >= len(names) or any(name.rpartition(".")[2] in ENTRY_NAMES for name in names)
+    return dotted * 2 >= len(names) or _has_entry_names(value)
+
+
+def _has_entry_names(value: Mapping) -> bool:
+    return any(str(key).rpartition(".")[2] in ENTRY_NAMES for key in value.pairs[::2])
 
 
 def find_models(outline: Outline, context: Context = SILENT) -> tuple[Model, ...]:
@@ -110,10 +121,16 @@ def find_models(outline: Outline, context: Context = SILENT) -> tuple[Model, ...
         )
         if kind:
             path = outline.path(row)
-            words = " ".join(str(step).lower() for step in path)
-            models.append(Model(path, kind, row, any(word in words for word in EMA_WORDS)))
+            models.append(Model(path, kind, row, _is_average(path, value)))
             end = outline.ends[row]
     return tuple(sorted(models, key=lambda model: model.ema))
+
+
+def _is_average(path: Path, value: Value) -> bool:
+    """Whether a key on the way to a model says that it is an averaged copy, or an AveragedModel counted its updates."""
+    if isinstance(value, Mapping) and value.get("n_averaged") is not None:
+        return True
+    return any(not EMA_WORDS.isdisjoint(map(str.lower, _WORDS.findall(str(step)[:200]))) for step in path)
 
 
 def is_optimizer_state(value: Value) -> bool:

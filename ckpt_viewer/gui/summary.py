@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.analysis.loading import FOLDERS, LoadProblem
 from ckpt_viewer.analysis.overview import Overview
-from ckpt_viewer.analysis.roles import Role
+from ckpt_viewer.analysis.role_rules import Role
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.node import Node

@@ -172,7 +172,7 @@ def test_the_class_of_an_optimizer_is_told_from_its_groups(tmp_path, make, expec
         (lambda o: lr_scheduler.LinearLR(o), "LinearLR, epoch 0"),
         (lambda o: lr_scheduler.ConstantLR(o), "ConstantLR, epoch 0"),
         (lambda o: lr_scheduler.PolynomialLR(o), "PolynomialLR, epoch 0"),
-        (lambda o: lr_scheduler.LambdaLR(o, lambda e: 1), "LambdaLR, epoch 0"),
+        (lambda o: lr_scheduler.LambdaLR(o, lambda e: 1), "LambdaLR or MultiplicativeLR, epoch 0"),
         (lambda o: lr_scheduler.ReduceLROnPlateau(o), "ReduceLROnPlateau, epoch 0"),
         (lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=9, cycle_momentum=False), "OneCycleLR, epoch 0"),
         (lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.2, cycle_momentum=False), "CyclicLR, epoch 0"),
