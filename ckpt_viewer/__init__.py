@@ -51,9 +51,16 @@ def open_checkpoint(
 def summarize(node: Node, bins: int = 256) -> Summary:
     """Return exact statistics and a histogram with `bins` equal bins of a tensor node.
 
+    Large tensors that map_location puts on a GPU of this machine are counted there, with the same result.
+
     Raises:
         CheckpointError: the node is no tensor, has no values, or its bytes cannot be read.
     """
-    from ckpt_viewer.stats.summary import summarize_tensor
+    from ckpt_viewer.stats.summary import WORTH_A_DEVICE, summarize_tensor
 
-    return summarize_tensor(node.tensor, bins=bins)
+    tensor, using = node.tensor, None
+    if tensor.numel >= WORTH_A_DEVICE and node.device not in (None, "cpu", "meta"):
+        from ckpt_viewer.torch_bridge.counting import kernels_on
+
+        using = kernels_on(node.device)
+    return summarize_tensor(tensor, bins=bins, using=using)

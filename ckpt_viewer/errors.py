@@ -18,6 +18,7 @@
     │   ├── CannotExport     the plan cannot be carried out faithfully
     │   ├── TargetExists     a file of that name is there and replacing it was not asked for
     │   └── WriteFailed      disk full, no permission, device error
+    ├── DeviceFailed         a GPU does not compute what was asked of it
     └── DesktopError         the system refused a file association
 
 Every message is one sentence in the form "what is wrong; what to do", without the file's name: who shows it adds that.
@@ -97,6 +98,10 @@ class NoSuchNode(CheckpointError):
 
 class BadMapLocation(CheckpointError):
     """A map_location that torch.load would not take."""
+
+
+class DeviceFailed(CheckpointError):
+    """A device of torch's does not compute what was asked of it: out of memory, an operator that it lacks."""
 
 
 class ExportError(CheckpointError):

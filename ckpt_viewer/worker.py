@@ -50,6 +50,7 @@ class Worker:
         ``devices``: ``["cpu", "cuda:0"]``. ``device_info``: dicts of tag, name and memory (bytes or null).
         ``load_errors`` (tags): what torch.load would say for each tag, ``""`` if it loads.
         ``compile_kernels``: machine code, see `stats.native_source.compile_kernels`.
+        ``count``: see `stats.remote.WorkerKernels`.
         ``verify`` (path, expected, weights_only): the version of torch that loaded the file and found it equal.
 
         Raises:

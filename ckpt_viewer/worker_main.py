@@ -117,10 +117,20 @@ def compile_kernels() -> dict[str, Any]:
     return native_source.compile_kernels()
 
 
+def count(device: str, **request: Any) -> dict[str, Any]:
+    """Count a block of values on a device; see `stats.remote`."""
+    allow(0)
+    from ckpt_viewer.stats.remote import serve
+    from ckpt_viewer.torch_bridge.counting import TorchKernels
+
+    return serve(TorchKernels(device), **request)
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "devices": devices,
     "device_info": device_info,
     "load_errors": load_errors,
     "verify": verify,
     "compile_kernels": compile_kernels,
+    "count": count,
 }

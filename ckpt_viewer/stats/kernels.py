@@ -20,6 +20,8 @@ BLOCK = 1 << 18
 """Elements in a block at most: with more, the packed sums of `Plain.float32` would no longer be exact."""
 WIDE_BLOCK = 1 << 16
 """The same for types of 8 bytes, whose sums are exact up to `moments.BLOCK` elements."""
+DEVICE_BLOCK, DEVICE_WIDE_BLOCK = 1 << 23, 1 << 22
+"""The same where a block travels to a GPU: 32 MB; twice as many float32 values would not fit `PAIR_LIMIT`."""
 FLOAT32_CELLS = 1 << 16
 """A cell is the high half of a float32: sign, exponent and 7 bits of its significand."""
 PAIR_LIMIT = (1 << 24) - 1
@@ -48,7 +50,14 @@ class Bins(NamedTuple):
 
 
 class Kernels(Protocol):
-    """What counts blocks, which are contiguous and aligned."""
+    """What counts blocks, which are contiguous and aligned.
+
+    Attributes:
+        block, wide_block: elements that it takes at once, of types of up to 4 bytes and of 8.
+    """
+
+    block: int
+    wide_block: int
 
     def patterns(self, block: Array, counts: Array) -> None:
         """Add each pattern of a uint8 or uint16 block to `counts` (int64, one for each pattern)."""
@@ -77,6 +86,8 @@ class Kernels(Protocol):
 
 class Plain:
     """The kernels in numpy. For one thread."""
+
+    block, wide_block = BLOCK, WIDE_BLOCK
 
     def __init__(self) -> None:
         self._scratch = Scratch()

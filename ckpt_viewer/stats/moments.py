@@ -7,6 +7,7 @@ rounding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isqrt
 from typing import NamedTuple
 
@@ -19,8 +20,11 @@ UNIT = 1074
 """Floats are counted in 2**-UNIT, the smallest positive float64."""
 BLOCK = 1 << 17
 """Elements that may be summed at once: products of limbs take 36 bits, 2**17 of them 53."""
-_LIMB = 18
-_MASK = (1 << _LIMB) - 1
+LIMB = 18
+"""Bits of a limb; a significand has three."""
+ROWS = 1 << 12
+"""Signs and exponents of a float64."""
+_MASK = (1 << LIMB) - 1
 
 
 class Moments(NamedTuple):
@@ -71,7 +75,7 @@ def moments_of_floats(values: Array, scratch: Scratch | None = None) -> Moments:
 
 
 def _limbs(bits: Array, cells: Array, scratch: Scratch) -> list[Array]:
-    """Return the significands, the implicit bit included, cut into three floats of `_LIMB` bits each."""
+    """Return the significands, the implicit bit included, cut into three floats of `LIMB` bits each."""
     significand, part = (scratch.take(name, bits.size, np.uint64) for name in ("significand", "part"))
     np.bitwise_and(cells.view(np.uint64), np.uint64(0x7FF), out=part)
     np.minimum(part, np.uint64(1), out=part)  # 0 for zeros and subnormal numbers
@@ -80,7 +84,7 @@ def _limbs(bits: Array, cells: Array, scratch: Scratch) -> list[Array]:
     significand |= part
     limbs = [scratch.take(f"limb{k}", bits.size, np.float64) for k in range(3)]
     for k, limb in enumerate(limbs):
-        np.right_shift(significand, np.uint64(_LIMB * k), out=part)
+        np.right_shift(significand, np.uint64(LIMB * k), out=part)
         part &= np.uint64(_MASK)
         np.copyto(limb, part.view(np.int64))
     return limbs
@@ -90,20 +94,33 @@ def _block_of_floats(values: Array, scratch: Scratch) -> Moments:
     bits, cells = values.view(np.uint64), scratch.take("exponents", values.size, np.int64)
     np.right_shift(bits, np.uint64(52), out=cells.view(np.uint64))  # sign and exponent
     limbs, product = _limbs(bits, cells, scratch), scratch.take("product", values.size, np.float64)
-    firsts = [np.bincount(cells, limb, minlength=1 << 12) for limb in limbs]
-    pairs = [(i, j) for i in range(3) for j in range(i, 3)]
-    products = [np.bincount(cells, np.multiply(limbs[i], limbs[j], out=product), minlength=1 << 12) for i, j in pairs]
-    shifts = [_LIMB * (i + j) + (i != j) for i, j in pairs]  # a product of two different limbs counts twice
-    used = np.flatnonzero(firsts[0] + firsts[1] + firsts[2])
-    sums = np.stack([part[used] for part in (*firsts, *products)], axis=1).astype(np.int64).tolist()
+    sums = np.stack([np.bincount(cells, each, minlength=ROWS) for each in limb_columns(limbs, product)], axis=1)
+    return moments_of_limbs(values.size, sums.astype(np.int64))
+
+
+def limb_columns(limbs: list[Array], product: Array) -> Iterator[Array]:
+    """Yield limbs, then their products pair by pair, as `moments_of_limbs` takes the sums of them."""
+    yield from limbs
+    for i, j in limb_pairs(3):
+        yield np.multiply(limbs[i], limbs[j], out=product)
+
+
+def moments_of_limbs(size: int, sums: Array) -> Moments:
+    """Return the moments of `size` finite float64 values from sums of the limbs of their significands.
+
+    Args:
+        sums: int64[ROWS, 9], by sign and exponent: sums of the three limbs and of their products, `limb_pairs`.
+    """
+    shifts = [LIMB * (i + j) + (i != j) for i, j in limb_pairs(3)]  # a product of two different limbs counts twice
+    used = np.flatnonzero(sums[:, :3].any(1))
     total = squares = 0
-    for cell, (low, middle, high, *parts) in zip(used.tolist(), sums, strict=True):
+    for cell, (low, middle, high, *parts) in zip(used.tolist(), sums[used].tolist(), strict=True):
         exponent = max(cell & 0x7FF, 1) - 1
-        value = low + (middle << _LIMB) + (high << (2 * _LIMB))
+        value = low + (middle << LIMB) + (high << (2 * LIMB))
         total += (-value if cell >> 11 else value) << exponent
         square = sum([part << shift for part, shift in zip(parts, shifts, strict=True)])
         squares += square << (2 * exponent)
-    return Moments(values.size, total, squares)
+    return Moments(size, total, squares)
 
 
 def moments_of_sums(size: int, sums: Array) -> Moments:
@@ -136,12 +153,27 @@ def _block_of_integers(values: Array) -> Moments:
         limbs.append((rest & 0xFFFF).astype(np.float64))
         rest = rest >> 16
     limbs.append(rest.astype(np.float64))  # the top limb carries the sign
-    total = sum(int(limb.sum()) << (16 * k) for k, limb in enumerate(limbs))
+    sums = [int(limb.sum()) for limb in limbs]
+    return moments_of_integer_limbs(
+        values.size, sums, [int((limbs[i] * limbs[j]).sum()) for i, j in limb_pairs(len(limbs))]
+    )
+
+
+def limb_pairs(limbs: int) -> list[tuple[int, int]]:
+    """Return which of `limbs` limbs are multiplied: every pair once."""
+    return [(i, j) for i in range(limbs) for j in range(i, limbs)]
+
+
+def moments_of_integer_limbs(size: int, sums: list[int], products: list[int]) -> Moments:
+    """Return the moments of `size` integers from the sums of their 16-bit limbs and of their products, `limb_pairs`.
+
+    The top limb carries the sign.
+    """
+    total = sum(each << (16 * k) for k, each in enumerate(sums))
     squares = 0
-    for i in range(len(limbs)):
-        for j in range(i, len(limbs)):  # a product of two different limbs counts twice
-            squares += int((limbs[i] * limbs[j]).sum()) << (16 * (i + j) + (i != j))
-    return Moments(values.size, total, squares, 0)
+    for (i, j), product in zip(limb_pairs(len(sums)), products, strict=True):
+        squares += product << (16 * (i + j) + (i != j))  # a product of two different limbs counts twice
+    return Moments(size, total, squares, 0)
 
 
 def moments_of_integer_sums(size: int, sums: Array) -> Moments:

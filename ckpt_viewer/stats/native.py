@@ -17,7 +17,7 @@ import numpy as np
 
 from ckpt_viewer.core.strided import Array
 from ckpt_viewer.stats.census import Census, census_of_integers
-from ckpt_viewer.stats.kernels import FLOAT32_CELLS, Bins, Plain
+from ckpt_viewer.stats.kernels import BLOCK, FLOAT32_CELLS, WIDE_BLOCK, Bins, Plain
 from ckpt_viewer.stats.moments import Moments, moments_of_integer_sums, moments_of_sums
 
 _POINTER, _SIZE, _REAL = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_double
@@ -63,6 +63,8 @@ class Native:
     Raises:
         ValueError, RuntimeError: it is no such thing.
     """
+
+    block, wide_block = BLOCK, WIDE_BLOCK
 
     def __init__(self, answer: dict[str, Any]) -> None:
         llvm.initialize_native_target()

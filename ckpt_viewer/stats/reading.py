@@ -32,13 +32,13 @@ class Reading:
         numel: elements of all blocks. repeats: how often each stands for itself. passes: over the values in all.
     """
 
-    def __init__(self, tensor: TensorSpec, elements: int | None) -> None:
+    def __init__(self, tensor: TensorSpec, elements: int | None, using: kernels.Kernels) -> None:
         self.tensor_dtype = tensor.dtype
         tensor, self.over = counted_part(tensor)
         decoder = open_values(tensor).decoder
         kind = _kind(decoder)
         self.store, self.dtype, self._complex = kind.store, kind.dtype, kind.complex
-        size = elements or (kernels.BLOCK if self.dtype.itemsize < 8 else kernels.WIDE_BLOCK)
+        size = elements or (using.block if self.dtype.itemsize < 8 else using.wide_block)
         self.blocks: Blocks = blocks(tensor, size * decoder.row.itemsize, stored=kind.stored)
         self.repeats = self.blocks.repeats
         self.numel = self.blocks.numel
@@ -68,13 +68,13 @@ class Reading:
         return block.view(self.dtype)
 
 
-def open_reading(tensor: TensorSpec, elements: int | None = None) -> Reading:
-    """Return how to read a tensor, `elements` at a time if given.
+def open_reading(tensor: TensorSpec, elements: int | None = None, using: kernels.Kernels | None = None) -> Reading:
+    """Return how to read a tensor, `elements` at a time if given, else as many as suit the kernels `using`.
 
     Raises:
         CheckpointError: it has no values.
     """
-    return Reading(tensor, elements)
+    return Reading(tensor, elements, using or kernels.plain())
 
 
 def counted_part(tensor: TensorSpec) -> tuple[TensorSpec, str]:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ckpt_viewer.stats import kernels
+
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
+    from ckpt_viewer.stats.kernels import Kernels
     from ckpt_viewer.stats.stores import Counted, Store
 
 SMALL = 1 << 14
@@ -26,10 +29,11 @@ class Sketch:
 
     Args:
         store: an empty store of the values' kind: `PatternStore`, `Float32Store`, `Float64Store`, `IntegerStore`.
+        using: what counts; None for the fastest at hand.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, using: Kernels | None = None) -> None:
+        self._store, self._using = store, using
         self._held: list[Array] | None = []
         self._numel = 0
 
@@ -41,7 +45,7 @@ class Sketch:
             self._held.append(block.copy())
             return
         self._release()
-        self._store.add(block)
+        self._store.add(block, self._using or kernels.current())
 
     @_quiet
     def merge(self, other: Sketch) -> None:
@@ -56,7 +60,7 @@ class Sketch:
 
     def _release(self) -> None:
         for block in self._held or ():
-            self._store.add(block)
+            self._store.add(block, self._using or kernels.current())
         self._held = None
 
     @_quiet

@@ -16,6 +16,7 @@ from ckpt_viewer.stats.tally import Ranked, RankedCells, Tally
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
+    from ckpt_viewer.stats.kernels import Kernels
 
 
 class Counted(NamedTuple):
@@ -36,7 +37,7 @@ class Store(Protocol):
     def fresh(self) -> Any:
         """Return an empty store of the same kind."""
 
-    def add(self, block: Array) -> None:
+    def add(self, block: Array, using: Kernels) -> None:
         """Count a block of any size."""
 
     def merge(self, other: Any) -> None:
@@ -81,10 +82,10 @@ class PatternStore:
     def _counts(self) -> Array:
         return np.zeros(self._patterns, np.int64)
 
-    def add(self, block: Array) -> None:
+    def add(self, block: Array, using: Kernels) -> None:
         """Count patterns."""
-        for start in range(0, block.size, kernels.BLOCK):
-            kernels.current().patterns(block[start : start + kernels.BLOCK], self._counts)
+        for start in range(0, block.size, using.block):
+            using.patterns(block[start : start + using.block], self._counts)
 
     def merge(self, other: PatternStore) -> None:
         """Add counts."""
@@ -129,14 +130,14 @@ class Float32Store:
     def _pairs(self) -> Array:
         return np.zeros((kernels.FLOAT32_CELLS, 2), np.uint64)
 
-    def add(self, block: Array) -> None:
+    def add(self, block: Array, using: Kernels) -> None:
         """Count float32 values."""
-        for start in range(0, block.size, kernels.BLOCK):
-            part = block[start : start + kernels.BLOCK]
+        for start in range(0, block.size, using.block):
+            part = block[start : start + using.block]
             if self._pending + part.size > kernels.PAIR_LIMIT:
                 self._settle()
             self._pending += part.size
-            self._census = self._census.plus(kernels.current().float32(part, self._pairs))
+            self._census = self._census.plus(using.float32(part, self._pairs))
 
     def _settle(self) -> None:
         """Empty the pairs into the table."""
@@ -177,13 +178,13 @@ class _WideStore:
     def _counts(self) -> Array:
         return np.zeros(kernels.FLOAT64_CELLS, np.int64)
 
-    def _count(self, part: Array) -> tuple[Census, Moments]:
+    def _count(self, part: Array, using: Kernels) -> tuple[Census, Moments]:
         raise NotImplementedError
 
-    def add(self, block: Array) -> None:
+    def add(self, block: Array, using: Kernels) -> None:
         """Count values."""
-        for start in range(0, block.size, kernels.WIDE_BLOCK):
-            census, moments = self._count(block[start : start + kernels.WIDE_BLOCK])
+        for start in range(0, block.size, using.wide_block):
+            census, moments = self._count(block[start : start + using.wide_block], using)
             self._census, self._moments = self._census.plus(census), self._moments.plus(moments)
 
     def merge(self, other: _WideStore) -> None:
@@ -208,8 +209,8 @@ class Float64Store(_WideStore):
         """Return an empty store."""
         return Float64Store()
 
-    def _count(self, part: Array) -> tuple[Census, Moments]:
-        return kernels.current().float64(part, self._counts)
+    def _count(self, part: Array, using: Kernels) -> tuple[Census, Moments]:
+        return using.float64(part, self._counts)
 
     def counted(self) -> Counted:
         """Return exact sums, and ranks to the width of a cell."""
@@ -230,8 +231,8 @@ class IntegerStore(_WideStore):
         """Return an empty store."""
         return IntegerStore()
 
-    def _count(self, part: Array) -> tuple[Census, Moments]:
-        return kernels.current().integers(part, self._counts)
+    def _count(self, part: Array, using: Kernels) -> tuple[Census, Moments]:
+        return using.integers(part, self._counts)
 
     def counted(self) -> Counted:
         """Return exact sums, and ranks to the width of a cell."""

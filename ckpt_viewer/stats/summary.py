@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ckpt_viewer.core.progress import SILENT
-from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.errors import CheckpointError, DeviceFailed
 from ckpt_viewer.stats.cells import EXACT
 from ckpt_viewer.stats.crew import Crew
 from ckpt_viewer.stats.histogram import MAX_BINS, BinCounter, Histogram, equal_edges
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context
     from ckpt_viewer.core.tensor import TensorSpec
     from ckpt_viewer.stats.census import Census
+    from ckpt_viewer.stats.kernels import Kernels
 
+_log = logging.getLogger(__name__)
 SAMPLE_READS = 32
 SAMPLE_ELEMENTS = 512
 PART_BLOCKS = 4
 """Blocks of a task: few, so that all threads end at the same time."""
 ALONE = 1 << 21
 """Values up to which one thread counts."""
+WORTH_A_DEVICE = ALONE
+"""Values from which a GPU counts: fewer are counted before the first operator has started there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +71,43 @@ class Summary:
 
 
 def summarize_tensor(
-    tensor: TensorSpec, bins: int = 256, context: Context = SILENT, known: Profile | None = None
+    tensor: TensorSpec,
+    bins: int = 256,
+    context: Context = SILENT,
+    known: Profile | None = None,
+    using: Kernels | None = None,
 ) -> Summary:
     """Return exact statistics and a histogram of `bins` equal bins, in bounded memory.
 
     Args:
         context: is told how many values were looked at, of all values times the passes over them.
         known: what a scan found, so that only the histogram has to be counted.
+        using: what counts, on a GPU; None for the fastest at hand. The numbers are the same.
 
     Raises:
         CheckpointError: the tensor has no values, or its bytes cannot be read. Cancelled: by `context`.
     """
     check_bins(bins)
-    reading = open_reading(tensor)
+    if using is not None:
+        try:
+            return _summarize(tensor, bins, context, known, using)
+        except DeviceFailed as error:
+            _log.info("counting without it: %s", error)
+    return _summarize(tensor, bins, context, known, None)
+
+
+def _summarize(
+    tensor: TensorSpec, bins: int, context: Context, known: Profile | None, using: Kernels | None
+) -> Summary:
+    reading = open_reading(tensor, using=using)
     counted = _recalled(known, reading) if known is not None else None
     if counted is None:
-        counted = _first_pass(reading, context)
+        counted = _first_pass(reading, context, using)
         known = Profile.of(reading.tensor_dtype, reading.over, counted, reading.repeats)
     assert known is not None
     histogram = _known_histogram(counted, bins, reading.repeats)
     if histogram is None and counted.census.finite:
-        histogram = _second_pass(reading, counted.census, bins, context)
+        histogram = _second_pass(reading, counted.census, bins, context, using)
     total = reading.numel * reading.passes
     context.step(total, total)
     return summary_of(known, histogram)
@@ -109,14 +130,14 @@ def _recalled(known: Profile, reading: Reading) -> Counted | None:
     return Counted(known.census, known.moments, RankedCells(cells, zeros=False))
 
 
-def _first_pass(reading: Reading, context: Context) -> Counted:
+def _first_pass(reading: Reading, context: Context, using: Kernels | None) -> Counted:
     def count(sketch: Sketch, part: range) -> Iterator[int]:
         for block in reading.read(part):
             sketch.add(block)
             yield block.size
 
     total = reading.numel * reading.passes
-    sketches = Crew(_parts(reading), lambda: Sketch(reading.store.fresh()), count, context, total).run()
+    sketches = Crew(_parts(reading), lambda: Sketch(reading.store.fresh(), using), count, context, total).run()
     for other in sketches[1:]:
         sketches[0].merge(other)
     return sketches[0].counted()
@@ -140,11 +161,11 @@ def _known_histogram(counted: Counted, bins: int, repeats: int) -> Histogram | N
     return None
 
 
-def _second_pass(reading: Reading, census: Census, bins: int, context: Context) -> Histogram:
+def _second_pass(reading: Reading, census: Census, bins: int, context: Context, using: Kernels | None) -> Histogram:
     assert census.low is not None
     assert census.high is not None
     edges = equal_edges(census.low, census.high, bins)
-    counter = BinCounter(census.low, census.high, edges, reading.dtype)
+    counter = BinCounter(census.low, census.high, edges, reading.dtype, using)
 
     def count(own: BinCounter, part: range) -> Iterator[int]:
         for block in reading.read(part):

@@ -1,4 +1,4 @@
-"""Both kinds of kernels add the same numbers, whatever the block; blocks may be counted by either."""
+"""All kinds of kernels add the same numbers, whatever the block; blocks may be counted by either."""
 
 from __future__ import annotations
 
@@ -22,9 +22,23 @@ HARD = [
 HARD_64 = [*HARD, 5e-324, -5e-324, 2.2250738585072009e-308, 1.7976931348623157e308, math.nextafter(2.0, 0.0)]
 
 
-def both(native, call):
-    """What a call leaves in fresh counters, in numpy and as machine code."""
-    return call(kernels.Plain()), call(native)
+@pytest.fixture(scope="module", params=["machine code", "torch cpu", "torch cuda:0"])
+def fast(request):
+    """Kernels to compare with those in numpy."""
+    if request.param == "machine code":
+        return request.getfixturevalue("native")
+    torch = pytest.importorskip("torch")
+    device = request.param.partition(" ")[2]
+    if device != "cpu" and not torch.cuda.is_available():
+        pytest.skip("there is no such device here")
+    from ckpt_viewer.torch_bridge.counting import TorchKernels
+
+    return TorchKernels(device)
+
+
+def both(fast, call):
+    """What a call leaves in fresh counters, in numpy and by other kernels."""
+    return call(kernels.Plain()), call(fast)
 
 
 def float32_of(block):
@@ -51,15 +65,15 @@ def wide_of(block, name):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(HARD), st.floats(width=32)), max_size=40))
-def test_float32(native, values):
-    one, other = both(native, float32_of(np.array(values, np.float32)))
+def test_float32(fast, values):
+    one, other = both(fast, float32_of(np.array(values, np.float32)))
     assert one == other
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(HARD_64), st.floats()), max_size=40))
-def test_float64(native, values):
-    one, other = both(native, wide_of(np.array(values, np.float64), "float64"))
+def test_float64(fast, values):
+    one, other = both(fast, wide_of(np.array(values, np.float64), "float64"))
     assert one == other
 
 
@@ -74,22 +88,22 @@ def test_float64(native, values):
         )
     )
 )  # fmt: skip
-def test_integers(native, block):
-    one, other = both(native, wide_of(block, "integers"))
+def test_integers(fast, block):
+    one, other = both(fast, wide_of(block, "integers"))
     assert one == other
 
 
 @pytest.mark.parametrize("size", [kernels.BLOCK, 4099])
-def test_float32_at_the_limit(native, size):
+def test_float32_at_the_limit(fast, size):
     for value in (np.float32(1.9999999), np.float32(-3.4028235e38)):
-        one, other = both(native, float32_of(np.full(size, value, np.float32)))
+        one, other = both(fast, float32_of(np.full(size, value, np.float32)))
         assert one == other
     noise = RNG.integers(0, 1 << 32, size, dtype=np.uint32).view(np.float32)
-    one, other = both(native, float32_of(noise))
+    one, other = both(fast, float32_of(noise))
     assert one == other
 
 
-def test_wide_types_at_the_limit(native):
+def test_wide_types_at_the_limit(fast):
     size = MOST_AT_ONCE
     for block, name in (
         (np.full(size, math.nextafter(2.0, 0.0)), "float64"),
@@ -98,16 +112,16 @@ def test_wide_types_at_the_limit(native):
         (np.full(size, -(1 << 63), np.int64), "integers"),
         (RNG.integers(0, 1 << 64, size, dtype=np.uint64).view(np.int64), "integers"),
     ):
-        one, other = both(native, wide_of(block, name))
+        one, other = both(fast, wide_of(block, name))
         assert one == other
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("size", [0, 1, 5, 10_007])
-def test_patterns(native, dtype, size):
+def test_patterns(fast, dtype, size):
     block = RNG.integers(0, np.iinfo(dtype).max + 1, size, dtype=dtype)
     counts = [np.zeros(np.iinfo(dtype).max + 1, np.int64) for _ in range(2)]
-    for using, each in zip((kernels.Plain(), native), counts, strict=True):
+    for using, each in zip((kernels.Plain(), fast), counts, strict=True):
         using.patterns(block, each)
         using.patterns(block[: size // 2], each)
     assert counts[0].tolist() == counts[1].tolist()
@@ -125,13 +139,13 @@ def test_patterns(native, dtype, size):
     ],
     ids=lambda values: f"{values.dtype}-{values[0]:.3g}",
 )  # fmt: skip
-def test_bins(native, values, bins):
+def test_bins(fast, values, bins):
     low, high = values.min().item(), values.max().item()
     counter = BinCounter(low, high, equal_edges(low, high, bins), values.dtype)
     one, other = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
     with np.errstate(all="ignore"):
         kernels.Plain().bins(values, counter._bins, one)
-        native.bins(values, counter._bins, other)
+        fast.bins(values, counter._bins, other)
     assert one.tolist() == other.tolist()
     assert one.sum() == values.size
 
@@ -144,16 +158,11 @@ def test_bins(native, values, bins):
         (IntegerStore, RNG.integers(-1000, 1000, 50_000)),
     ],
 )
-def test_machine_code_may_take_over_in_the_middle(native, store, values):
+def test_others_may_take_over_in_the_middle(fast, store, values):
     mixed, plain = store(), store()
-    plain.add(values)
-    mixed.add(values[:20_000])
-    kernels.use(native)
-    try:
-        assert kernels.current() is native
-        mixed.add(values[20_000:])
-    finally:
-        kernels.use(None)
+    plain.add(values, kernels.plain())
+    mixed.add(values[:20_000], kernels.plain())
+    mixed.add(values[20_000:], fast)
     one, other = mixed.counted(), plain.counted()
     assert (one.census, one.moments) == (other.census, other.moments)
     assert one.ranked.cells.keys.tolist() == other.ranked.cells.keys.tolist()
@@ -165,4 +174,13 @@ def test_plain_kernels_belong_to_a_thread():
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(kernels.current).result() is not kernels.current()
+    assert kernels.current() is kernels.plain()
+
+
+def test_kernels_in_use_are_those_of_all_threads(native):
+    kernels.use(native)
+    try:
+        assert kernels.current() is native
+    finally:
+        kernels.use(None)
     assert kernels.current() is kernels.plain()
