@@ -126,7 +126,7 @@ def optimizer_fields(value: Mapping) -> tuple[dict[str, Value], set[str]]:
     groups = value.get("param_groups")
     group = groups[0] if isinstance(groups, list) and groups else None
     if group is None:
-        group = next(iter(_hypers(value.get("hypers"))), None)
+        group = next(iter(hypers_of(value.get("hypers"))), None)
     fields = group.string_items() if isinstance(group, Mapping) else {}
     state = value.get("state")
     entries = state.pairs[1::2] if isinstance(state, Mapping) else state if isinstance(state, list) else []
@@ -137,7 +137,7 @@ def optimizer_fields(value: Mapping) -> tuple[dict[str, Value], set[str]]:
     return fields, moments
 
 
-def _hypers(value: Value) -> list[Value]:
+def hypers_of(value: Value) -> list[Value]:
     """Return fastai's hypers, one for each group: a list, or its own class around one."""
     inner = value.attributes().get("items") if isinstance(value, Instance) else value
     return inner if isinstance(inner, list) else []

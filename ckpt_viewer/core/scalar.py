@@ -1,0 +1,51 @@
+"""The number that a tensor of one element holds, read without numpy: steps, learning rates, losses."""
+
+from __future__ import annotations
+
+import struct
+
+from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Value
+from ckpt_viewer.errors import CheckpointError
+
+CODES = {
+    "float64": "d", "float32": "f", "float16": "e", "int64": "q", "int32": "i", "int16": "h", "int8": "b",
+    "uint64": "Q", "uint32": "I", "uint16": "H", "uint8": "B", "bool": "?",
+}  # fmt: skip
+"""dtype -> code of `struct`."""
+
+
+def number_of(value: Value) -> int | float | None:
+    """Return the number that a value is, or that a tensor of one element holds.
+
+    None for anything else, and where its bytes cannot be read.
+    """
+    if type(value) is int or type(value) is float:
+        return value
+    if not isinstance(value, TensorSpec) or value.numel != 1:
+        return None
+    if value.storage is None or value.extra is not None:
+        return None
+    try:
+        return _read(value)
+    except CheckpointError:  # cut off, or without bytes: what is said of the file elsewhere
+        return None
+
+
+def _read(tensor: TensorSpec) -> int | float | None:
+    """Read the element; raises CheckpointError."""
+    wide = "float32" if tensor.dtype == "bfloat16" else tensor.dtype
+    code = CODES.get(wide)
+    if code is None or tensor.storage is None:
+        return None
+    extent, item = tensor.storage.extent(), DTYPES[tensor.dtype].itemsize
+    if (tensor.offset + 1) * item > extent.nbytes:
+        return None
+    data = extent.source.read_at(extent.offset + tensor.offset * item, item)
+    if extent.big_endian:
+        data = data[::-1]
+    if tensor.dtype == "bfloat16":  # the upper half of a float32
+        data = b"\0\0" + data
+    number: int | float = struct.unpack("<" + code, data)[0]
+    return number
