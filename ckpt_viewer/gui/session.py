@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import Cancelled, NoSuchNode
+from ckpt_viewer.gui.file_scan import FileScan
 from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
 from ckpt_viewer.gui.reading import Loaded, Reader, index_tree, read_alone, read_file, salvage_file
 
@@ -63,6 +64,7 @@ class Session(QObject):
         selected: a Node or what else the tree can select; None while nothing is open.
         error: why the last opening failed. opening: the Job that opens, while it runs.
         jobs: reads for this window's panels; cancelled when the file is closed.
+        scan: the numbers of all tensors, once they were asked for.
     """
 
     loading = Signal()
@@ -94,6 +96,8 @@ class Session(QObject):
         self.error: BaseException | None = None
         self.opening: Job | None = None
         self.jobs = JobRunner(self)
+        self.scan = FileScan(self.jobs, self)
+        self.scan.failed.connect(self.trouble)
         self.salvaging = self.alone = False
         self._reader, self._salvager = reader, salvager
         self._wanted = ""
@@ -253,12 +257,15 @@ class Session(QObject):
         """Cancel every read and give the file back."""
         self.opening = None
         self.jobs.cancel_all()
+        self.scan.close()
         self.jobs.wait(5000)
+        self.scan.wait(5000)
         self._let_go()
 
     def _let_go(self) -> None:
         for latest in (self._describing, self._judging, self._indexing):
             latest.cancel()
+        self.scan.close()
         self.jobs.cancel_all()
         checkpoint, self.checkpoint = self.checkpoint, None
         self.index = self.overview = self.selected = None
@@ -279,6 +286,7 @@ class Session(QObject):
         self.checkpoint, self.index = loaded
         if self.checkpoint.locator.map_location is not self.map_location:  # chosen while the file was being opened
             self.checkpoint.map_onto(self.map_location)
+        self.scan.open(self.checkpoint, self.index)
         self.opened.emit()
         found = self.find(self._wanted)
         self.select(found if found is not None else self.checkpoint.root)
@@ -309,6 +317,8 @@ class Session(QObject):
 
     def _on_indexed(self, index: TreeIndex) -> None:
         self.index = index
+        if self.checkpoint is not None:
+            self.scan.open(self.checkpoint, index)
         self.indexed.emit()
 
     def _on_judged(self, problems: Any) -> None:

@@ -35,7 +35,7 @@ class Cells(NamedTuple):
     def of(values: Array, counts: Array | None = None, bits: int = EXACT) -> Cells:
         """Return the cells of finite float64 values in any order, the k-th taken `counts[k]` times; -0.0 is 0.0."""
         keys = keys_of(values, bits)
-        return _grouped(bits, keys, np.ones(keys.size, np.int64) if counts is None else counts)
+        return grouped_cells(bits, keys, np.ones(keys.size, np.int64) if counts is None else counts)
 
     @property
     def size(self) -> int:
@@ -56,7 +56,7 @@ class Cells(NamedTuple):
         """Return the same values in cells of at most `bits`."""
         if bits >= self.bits:
             return self
-        return _grouped(bits, self.keys >> (self.bits - bits), self.counts)
+        return grouped_cells(bits, self.keys >> (self.bits - bits), self.counts)
 
     def within(self, entries: int) -> Cells:
         """Return the same values in at most `entries` cells where 0 bits, a cell for each power of two, allow it."""
@@ -72,7 +72,7 @@ class Cells(NamedTuple):
         """Return the values of both, in the wider cells of the two."""
         bits = min(self.bits, other.bits)
         one, two = self.coarse(bits), other.coarse(bits)
-        return _grouped(bits, np.concatenate((one.keys, two.keys)), np.concatenate((one.counts, two.counts)))
+        return grouped_cells(bits, np.concatenate((one.keys, two.keys)), np.concatenate((one.counts, two.counts)))
 
     def bounds(self, key: int) -> tuple[float, float]:
         """Return the least and the greatest value that fit a cell."""
@@ -118,7 +118,7 @@ def edge_values(keys: Array, bits: int) -> Array:
     return values
 
 
-def _grouped(bits: int, keys: Array, counts: Array) -> Cells:
+def grouped_cells(bits: int, keys: Array, counts: Array) -> Cells:
     """Return cells with equal keys taken together."""
     if not keys.size:
         return Cells(bits, keys, counts)

@@ -41,14 +41,17 @@ class Scan:
 
     Attributes:
         plan: what is read; None until it is made by `run`. outcomes: by number of the item in the plan, None for those
-            that are not done yet. Both may be looked at from any thread while the scan runs.
+            that are not done yet. finished: numbers of the items that are done, in that order, only ever appended to.
+            All may be looked at from any thread while the scan runs.
     """
 
     def __init__(self, tensors: Iterable[TensorSpec], gate: Gate | None = None, *, cached: bool = True) -> None:
         self._tensors, self._cached = tensors, cached
         self.gate = gate or Gate()
+        self._key: str | None = None
         self.plan: Plan | None = None
         self.outcomes: list[Outcome | None] = []
+        self.finished: list[int] = []
 
     def prepare(self, context: Context = SILENT) -> Plan:
         """Make the plan, if there is none; raises Cancelled."""
@@ -66,18 +69,28 @@ class Scan:
             SourceChanged, Unreadable: the file cannot be read any more. Cancelled: by `context`.
         """
         plan = self.prepare(context)
-        key = self._key(plan) if self._cached else None
-        kept = cache.load(key) if key is not None else None
-        if kept is not None and len(kept) == len(plan.items):
-            self.outcomes = [*kept]
-        else:
+        if not self.recall(context):
             self._count_all(plan, context)
+            context.step(plan.nbytes, plan.nbytes)  # what was given up must not be kept
             profiles = [each for each in self.outcomes if isinstance(each, Profile)]
-            if key is not None and len(profiles) == len(plan.items):
-                cache.save(key, profiles)
+            if self._key is not None and len(profiles) == len(plan.items):
+                cache.save(self._key, profiles)
         context.step(plan.nbytes, plan.nbytes)
 
-    def _key(self, plan: Plan) -> str | None:
+    def recall(self, context: Context = SILENT) -> bool:
+        """Take the results of an earlier scan of the same bytes; return whether there are any. Raises as `run`."""
+        plan = self.prepare(context)
+        if len(self.finished) == len(plan.items):
+            return True
+        self._key = self._find_key(plan) if self._cached else None
+        kept = cache.load(self._key) if self._key is not None else None
+        if kept is None or len(kept) != len(plan.items):
+            return False
+        self.outcomes = [*kept]
+        self.finished.extend(range(len(kept)))
+        return True
+
+    def _find_key(self, plan: Plan) -> str | None:
         try:
             return cache.key_of(plan)
         except (SourceChanged, Unreadable):
@@ -91,7 +104,7 @@ class Scan:
         self._sketches: dict[int, list[Sketch]] = {}
         for number, left in enumerate(self._left):
             if not left:
-                self.outcomes[number] = self._empty(plan.items[number].tensor)
+                self._conclude(number, self._empty(plan.items[number].tensor))
         Crew(plan.tasks, _Hand, self._work, context, plan.nbytes, gate=self.gate).run()
 
     def outcome(self, tensor: TensorSpec) -> Outcome | None:
@@ -104,7 +117,12 @@ class Scan:
     @property
     def done(self) -> int:
         """How many items are done."""
-        return len(self.outcomes) - self.outcomes.count(None)
+        return len(self.finished)
+
+    def _conclude(self, number: int, outcome: Outcome) -> None:
+        """Note what became of an item."""
+        self.outcomes[number] = outcome
+        self.finished.append(number)
 
     def _empty(self, tensor: TensorSpec) -> Outcome:
         reading = open_reading(tensor)
@@ -168,13 +186,15 @@ class Scan:
             if self._left[number]:
                 return
             parts = self._sketches.pop(number, [])
-        if isinstance(self.outcomes[number], CheckpointError):
+        failed = self.outcomes[number]
+        if isinstance(failed, CheckpointError):
+            self._conclude(number, failed)
             return
         whole, *others = [sketch] if sketch is not None else parts
         for other in others:
             whole.merge(other)
         tensor = self.plan.items[number].tensor
-        self.outcomes[number] = Profile.of(tensor.dtype, "", whole.counted(), 1, self._entries)
+        self._conclude(number, Profile.of(tensor.dtype, "", whole.counted(), 1, self._entries))
 
     # --- everything else, piece by piece ------------------------------------------------------------------------------
 
@@ -185,7 +205,7 @@ class Scan:
             try:
                 readers.append(_Reader(number, self.plan.items[number].tensor, window))
             except CheckpointError as error:
-                self.outcomes[number] = error
+                self._conclude(number, error)
         for _, reader in merge(*(reader.places() for reader in readers), key=itemgetter(0)):
             try:
                 reader.count()
@@ -197,8 +217,8 @@ class Scan:
             yield now - done
             done = now
         for reader in readers:
-            if self.outcomes[reader.number] is None:
-                self.outcomes[reader.number] = reader.profile(self._entries)
+            failed = self.outcomes[reader.number]
+            self._conclude(reader.number, reader.profile(self._entries) if failed is None else failed)
         yield task.nbytes - done
 
 
