@@ -65,4 +65,12 @@ def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
         yield f"warning: {problem.tag} -> {problem.target}: {problem.message}"
     for (tag, device), nbytes in report.targets.items():
         yield f"loads onto {device}{f' (saved from {tag})' if tag not in (None, device) else ''}: {nbytes} bytes"
-    yield "can be resumed" if report.resumable else "cannot be resumed"
+    for seen in report.resume.optimizers:
+        pointer = checkpoint.node(checkpoint.outline.path(seen.row)).pointer
+        text = seen.guess.text or "unknown class"
+        yield (
+            f"optimizer {pointer or '(root)'}: {text} ({seen.guess.reason}), {seen.join.matched} of {len(seen.slots)} "
+            f"parameters joined ({seen.join.confidence}, {seen.join.reason}), state {seen.state_bytes} bytes for "
+            f"{seen.model_bytes} of model"
+        )
+    yield "can be resumed" if report.resume.possible else f"cannot be resumed: {report.resume.reason}"

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ckpt_viewer.analysis.loading import LoadProblem, load_problems, targets
+from ckpt_viewer.analysis.optimizer_json import optimizer_json
 from ckpt_viewer.analysis.overview import Overview, overview
+from ckpt_viewer.analysis.resume import Resume, resume
 from ckpt_viewer.analysis.safety import globals_json
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
@@ -23,10 +25,12 @@ class Request(NamedTuple):
     Attributes:
         checkpoint, view: the file and its overview. context: told about progress, and may cancel.
         crc: whether the whole file may be read to compare checksums.
+        resume: whether a training can go on, and why not.
     """
 
     checkpoint: Checkpoint
     view: Overview
+    resume: Resume
     context: Context
     crc: bool
 
@@ -57,7 +61,12 @@ def _checksums(request: Request) -> tuple[Finding, ...]:
     return verify_checksums(request.checkpoint, request.context)
 
 
-CHECKS: tuple[Check, ...] = (_noticed, _dangerous, _checksums)
+def _resumable(request: Request) -> tuple[Finding, ...]:
+    """What a training that goes on from here would meet."""
+    return request.resume.findings
+
+
+CHECKS: tuple[Check, ...] = (_noticed, _dangerous, _checksums, _resumable)
 """Asked in this order; what they find is reported in it."""
 
 
@@ -65,12 +74,12 @@ class Report(NamedTuple):
     """What `check` says of a checkpoint.
 
     Attributes:
-        resumable: whether a training can go on from it: a model and an optimizer, in a file that is whole.
+        resume: whether a training can go on from it, why not, and what is known of its optimizers.
         findings: in the order of `CHECKS`. problems: device tags that no torch restores.
         targets: (tag as saved, device under the map_location) -> bytes.
     """
 
-    resumable: bool
+    resume: Resume
     findings: tuple[Finding, ...]
     problems: tuple[LoadProblem, ...]
     targets: dict[tuple[str | None, str], int]
@@ -91,18 +100,18 @@ def check(checkpoint: Checkpoint, context: Context = SILENT, *, crc: bool = Fals
         SourceError: the file cannot be read any more. Cancelled: by `context`.
     """
     view = overview(checkpoint, context)
-    request = Request(checkpoint, view, context, crc)
+    going_on = resume(checkpoint, view, context)
+    request = Request(checkpoint, view, going_on, context, crc)
     findings = tuple(finding for each in CHECKS for finding in each(request))
-    whole = not checkpoint.contents.salvaged
-    resumable = whole and "model" in view.roles and "optimizer" in view.roles
-    return Report(resumable, findings, load_problems(checkpoint, None, context), targets(checkpoint, context))
+    return Report(going_on, findings, load_problems(checkpoint, None, context), targets(checkpoint, context))
 
 
 def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
     """Return the document of ``check --json``."""
     return {
         "schema": 1,
-        "resumable": report.resumable,
+        "resumable": report.resume.possible,
+        "not_resumable_because": report.resume.reason or None,
         "findings": [
             {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in report.findings
         ],
@@ -117,4 +126,5 @@ def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
             ],
         },
         "globals": globals_json(checkpoint),
+        "optimizers": [optimizer_json(each) for each in report.resume.optimizers],
     }

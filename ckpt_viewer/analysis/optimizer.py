@@ -11,7 +11,8 @@ from math import sqrt
 from typing import NamedTuple
 
 from ckpt_viewer.analysis.optimizer_class import Guess, guess_optimizer, hypers_of, optimizer_fields
-from ckpt_viewer.analysis.optimizer_join import Join, Weight, join_states
+from ckpt_viewer.analysis.optimizer_join import Join, join_states
+from ckpt_viewer.analysis.optimizer_orders import Weight
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import python_repr

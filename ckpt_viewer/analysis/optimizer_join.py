@@ -9,10 +9,10 @@ them, have to agree; and a state is sure where every order that fits says the sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import permutations
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from ckpt_viewer.analysis.optimizer_orders import Choice, Shape, State, Weight, kinds_of, usual_orders
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.model import Model
@@ -20,51 +20,17 @@ from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.path import step_text
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Value
 
 BUFFER_NAMES = frozenset({"running_mean", "running_var", "num_batches_tracked"})
 PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """Put before names by wrappers (FORMATS 3.5)."""
-PERMUTED = 4
-"""Groups that are tried in every order."""
-Shape = tuple[int, ...] | None
-Choice = list[int | None]
-"""For each slot the number of a weight."""
-Match = Callable[[list[int], list[Shape], "list[Weight]"], "Choice | None"]
-
-
-class State(Protocol):
-    """What is asked of a slot."""
-
-    @property
-    def key(self) -> Value: ...
-    @property
-    def group(self) -> int: ...
-    @property
-    def given(self) -> str: ...
-    @property
-    def shape(self) -> Shape: ...
-
-
-class Weight(NamedTuple):
-    """A parameter of a model.
-
-    Attributes:
-        name: in its state_dict, the first where several names share it. tensor: its bytes.
-        row: of the model in the outline. tied: the tensors under its other names.
-    """
-
-    name: str
-    tensor: TensorSpec
-    row: int
-    tied: tuple[TensorSpec, ...] = ()
 
 
 class Join(NamedTuple):
     """How states became parameters.
 
     Attributes:
-        method: ``names``, ``identity``, ``order``, ``shapes`` or ``none``.
+        method: ``names``, ``identity``, ``order``, ``shapes``, ``flat`` (no parameters of their own) or ``none``.
         confidence: ``certain``, ``likely``, ``guess``, or ``none``. reason: one sentence without its full stop.
         weights: for each slot its parameter, None where it is not known.
         sure: for each slot, whether nothing else fits.
@@ -104,9 +70,19 @@ def join_states(checkpoint: Checkpoint, row: int, slots: Sequence[State], contex
         if mark > best_mark:
             best, best_mark = made, mark
     if not best.matched:
+        if _is_flat(slots, max(len(weights) for _, weights in sets)):
+            return empty._replace(
+                method="flat", reason="its state is flattened over all parameters, as ZeRO and FSDP do"
+            )
         reason = "no model in this file has parameters of these shapes; it was saved for another one"
         return empty._replace(reason=reason)
     return best
+
+
+def _is_flat(slots: Sequence[State], weights: int) -> bool:
+    """Whether states are vectors over many parameters each."""
+    shapes = [slot.shape for slot in slots]
+    return any(shapes) and all(shape is None or len(shape) == 1 for shape in shapes) and len(shapes) < weights
 
 
 def _mark(join: Join, slots: int, likeness: float) -> tuple[float, ...]:
@@ -162,20 +138,18 @@ def _join(slots: Sequence[State], weights: list[Weight]) -> Join:
             return made
     shapes = [slot.shape for slot in slots]
     known = sum(shape is not None for shape in shapes)
-    choices = [choice for choice in _orders(slots, shapes, weights) if choice is not None]
-    if choices:
-        sure = tuple(len(set(each)) == 1 and known > 0 for each in zip(*choices, strict=True))
-        if not known:
-            return _made("order", "guess", "by order only: the state shows no shapes", choices[0], sure, weights)
-        doubtful = len(sure) - sum(sure)
-        if doubtful:
-            reason = f"by order; shapes agree, but {doubtful} of {len(sure)} fit other parameters as well"
-            return _made("order", "guess", reason, choices[0], sure, weights)
-        reason = "by order: the shapes agree, and no other order fits"
-        return _made("order", "likely", reason, choices[0], sure, weights)
-    choice = _by_rare_shapes(shapes, weights)
-    reason = "only in part, by shapes that are there equally often; the optimizer may be of another model"
-    return _made("shapes", "guess", reason, choice, tuple(False for _ in slots), weights)
+    choices = [choice for choice in usual_orders(slots, shapes, weights) if choice is not None]
+    if not choices:
+        return _by_shapes(slots, shapes, weights)
+    sure = tuple(len(set(each)) == 1 and known > 0 for each in zip(*choices, strict=True))
+    doubtful = len(sure) - sum(sure)
+    if not known:
+        reason = "by order only: the state shows no shapes"
+    elif doubtful:
+        reason = f"by order; shapes agree, but {doubtful} of {len(sure)} fit other parameters as well"
+    else:
+        reason = "by order: the shapes agree, and no other usual order fits"
+    return _made("order", "guess" if doubtful else "likely", reason, choices[0], sure, weights)
 
 
 def _made(
@@ -231,112 +205,22 @@ def _by_name(slots: Sequence[State], weights: list[Weight]) -> Join | None:
     return _made("names", "certain", reason, choice, sure, weights)
 
 
-# --- orders -------------------------------------------------------------------------------------------------------
-
-
-def _orders(slots: Sequence[State], shapes: list[Shape], weights: list[Weight]) -> Iterator[Choice | None]:
-    """Yield a choice for every usual order that fits; None for those that do not."""
-    groups = _groups(slots)
-    everything = list(range(len(weights)))
-    if len(slots) == len(weights):
-        yield _fit(everything, shapes, weights)
-        if len(groups) == 2:
-            yield from (_split(groups, shapes, weights, test, flip) for test in range(3) for flip in (False, True))
-        if 1 < len(groups) <= PERMUTED:
-            yield from (_blocks(groups, order, shapes, weights) for order in permutations(range(len(groups))))
-    elif len(slots) < len(weights):
-        yield _earliest(everything, shapes, weights)
-        yield _latest(everything, shapes, weights)
-        if len(groups) > 1:
-            yield _each_group(groups, shapes, weights, _earliest)
-            yield _each_group(groups, shapes, weights, _latest)
-
-
-def _groups(slots: Sequence[State]) -> list[list[int]]:
-    """Return the numbers of the slots of each group, groups without any left out."""
-    found: dict[int, list[int]] = {}
-    for number, slot in enumerate(slots):
-        found.setdefault(slot.group, []).append(number)
-    return list(found.values())
-
-
-def _agrees(shape: Shape, weight: Weight) -> bool:
-    return shape is None or shape == weight.tensor.shape
-
-
-def _fit(chosen: list[int], shapes: list[Shape], weights: list[Weight]) -> Choice | None:
-    """The weights in this very order, if all shapes agree."""
-    fits = all(_agrees(shape, weights[number]) for number, shape in zip(chosen, shapes, strict=True))
-    return list(chosen) if fits else None
-
-
-def _split(groups: list[list[int]], shapes: list[Shape], weights: list[Weight], test: int, flip: bool) -> Choice | None:
-    """Two groups by what weight decay is usually kept from: vectors; biases; biases and norms. Either group first."""
-    tests = (
-        lambda weight: len(weight.tensor.shape or ()) > 1,
-        lambda weight: not weight.name.endswith("bias"),
-        lambda weight: not weight.name.endswith("bias") and "norm" not in weight.name.lower(),
-    )
-    parts: tuple[list[int], list[int]] = ([], [])
-    for number, weight in enumerate(weights):
-        parts[tests[test](weight) is flip].append(number)
-    if [len(part) for part in parts] != [len(group) for group in groups]:
-        return None
-    return _fit([number for part in parts for number in part], shapes, weights)
-
-
-def _blocks(
-    groups: list[list[int]], order: tuple[int, ...], shapes: list[Shape], weights: list[Weight]
-) -> Choice | None:
-    """Groups that are consecutive parts of the model, in another order than in the model (a head before its body)."""
-    starts, start = {}, 0
-    for group in order:
-        starts[group] = start
-        start += len(groups[group])
-    chosen = [starts[g] + place for g, members in enumerate(groups) for place in range(len(members))]
-    return _fit(chosen, shapes, weights)
-
-
-def _earliest(among: list[int], shapes: list[Shape], weights: list[Weight]) -> Choice | None:
-    """Each slot gets the first weight that is still to come and agrees; those between were not given (frozen)."""
-    left = iter(among)
-    choice: Choice = []
-    for shape in shapes:
-        found = next((each for each in left if _agrees(shape, weights[each])), None)
-        if found is None:
-            return None
-        choice.append(found)
-    return choice
-
-
-def _latest(among: list[int], shapes: list[Shape], weights: list[Weight]) -> Choice | None:
-    choice = _earliest(among[::-1], shapes[::-1], weights)
-    return None if choice is None else choice[::-1]
-
-
-def _each_group(groups: list[list[int]], shapes: list[Shape], weights: list[Weight], one: object) -> Choice | None:
-    """Each group by itself follows the order of the model; no weight is in two."""
-    match = _earliest if one is _earliest else _latest
-    free, choice = list(range(len(weights))), [None] * len(shapes)
-    result: Choice = list(choice)
-    for group in groups:
-        made = match(free, [shapes[number] for number in group], weights)
-        if made is None:
-            return None
-        for number, chosen in zip(group, made, strict=True):
-            result[number] = chosen
-        taken = set(made)
-        free = [number for number in free if number not in taken]
-    return result
-
-
-def _by_rare_shapes(shapes: list[Shape], weights: list[Weight]) -> Choice:
-    """Join the shapes that states and weights have equally often, in order; nothing else."""
-    wanted = Counter(shape for shape in shapes if shape is not None)
-    there = Counter(weight.tensor.shape for weight in weights)
-    queues: dict[Shape, list[int]] = {shape: [] for shape, count in wanted.items() if there.get(shape) == count}
-    for number, weight in enumerate(weights):
-        if weight.tensor.shape in queues:
-            queues[weight.tensor.shape].append(number)
-    feeds = {shape: iter(queue) for shape, queue in queues.items()}
-    return [next(feeds[shape]) if shape in feeds else None for shape in shapes]
+def _by_shapes(slots: Sequence[State], shapes: list[Shape], weights: list[Weight]) -> Join:
+    """Join without an order, as in a file that sorts its names: what is there once for a shape is sure."""
+    kinds = kinds_of(slots, shapes, weights)
+    wanted = [(kinds.of_slot[number], shape) for number, shape in enumerate(shapes)]
+    there = [(kinds.of_weight[number], weight.tensor.shape) for number, weight in enumerate(weights)]
+    asked, found = Counter(wanted), Counter(there)
+    queues: dict[tuple[int, Shape], list[int]] = {}
+    for number, key in enumerate(there):
+        queues.setdefault(key, []).append(number)
+    feeds = {key: iter(queue) for key, queue in queues.items() if asked[key] == found[key]}
+    choice: Choice = [next(feeds[key]) if key in feeds and key[1] is not None else None for key in wanted]
+    sure = tuple(number is not None and found[key] == 1 for number, key in zip(choice, wanted, strict=True))
+    if all(sure):
+        return _made("shapes", "likely", "by shapes: each is there once", choice, sure, weights)
+    if None in choice or len(slots) < len(weights):
+        reason = "only in part, by shapes that are there equally often; it may be of another model"
+    else:
+        reason = f"by shapes, of which {len(sure) - sum(sure)} are there several times: the names are in another order"
+    return _made("shapes", "guess", reason, choice, sure, weights)

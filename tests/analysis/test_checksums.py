@@ -167,7 +167,7 @@ def test_check_reads_no_data_unless_asked(run):
 def test_check_crc_says_so_by_its_exit_code(run, data):
     code, out, err = run(data, "--crc", "--json")
     document = json.loads(out)
-    assert set(document) == {"schema", "resumable", "findings", "load", "globals"}
+    assert {"schema", "resumable", "findings", "load", "globals"} <= set(document)
     assert err == ""
     assert code == any(each["severity"] == "error" for each in document["findings"]) == (data != whole())
     code, out, _ = run(data, "--crc")

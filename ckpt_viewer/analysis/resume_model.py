@@ -1,0 +1,76 @@
+"""What is to know about the models of a checkpoint before they are loaded: prefixes, averaged copies, whole modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckpt_viewer.analysis.code import access
+from ckpt_viewer.analysis.optimizer_join import PREFIXES
+from ckpt_viewer.analysis.overview import Overview
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.finding import Finding
+from ckpt_viewer.core.text import python_literal
+from ckpt_viewer.core.value import Instance, Mapping, Value
+
+INSIDE = ("model_ema.", "ema_model.", "ema.")
+"""Prefixes of averaged copies that lie in the same state_dict as the model (latent diffusion, ema-pytorch)."""
+
+
+def model_findings(checkpoint: Checkpoint, view: Overview) -> Iterator[Finding]:
+    """Yield what is to know about each model."""
+    outline = checkpoint.outline
+    raw = [row for row, role in view.role_rows.items() if role.name == "model"]
+    for row in raw:
+        value, path = outline.values[row], outline.path(row)
+        code = access(path) or "checkpoint"
+        names = model_names(value)
+        prefix, partly = common_prefix(names)
+        if prefix:
+            strip = f"{{k.removeprefix({python_literal(prefix)}): v for k, v in {code}.items()}}"
+            yield Finding("info", "prefix", path, f"every name starts with {prefix}, as {_wrapper(prefix)} puts "
+                          f"it there; "
+                          f"for the bare model write model.load_state_dict({strip})")  # fmt: skip
+        elif partly:
+            yield Finding("warning", "prefix-mixed", path, f"some names start with {partly} and others do not: "
+                          f"parts were "
+                          "wrapped, or two models were mixed; load with strict=False and look at what is "
+                          "missing")  # fmt: skip
+        inside = next((p for p in INSIDE if any(n.startswith(p) for n in names)), "")
+        if inside and any(not name.startswith(inside) for name in names):
+            yield Finding(
+                "info", "ema-inside", path, f"an averaged copy lies in it under {inside}, beside the raw weights"
+            )
+        if isinstance(value, Instance):
+            message = (
+                f"a whole {value.type} was pickled: it loads only where this class can be imported, with "
+                "weights_only=False; export the state_dict to be free of it"
+            )
+            yield Finding("info", "whole-module", path, message)
+    averaged = view.roles.get("ema", [])
+    if averaged and raw:
+        code = access(averaged[0]) or "checkpoint"
+        yield Finding("info", "ema-beside", averaged[0], "an averaged copy (EMA) is beside the raw weights: "
+                      "evaluate with "
+                      f"it, model.load_state_dict({code}), and resume with the raw ones")  # fmt: skip
+
+
+def model_names(value: Value) -> list[str]:
+    """Return the names in a state_dict; of a module none."""
+    return [key for key in value.pairs[::2] if type(key) is str] if isinstance(value, Mapping) else []
+
+
+def common_prefix(names: list[str]) -> tuple[str, str]:
+    """Return the wrappers' prefix that every name has, nested ones together, and one that only some have (or "")."""
+    prefix = ""
+    while names:
+        found = next((each for each in PREFIXES if all(name.startswith(prefix + each) for name in names)), "")
+        if not found:
+            break
+        prefix += found
+    partly = next((each for each in PREFIXES if any(name.startswith(prefix + each) for name in names)), "")
+    return prefix, "" if prefix else partly
+
+
+def _wrapper(prefix: str) -> str:
+    words = {"module.": "DataParallel or DistributedDataParallel", "_orig_mod.": "torch.compile"}
+    return words.get(prefix, "a wrapper, or several in each other,")
