@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckpt_viewer.core.slicing import first_slicing
 from ckpt_viewer.gui.panels.digits import every_digit, is_special, six_digits
-from ckpt_viewer.gui.panels.slicing import first_slicing
 from ckpt_viewer.gui.panels.ticks import BinScale, count_ticks, log_height, log_ticks, nice_values
 
 

@@ -11,12 +11,11 @@ from PySide6.QtCore import QItemSelection, QItemSelectionModel, Qt, QThreadPool
 from PySide6.QtGui import QGuiApplication
 from tree_samples import mapping_of
 
+from ckpt_viewer.core.slicing import first_slicing
 from ckpt_viewer.core.tensor import Quantization, StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.gui.jobs import JobRunner
-from ckpt_viewer.gui.panels import slicing as slicing_module
-from ckpt_viewer.gui.panels.slicing import first_slicing
 from ckpt_viewer.gui.panels.tiles import KEPT, Key, Tiles, make_grid
-from ckpt_viewer.gui.panels.values_model import WAITING, ValuesModel
+from ckpt_viewer.gui.panels.values_model import PAGE_ROWS, WAITING, ValuesModel
 
 
 @pytest.fixture
@@ -180,7 +179,7 @@ def test_long_tensors_have_pages(qtbot, model, tiles, monkeypatch):
     assert model.rowCount() == 50
     assert read(qtbot, model, tiles, (49, 0)) == ["249"]
     assert model.headerData(49, Qt.Orientation.Vertical) == "249"
-    assert slicing_module.PAGE_ROWS * 30 < 2**31  # pixels of a page fit into 32 bits
+    assert PAGE_ROWS * 30 < 2**31  # pixels of a page fit into 32 bits
 
 
 def test_the_slice_follows_the_boxes(open_details):
@@ -288,3 +287,43 @@ def test_the_panel_finds_its_way_back_from_a_sentence(open_details):
     panel = details.select("/good")
     assert panel.sentence == ""
     assert panel.table.model().index(0, 0).data() == "7"
+
+
+def test_going_to_the_first_nan_changes_the_slice(qtbot, open_details):
+    array = np.zeros((3, 4, 2000, 5), "float32")
+    array[2, 1, 1500, 3], array[2, 3, 0, 0], array[0, 0, 7, 4] = np.nan, np.nan, -3
+    details = open_details(mapping_of({"t": made_from(array)}))
+    panel = details.select("/t", "Values")
+    for goal, slicing, cell, words in (
+        ("NaN", "[2, 1, :, :]", (1500, 3), "The first NaN is at [2, 1, 1500, 3]: NaN"),
+        ("min", "[0, 0, :, :]", (7, 4), "The least value is at [0, 0, 7, 4]: -3.0"),
+    ):
+        panel.tools.seek_actions[goal].trigger()
+        details.wait()
+        index = panel.table.currentIndex()
+        assert (index.row(), index.column()) == cell
+        assert panel.table.tiles.grid.slicing.text == slicing
+        assert panel.status.text() == words
+        assert panel.dimensions.spins[0].value() == int(slicing[1])
+    panel.tools.seek_actions["Inf"].trigger()
+    details.wait()
+    assert panel.status.text() == "There is no infinity in this tensor."
+
+
+def test_integers_have_no_nan_to_go_to(open_details):
+    panel = open_details(mapping_of({"t": made_from(np.arange(6))})).select("/t", "Values")
+    assert [action.isEnabled() for action in panel.tools.seek_actions.values()] == [False, False, True, True]
+
+
+def test_a_slice_is_saved_as_npy_and_csv(qtbot, tmp_path, open_details):
+    array = np.arange(24, dtype="float32").reshape(2, 3, 4)
+    panel = open_details(mapping_of({"t": made_from(array)})).select("/t", "Values")
+    panel.dimensions.spins[0].setValue(1)
+    for kind, load in (("npy", np.load), ("CSV", lambda path: np.loadtxt(path, delimiter=","))):
+        with qtbot.waitSignal(panel.tools.said) as got:
+            panel.tools.save(str(tmp_path / f"a.{kind}"), kind)
+        assert got.args[0].startswith(f"Saved a.{kind}")
+        assert (load(tmp_path / f"a.{kind}") == array[1]).all()
+    with qtbot.waitSignal(panel.tools.said) as got:
+        panel.tools.save(str(tmp_path / "no" / "a.npy"), "npy")
+    assert "was not saved: there is no folder" in got.args[0]

@@ -32,8 +32,12 @@ class Panel(QWidget):
     title: ClassVar[str]
     uses_tree: ClassVar[bool] = False
     """Whether it shows rows of the tree, and so has to be told anew when they are laid out differently."""
+    shows_places: ClassVar[bool] = False
+    """Whether it has `show_place`: the one panel that others send to for a value."""
     settled = Signal()
     """What is shown is final: nothing is being read any more."""
+    place_wanted = Signal(object)
+    """The value at an index (a tuple) of the tensor is to be shown, by the panel that `shows_places`."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,6 +63,9 @@ class Panel(QWidget):
     def show_subject(self, subject: Any) -> None:
         """Show another selection that `rate` did not refuse. Starts jobs, never waits for them."""
         raise NotImplementedError
+
+    def show_place(self, index: tuple[int, ...]) -> None:
+        """Show the value at an index of the tensor that was given to `show_subject`."""
 
     def clear(self) -> None:
         """Cancel work and let go of the selection: it is shown elsewhere, or the file is closed."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtCore import QPoint, QRect, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QLayout, QLayoutItem, QSpinBox, QWidget
 
+from ckpt_viewer.core.slicing import Slicing
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.labels import label
-from ckpt_viewer.gui.panels.slicing import Slicing
 
 MOST_INDEX = 2**31 - 1
 """What a spin box can count to."""
@@ -49,6 +49,9 @@ class Dimensions(QWidget):
         self.setVisible(len(slicing.shape) >= 2)
         if before is None or before._replace(fixed=()) != slicing._replace(fixed=()):
             self._make_spins(slicing)
+        for dim, spin in zip(slicing.others, self.spins, strict=True):
+            with QSignalBlocker(spin):
+                spin.setValue(slicing.fixed[dim])
 
     def _make_spins(self, slicing: Slicing) -> None:
         for old in self.spins:

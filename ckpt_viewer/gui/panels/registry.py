@@ -5,6 +5,7 @@ from __future__ import annotations
 from ckpt_viewer.gui.panels.base import Panel
 from ckpt_viewer.gui.panels.container import ContainerPanel
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
+from ckpt_viewer.gui.panels.image import ImagePanel
 from ckpt_viewer.gui.panels.safety import SafetyPanel
 from ckpt_viewer.gui.panels.storage import StoragePanel
 from ckpt_viewer.gui.panels.value import ValuePanel
@@ -15,6 +16,7 @@ PANELS: tuple[type[Panel], ...] = (
     RootPanel,
     HistogramPanel,
     ValuesPanel,
+    ImagePanel,
     ValuePanel,
     ContainerPanel,
     StoragePanel,

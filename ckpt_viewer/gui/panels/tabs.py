@@ -190,7 +190,16 @@ class DetailTabs(QWidget):
         panel = host.build()
         if is_new:
             panel.settled.connect(lambda: self._on_settled(panel))
+            panel.place_wanted.connect(self._on_place_wanted)
         host.tell(self._subject)
+
+    def _on_place_wanted(self, index: tuple[int, ...]) -> None:
+        """Turn to the panel of values, at an index of the tensor."""
+        for number in range(self.tabs.count()):
+            host = self.tabs.widget(number)
+            if isinstance(host, _Host) and host.kind.shows_places:
+                self.tabs.setCurrentIndex(number)
+                host.build().show_place(index)
 
     def _on_settled(self, panel: Panel) -> None:
         if panel is self.panel:

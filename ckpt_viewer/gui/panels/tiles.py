@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.slicing import Slicing, read_block
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.gui.jobs import JobRunner, Latest
-from ckpt_viewer.gui.panels.slicing import Slicing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,20 +60,6 @@ def make_grid(tensor: TensorSpec, slicing: Slicing) -> Grid:
     """Return tiles of about CELLS cells, as wide as MOST_COLUMNS."""
     columns = max(1, min(slicing.column_count, MOST_COLUMNS))
     return Grid(tensor, slicing, max(1, CELLS // columns), columns)
-
-
-def read_block(tensor: TensorSpec, slicing: Slicing, rows: slice, columns: slice) -> Array:
-    """Return a block of a slice as a 2-D array, rows down.
-
-    Raises:
-        CheckpointError: there are no values, or they cannot be read.
-    """
-    from ckpt_viewer.core.decode import read_slice
-
-    values = read_slice(tensor, slicing.block(rows, columns))
-    if slicing.transposed:
-        values = values.T
-    return values.reshape(rows.stop - rows.start, columns.stop - columns.start)
 
 
 class Tiles(QObject):

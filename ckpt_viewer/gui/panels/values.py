@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.slicing import Slicing, first_slicing
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import grouped, shape_text
 from ckpt_viewer.gui.jobs import Latest
@@ -15,9 +16,10 @@ from ckpt_viewer.gui.labels import label, menu_text
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.dimensions import Dimensions
 from ckpt_viewer.gui.panels.facts import count_words
-from ckpt_viewer.gui.panels.slicing import Slicing, first_slicing
 from ckpt_viewer.gui.panels.tiles import make_grid
+from ckpt_viewer.gui.panels.values_model import MOST_COLUMNS_SHOWN
 from ckpt_viewer.gui.panels.values_table import ValuesTable
+from ckpt_viewer.gui.panels.values_tools import ValuesTools
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
@@ -30,12 +32,14 @@ class ValuesPanel(Panel):
     """Choice of the slice, and its values."""
 
     title = "Values"
+    shows_places = True
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
         self._whole: TensorSpec | None = None
         self._tensor: TensorSpec | None = None
         self._slicings: dict[int, Slicing] = {}
+        self._place: tuple[int, ...] | None = None  # waits until the tensor is open
         self._opening = Latest(session.jobs, self)
         self._opening.finished.connect(self._on_opened)
         self._opening.failed.connect(self.show_error)
@@ -66,9 +70,13 @@ class ValuesPanel(Panel):
         self.status.setObjectName("valuesStatus")
         self.status.setWordWrap(True)  # the slice of forty dimensions is long
         self.table.said.connect(self.status.setText)
+        self.tools = ValuesTools(self.session, self.table)
+        self.tools.said.connect(self.status.setText)
+        self.tools.found.connect(self.show_place)
         below = QHBoxLayout()
         below.addWidget(self.status, 1)
         below.addWidget(self.jump)
+        below.addWidget(self.tools)
         layout = QVBoxLayout(self.body)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.addWidget(self.parts, 0, Qt.AlignmentFlag.AlignLeft)
@@ -92,6 +100,8 @@ class ValuesPanel(Panel):
         """Stop reading and forget the values."""
         self._opening.cancel()
         self.table.show_grid(None)
+        self.tools.show_slice(None, None)
+        self._place = None
         self._whole = self._tensor = None
 
     def _on_part(self, chosen: int) -> None:
@@ -100,7 +110,9 @@ class ValuesPanel(Panel):
 
     def _open(self, tensor: TensorSpec) -> None:
         self._tensor = tensor
+        self._place = None
         self.table.show_grid(None)
+        self.tools.show_slice(None, None)
         self.begin()
         self._opening.start(lambda _context: value_shape(tensor))
 
@@ -109,7 +121,25 @@ class ValuesPanel(Panel):
             self.show_sentence(f"This tensor is empty: its shape {shape_text(shape)} has no values.")
             return
         kept = self._slicings.get(id(self._tensor))
+        place, self._place = self._place, None
         self._show_slicing(kept if kept is not None and kept.shape == shape else first_slicing(shape))
+        if place is not None:
+            self.show_place(place)
+
+    def show_place(self, index: tuple[int, ...]) -> None:
+        """Make the cell at an index of the tensor current, in another slice if need be."""
+        grid = self.table.tiles.grid
+        if grid is None or self._opening.job is not None:
+            self._place = index
+            return
+        slicing = grid.slicing.reaching(index)
+        if slicing.columns is not None and index[slicing.columns] >= MOST_COLUMNS_SHOWN:
+            slicing = slicing.with_rows(slicing.columns)
+        if slicing != grid.slicing._replace(fixed=slicing.fixed) or slicing.text != grid.slicing.text:
+            self._show_slicing(slicing)
+        row = 0 if slicing.rows is None else index[slicing.rows]
+        self.table.go_to(row, 0 if slicing.columns is None else index[slicing.columns])
+        self.table.setFocus()
 
     def _show_slicing(self, slicing: Slicing) -> None:
         assert self._tensor is not None
@@ -117,6 +147,7 @@ class ValuesPanel(Panel):
         self.dimensions.show_slicing(slicing)
         self.begin("")
         self.table.show_grid(make_grid(self._tensor, slicing))
+        self.tools.show_slice(self._tensor, slicing)
         rows, columns = slicing.row_count, slicing.column_count
         self.jump.setVisible(rows >= JUMP_FROM)
         size = f"{count_words(rows, 'row')}, {count_words(columns, 'column')}"

@@ -8,12 +8,13 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 from PySide6.QtGui import QBrush, QColor
 
 from ckpt_viewer.gui.panels.digits import every_digit, is_special, six_digits
-from ckpt_viewer.gui.panels.slicing import PAGE_ROWS
 from ckpt_viewer.gui.panels.tiles import Grid, Key, Tiles
 from ckpt_viewer.gui.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
 WAITING = "…"
+PAGE_ROWS = 10_000_000
+"""Rows that one table holds at a time: Qt counts the pixels of a table in 32 bits. Longer tensors have pages."""
 MOST_COLUMNS_SHOWN = 1_000_000
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 

@@ -9,11 +9,12 @@ from PySide6.QtGui import QAction, QFontMetrics, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
 
 from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.slicing import read_block
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.panels.digits import every_digit, six_digits
-from ckpt_viewer.gui.panels.tiles import Grid, Tiles, read_block
-from ckpt_viewer.gui.panels.values_model import ValuesModel
+from ckpt_viewer.gui.panels.tiles import Grid, Tiles
+from ckpt_viewer.gui.panels.values_model import PAGE_ROWS, ValuesModel
 from ckpt_viewer.gui.theme import themes
 
 if TYPE_CHECKING:
@@ -78,16 +79,15 @@ class ValuesTable(QTableView):
         self._measured = False
         self.values.show_grid(grid)
 
-    def go_to(self, row: int) -> None:
-        """Make a row of the slice current; turns to its page."""
-        from ckpt_viewer.gui.panels.slicing import PAGE_ROWS
-
+    def go_to(self, row: int, column: int | None = None) -> None:
+        """Make a row of the slice current, or one of its cells; turns to its page."""
         first = row // PAGE_ROWS * PAGE_ROWS
         if first != self.values.first:
             self.values.show_page(first)
-        index = self.values.index(row - first, max(0, self.currentIndex().column()))
+        index = self.values.index(row - first, max(0, self.currentIndex().column()) if column is None else column)
         self.setCurrentIndex(index)
-        self.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtTop)
+        hint = QAbstractItemView.ScrollHint
+        self.scrollTo(index, hint.PositionAtTop if column is None else hint.PositionAtCenter)
 
     def _measure(self) -> None:
         """Make the columns as wide as the first values need."""

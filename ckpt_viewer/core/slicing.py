@@ -1,11 +1,15 @@
-"""Which two dimensions of a tensor a table shows, and where the others stand. No Qt, no numpy."""
+"""Which two dimensions of a tensor are looked at, and where the others stand. No numpy at import."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-PAGE_ROWS = 10_000_000
-"""Rows that one table holds at a time: Qt counts the pixels of a table in 32 bits. Longer tensors have pages."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ckpt_viewer.core.tensor import TensorSpec
+
+    Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
 class Slicing(NamedTuple):
@@ -61,6 +65,15 @@ class Slicing(NamedTuple):
         """Stand at index `at` of `dim`."""
         return self._replace(fixed=(*self.fixed[:dim], at, *self.fixed[dim + 1 :]))
 
+    def cell(self, row: int, column: int) -> tuple[int, ...]:
+        """Return where in the tensor a cell of the slice lies."""
+        places = {self.rows: row, self.columns: column}
+        return tuple(places.get(dim, at) for dim, at in enumerate(self.fixed))
+
+    def reaching(self, index: tuple[int, ...]) -> Slicing:
+        """Return the slice along the same dimensions that passes through an element."""
+        return self._replace(fixed=index)
+
     @property
     def text(self) -> str:
         """The slice as Python writes it: ``[0, :, 3, :]``."""
@@ -80,3 +93,18 @@ def first_slicing(shape: tuple[int, ...]) -> Slicing:
             chosen.append(dim)
     rows, columns = sorted(chosen)
     return Slicing(shape, rows, columns, fixed)
+
+
+def read_block(tensor: TensorSpec, slicing: Slicing, rows: slice, columns: slice) -> Array:
+    """Return a block of a slice as a 2-D array, rows down.
+
+    Raises:
+        CheckpointError: there are no values, or they cannot be read.
+    """
+    from ckpt_viewer.core.decode import read_slice
+
+    values = read_slice(tensor, slicing.block(rows, columns))
+    if slicing.transposed:
+        values = values.T
+    sizes = (len(range(*rows.indices(slicing.row_count))), len(range(*columns.indices(slicing.column_count))))
+    return values.reshape(sizes)
