@@ -16,12 +16,12 @@ from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.gui.jobs import JobRunner, Latest
 from ckpt_viewer.gui.scan_work import Below, Harvest, put_together, scan_all
-from ckpt_viewer.stats.crew import Gate
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.errors import CheckpointError
     from ckpt_viewer.gui.tree.index import TreeIndex
+    from ckpt_viewer.stats.crew import Gate
     from ckpt_viewer.stats.figures import Figures
     from ckpt_viewer.stats.profile import Profile
 
@@ -62,7 +62,7 @@ class FileScan(QObject):
         self._pool.setMaxThreadCount(1)
         self._checkpoint: Checkpoint | None = None
         self._index: TreeIndex | None = None
-        self._gate = Gate()
+        self._gate: Gate | None = None
         self._told = 0.0
         self._job = Latest(jobs, self)
         self._job.finished.connect(self._on_finished)
@@ -108,13 +108,13 @@ class FileScan(QObject):
 
     def pause(self) -> None:
         """Hold the scan up where it is."""
-        if self.state is ScanState.RUNNING:
+        if self.state is ScanState.RUNNING and self._gate is not None:
             self._gate.pause()
             self._become(ScanState.PAUSED)
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        if self.state is ScanState.PAUSED:
+        if self.state is ScanState.PAUSED and self._gate is not None:
             self._gate.resume()
             self._become(ScanState.RUNNING)
 
@@ -177,6 +177,8 @@ class FileScan(QObject):
     def _start(self, state: ScanState, *, only_kept: bool) -> None:
         checkpoint, harvest = self._checkpoint, Harvest()
         assert checkpoint is not None
+        from ckpt_viewer.stats.crew import Gate
+
         harvest.total, harvest.total_bytes = self.total, self.total_bytes
         self.harvest, self.error = harvest, None
         gate = self._gate = Gate()
@@ -186,7 +188,8 @@ class FileScan(QObject):
         self._become(state)
 
     def _stop(self) -> None:
-        self._gate.resume()
+        if self._gate is not None:
+            self._gate.resume()
         self._job.cancel()
 
     def _become(self, state: ScanState) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.gui.export_flow import ExportFlow
     from ckpt_viewer.gui.panels import DetailTabs
+    from ckpt_viewer.gui.scan_flow import ScanFlow
     from ckpt_viewer.gui.start_page import StartPage
     from ckpt_viewer.gui.windows import Windows
 
@@ -51,6 +52,7 @@ class MainWindow(DropWindow):
         self.details: DetailTabs | None = None
         self._start: StartPage | None = None
         self._export: ExportFlow | None = None
+        self._scan: ScanFlow | None = None
         self._remap_when_ready = self._closing = False
         self._gone_on: Checkpoint | None = None
         self._build()
@@ -183,6 +185,7 @@ class MainWindow(DropWindow):
         if self._remap_when_ready and self.session.overview is not None:
             self._remap_when_ready = False
             self.export_flow.remap_to_cpu()
+        self._consider_scan()
 
     def show_failed(self, error: BaseException) -> None:
         """The window keeps the file's name, says why, and offers what to do."""
@@ -260,6 +263,7 @@ class MainWindow(DropWindow):
 
     def _go_on(self) -> None:
         """The tree stands: now what takes a walk through the file, and the details."""
+        self._make_scan_flow()
         self.session.describe()
         self.windows.settings.add_recent(self.session.path)
         if self.details is not None:
@@ -268,6 +272,21 @@ class MainWindow(DropWindow):
             self._make_details()
         else:
             self.windows.panelsReady.connect(self._make_details)
+
+    def _make_scan_flow(self) -> None:
+        if self._scan is None:
+            from ckpt_viewer.gui.scan_flow import ScanFlow
+
+            flow = self._scan = ScanFlow(
+                self.session, self.windows.settings, self.actions_of_window.actions.view_menu, self
+            )
+            self.statusBar().insertPermanentWidget(1, flow.status, 2)
+            flow.status.findWanted.connect(self.tree.filter.setText)
+
+    def _consider_scan(self) -> None:
+        """The file is described and its details are there: what is left of the machine may go through all values."""
+        if self._scan is not None and self.details is not None and self.session.overview is not None:
+            self._scan.consider()
 
     def _make_details(self) -> None:
         """Make the right side, in steps that each leave the window time to paint."""
@@ -283,6 +302,7 @@ class MainWindow(DropWindow):
         if self.details is not None:
             self.details.show_node(self.session.selected)
             self.keep_drops()
+            self._consider_scan()
 
     # --- showing and closing
 

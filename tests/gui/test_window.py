@@ -67,7 +67,8 @@ def sample(tmp_path):
 def settled(window):
     """Whether everything that opening starts has come to its end."""
     details = window.details
-    shown = details is not None and details.is_settled and window.session.overview is not None
+    filled = details is not None and details.panel is not None
+    shown = filled and details.is_settled and window.session.overview is not None
     return shown and not window.session.jobs.active and not window.windows.devices.jobs.active
 
 
