@@ -46,7 +46,7 @@ def run_check(options: argparse.Namespace) -> int:
     map_location, bar = parse_map_location(options.map_location), Bar()
     with open_checkpoint(options.file, map_location, whole=options.whole, salvage=options.salvage) as checkpoint:
         try:
-            report = check(checkpoint, bar, crc=options.crc)
+            report = check(checkpoint, bar, crc=options.crc, devices=_devices(checkpoint))
         finally:
             bar.clear()
         if options.json:
@@ -61,10 +61,7 @@ def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
     for finding in report.findings:
         pointer = checkpoint.node(finding.path).pointer
         yield f"{finding.severity}: {pointer + ': ' if pointer else ''}{finding.message}"
-    for problem in report.problems:
-        yield f"warning: {problem.tag} -> {problem.target}: {problem.message}"
-    for (tag, device), nbytes in report.targets.items():
-        yield f"loads onto {device}{f' (saved from {tag})' if tag not in (None, device) else ''}: {nbytes} bytes"
+    yield from _where_lines(checkpoint, report)
     for seen in report.resume.optimizers:
         pointer = checkpoint.node(checkpoint.outline.path(seen.row)).pointer
         text = seen.guess.text or "unknown class"
@@ -74,3 +71,34 @@ def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
             f"{seen.model_bytes} of model"
         )
     yield "can be resumed" if report.resume.possible else f"cannot be resumed: {report.resume.reason}"
+
+
+def _where_lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
+    from ckpt_viewer.analysis.safety import verdict
+
+    if report.where.refusal:
+        yield f"warning: {report.where.refusal}"
+    for place in report.where.places:
+        moved = f" (saved from {place.tag})" if place.tag not in (None, place.device) else ""
+        if place.message:
+            yield f"warning: does not load onto {place.device}{moved}, {place.nbytes} bytes: {place.message}"
+        else:
+            yield f"loads onto {place.device}{moved}: {place.nbytes} bytes"
+    for each in report.where.unheld:
+        yield f"warning: {each.device} cannot hold {each.tensors} tensors of {each.what}: {each.message}"
+    said = verdict(checkpoint)
+    what = f"torch.load(weights_only=True) of torch {said.version}"
+    yield f"{what} reads it" if said.loads else f"{what} refuses it: {said.reason}"
+
+
+def _devices(checkpoint: Checkpoint) -> list[str] | None:
+    """Return torch's devices here; torch is asked only where something goes beyond the CPU. None without torch."""
+    from ckpt_viewer.analysis.loading import targets
+
+    if {device for _, device in targets(checkpoint)} <= {"cpu", "meta"}:
+        return ["cpu"]
+    try:
+        from ckpt_viewer import torch_bridge
+    except ImportError:
+        return None
+    return [device.tag for device in torch_bridge.devices()]

@@ -5,14 +5,14 @@ What is looked for is in `CHECKS`, one function each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ckpt_viewer.analysis.loading import LoadProblem, load_problems, targets
 from ckpt_viewer.analysis.optimizer_json import optimizer_json
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.analysis.resume import Resume, resume
-from ckpt_viewer.analysis.safety import globals_json
+from ckpt_viewer.analysis.safety import globals_json, verdict_json
+from ckpt_viewer.analysis.where import Where, where, where_json
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
 from ckpt_viewer.core.path import step_json
@@ -75,14 +75,12 @@ class Report(NamedTuple):
 
     Attributes:
         resume: whether a training can go on from it, why not, and what is known of its optimizers.
-        findings: in the order of `CHECKS`. problems: device tags that no torch restores.
-        targets: (tag as saved, device under the map_location) -> bytes.
+        findings: in the order of `CHECKS`. where: what torch.load does with every device tag.
     """
 
     resume: Resume
     findings: tuple[Finding, ...]
-    problems: tuple[LoadProblem, ...]
-    targets: dict[tuple[str | None, str], int]
+    where: Where
 
     @property
     def healthy(self) -> bool:
@@ -90,10 +88,13 @@ class Report(NamedTuple):
         return all(finding.severity != "error" for finding in self.findings)
 
 
-def check(checkpoint: Checkpoint, context: Context = SILENT, *, crc: bool = False) -> Report:
+def check(
+    checkpoint: Checkpoint, context: Context = SILENT, *, crc: bool = False, devices: Sequence[str] | None = None
+) -> Report:
     """Return the report on a checkpoint.
 
     Args:
+        devices: names of this machine's devices; None where they are not known.
         crc: read the whole file and compare its checksums.
 
     Raises:
@@ -103,7 +104,7 @@ def check(checkpoint: Checkpoint, context: Context = SILENT, *, crc: bool = Fals
     going_on = resume(checkpoint, view, context)
     request = Request(checkpoint, view, going_on, context, crc)
     findings = tuple(finding for each in CHECKS for finding in each(request))
-    return Report(going_on, findings, load_problems(checkpoint, None, context), targets(checkpoint, context))
+    return Report(going_on, findings, where(checkpoint, devices, context))
 
 
 def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
@@ -115,16 +116,7 @@ def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
         "findings": [
             {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in report.findings
         ],
-        "load": {
-            "map_location": checkpoint.locator.text,
-            "targets": [
-                {"location": tag, "device": device, "bytes": nbytes} for (tag, device), nbytes in report.targets.items()
-            ],
-            "problems": [
-                {"location": problem.tag, "device": problem.target, "message": problem.message}
-                for problem in report.problems
-            ],
-        },
+        "load": {**where_json(checkpoint, report.where), "weights_only": verdict_json(checkpoint)},
         "globals": globals_json(checkpoint),
         "optimizers": [optimizer_json(each) for each in report.resume.optimizers],
     }

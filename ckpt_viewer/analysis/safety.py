@@ -24,6 +24,8 @@ STOPS = frozenset(
     }
 )
 """Findings of severity error on which torch.load fails, whatever weights_only is."""
+NAMED = "it names "
+"""How a refusal begins that is about a name, see `weights_only.of_name`."""
 _EVERY = 2048
 
 
@@ -135,6 +137,35 @@ def globals_json(checkpoint: Checkpoint) -> list[dict[str, Any]]:
 
 
 def verdict_json(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the member ``weights_only`` of ``ls --json``."""
-    said = verdict(checkpoint)
-    return {"torch": said.version, "loads": said.loads, "reason": said.reason or None, "message": said.message or None}
+    """Return the member ``weights_only`` of ``ls --json`` and ``check --json``."""
+    said, needed = verdict(checkpoint), allowance(checkpoint)
+    return {
+        "torch": said.version,
+        "loads": said.loads,
+        "reason": said.reason or None,
+        "message": said.message or None,
+        "not_allowed": list(needed.names),
+        "add_safe_globals_helps": needed.helps,
+    }
+
+
+class Allowance(NamedTuple):
+    """What would have to be allowed for ``weights_only=True`` to load a file.
+
+    Attributes:
+        names: that are not allowed by default, in order of appearance.
+        helps: whether allowing them is all that is needed; False where it is refused for other reasons as well.
+        dangerous: those among them that could run code when they are called: nobody should allow them.
+    """
+
+    names: tuple[str, ...]
+    helps: bool
+    dangerous: tuple[str, ...]
+
+
+def allowance(checkpoint: Checkpoint) -> Allowance:
+    """Return what `add_safe_globals` would need. Nothing is looked up under these names."""
+    asked = [use for use in checkpoint.contents.globals if not use.allowed]
+    dangerous = tuple(use.name for use in asked if use.status == "dangerous")
+    by_name = checkpoint.contents.weights_only.startswith(NAMED)
+    return Allowance(tuple(use.name for use in asked), bool(asked) and by_name and not dangerous, dangerous)
