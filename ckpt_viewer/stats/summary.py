@@ -16,6 +16,7 @@ from ckpt_viewer.stats.histogram import MAX_BINS, BinCounter, Histogram, equal_e
 from ckpt_viewer.stats.kernels import BLOCK
 from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.reading import Reading, open_reading
+from ckpt_viewer.stats.sampling import ENTRIES
 from ckpt_viewer.stats.sketch import Sketch
 from ckpt_viewer.stats.stores import Counted, PatternStore
 from ckpt_viewer.stats.tally import RankedCells, Tally, constant_histogram
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from ckpt_viewer.stats.kernels import Kernels
 
 _log = logging.getLogger(__name__)
-SAMPLE_READS = 32
-SAMPLE_ELEMENTS = 512
 PART_BLOCKS = 4
 """Blocks of a task: few, so that all threads end at the same time."""
 ALONE = 1 << 21
@@ -177,23 +176,16 @@ def _second_pass(reading: Reading, census: Census, bins: int, context: Context, 
     return Histogram.of(edges, np.sum([each.counts for each in counters], axis=0), reading.repeats)
 
 
-def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
-    """Return the summary of a sample: a few reads spread over the tensor, quick whatever its size.
+def profile_tensor(tensor: TensorSpec, context: Context = SILENT) -> Profile:
+    """Return the exact numbers of a tensor with its cells, from one pass over its values; raises as `summarize_tensor`.
 
-    Of a small tensor the sample is everything, and the summary exact.
-
-    Raises:
-        CheckpointError: as `summarize_tensor`.
+    Args:
+        context: is told how many values were looked at.
     """
-    check_bins(bins)
-    reading = open_reading(tensor, elements=SAMPLE_ELEMENTS)
-    sketch = Sketch(reading.store)
-    values = reading.sample(SAMPLE_READS)
-    sketch.add(values)
-    sample = values.size < reading.numel
-    counted, repeats = sketch.counted(), 1 if sample else reading.repeats
-    profile = Profile.of(reading.tensor_dtype, reading.over, counted, repeats)
-    return summary_of(profile, _known_histogram(counted, bins, repeats), sample=sample)
+    reading = open_reading(tensor)
+    reading.passes = 1
+    counted = _first_pass(reading, context, None)
+    return Profile.of(reading.tensor_dtype, reading.over, counted, reading.repeats, ENTRIES)
 
 
 def check_bins(bins: int) -> None:
