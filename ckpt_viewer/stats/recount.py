@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil, floor, inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -133,7 +133,7 @@ class EdgeCounter:
             self.counts[: self._used] += found[1 : self._used + 1]
 
 
-def _starts(edges: Array, dtype: np.dtype[np.generic]) -> tuple[Array, int]:
+def _starts(edges: Array, dtype: np.dtype[Any]) -> tuple[Array, int]:
     """Return the least value of `dtype` in each bin and behind the last one, and how many bins have such a value."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):

@@ -7,8 +7,6 @@ from collections import Counter
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.reading import open_reading, plain_kind

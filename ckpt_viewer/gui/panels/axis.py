@@ -48,6 +48,8 @@ class Axis(NamedTuple):
     def value(self, at: float) -> float:
         """The value at a position."""
         share = min(max(at / self.bins, 0.0), 1.0)
+        if share in (0.0, 1.0):
+            return self.high if share else self.low
         if self.linear is None:
             return self.low * (1 - share) + self.high * share
         place = _bent(self.low, self.linear) * (1 - share) + _bent(self.high, self.linear) * share

@@ -163,5 +163,3 @@ def marks_of(profile: Profile) -> tuple[Mark, ...]:
         if profile.quantiles is not None and low < high:
             found.append(Mark(QUANTILES, quantile_name(share), float(profile.quantiles[share])))
     return tuple(mark for mark in found if low <= mark.value <= high)
-
-

@@ -152,7 +152,7 @@ class _Part:
 
     def step(self, done: int, total: int) -> None:
         """Report what is done of the whole."""
-        self._context.step(min(self._before + done, self._total), self._total)
+        self._context.step(min(self._before + min(done, total), self._total), self._total)
 
 
 def nothing_to_draw(seen: Seen) -> str:

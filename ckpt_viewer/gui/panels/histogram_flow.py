@@ -50,7 +50,7 @@ class HistogramFlow(QObject):
         self._settle.finished.connect(self._take)
         for latest in (self._count, self._settle):
             latest.progressed.connect(self.progressed)
-        self._calm = QTimer(self, singleShot=True, interval=CALM_MS)  # type: ignore[call-overload]
+        self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
         self._calm.timeout.connect(self._go_on)
         session.opened.connect(self.forget)
 

@@ -108,12 +108,17 @@ class HistogramPlot(QObject):
         bins = picture.axis.bins
         self._showing = True
         self._box.setLimits(
-            xMin=-bins * INSIDE, xMax=bins * (1 + INSIDE), minXRange=bins * LEAST_VIEW, maxXRange=bins * (1 + 2 * INSIDE)
+            xMin=-bins * INSIDE,
+            xMax=bins * (1 + INSIDE),
+            minXRange=bins * LEAST_VIEW,
+            maxXRange=bins * (1 + 2 * INSIDE),
         )
         if not picture.wish.zoomed:
             self._box.setXRange(-bins * INSIDE, bins * (1 + INSIDE), padding=0)
         elif picture.axis != before.axis:
-            self._box.setXRange(picture.axis.at(picture.wish.low or 0), picture.axis.at(picture.wish.high or 0), padding=0)
+            self._box.setXRange(
+                picture.axis.at(picture.wish.low or 0), picture.axis.at(picture.wish.high or 0), padding=0
+            )
         self._showing = False
         self._draw()
 

@@ -64,7 +64,7 @@ class RangeBox(pg.ViewBox):  # type: ignore[misc]
         """Zoom around the pointer, or move."""
         sideways = event.orientation() == Qt.Orientation.Horizontal
         if not sideways and not event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            super().wheelEvent(event, axis=0)
+            super().wheelEvent(event, axis=0 if axis is None else axis)
             return
         event.accept()
         (first, last), _y = self.viewRange()
@@ -112,9 +112,10 @@ class Marks:
         return rows
 
     def stand(self, floor: float, top: float, high: float) -> None:
-        """Give lines and names their heights: `top` of the picture, `high` of a pixel."""
+        """Give lines and names their heights: `top` of the picture, `high` of a pixel. Lines end below all names."""
+        rows = 1 + max((row for *_, row in self._lines), default=0)
+        end = top - max(rows, 1) * MARK_ROW * high
         for _, line, text, row in self._lines:
-            end = top - (max(row, 0) + 1) * MARK_ROW * high
             at = line.pos().x()
             line.setData([0.0, 0.0], [floor, max(floor, end)])
             line.setPos(QPointF(at, 0))
