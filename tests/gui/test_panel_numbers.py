@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckpt_viewer.core.slicing import first_slicing
 from ckpt_viewer.gui.panels.axis import Axis
 from ckpt_viewer.gui.panels.digits import every_digit, is_special, six_digits
-from ckpt_viewer.core.slicing import first_slicing
 from ckpt_viewer.gui.panels.ticks import count_ticks, log_height, log_ticks, nice_values
 
 

@@ -17,7 +17,7 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.messages import error_text
-from ckpt_viewer.gui.panels.counting import SPECIAL
+from ckpt_viewer.gui.panels.statistics import SPECIAL
 from ckpt_viewer.gui.panels.digits import every_digit
 
 if TYPE_CHECKING:
