@@ -42,7 +42,7 @@ def test_containers_add_up_what_is_in_them():
 
 
 def test_parameters_are_those_of_models():
-    checkpoint = checkpoint_of(training_checkpoint())
+    checkpoint = training_checkpoint()
     rows = {name: checkpoint.outline.find((name,)) for name in ("model", "optimizer")}
     cells = cells_of(checkpoint, marks={rows["model"]: "model", rows["optimizer"]: "optimizer"})
 
