@@ -26,6 +26,7 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add("check", help="say whether FILE is healthy, can be resumed, and where it loads")
     add_file(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--code", action="store_true", help="print the Python that loads FILE, and nothing else")
     parser.add_argument("--crc", action="store_true", help="read the whole file and compare its checksums")
     add_map_location(parser)
     add_salvage(parser)
@@ -45,6 +46,8 @@ def run_check(options: argparse.Namespace) -> int:
 
     map_location, bar = parse_map_location(options.map_location), Bar()
     with open_checkpoint(options.file, map_location, whole=options.whole, salvage=options.salvage) as checkpoint:
+        if options.code:
+            return _print_code(checkpoint)
         try:
             report = check(checkpoint, bar, crc=options.crc, devices=_devices(checkpoint))
         finally:
@@ -55,6 +58,14 @@ def run_check(options: argparse.Namespace) -> int:
             sys.stdout.writelines(escape_text(line) + "\n" for line in _lines(checkpoint, report))
         sys.stdout.flush()
     return 0 if report.healthy else UNHEALTHY
+
+
+def _print_code(checkpoint: Checkpoint) -> int:
+    from ckpt_viewer.analysis.load_code import snippet
+    from ckpt_viewer.analysis.overview import overview
+
+    sys.stdout.write(snippet(checkpoint, overview(checkpoint)))
+    return 0
 
 
 def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
