@@ -184,10 +184,10 @@ def test_a_large_tensor_is_sampled_first_and_then_exact(qtbot, open_details, mon
     gate, entered = threading.Event(), threading.Event()
     real = counting.count_all
 
-    def held(seen, wish, context):
+    def held(seen, wish, context, *more):
         entered.set()
         assert gate.wait(10)
-        return real(seen, wish, context)
+        return real(seen, wish, context, *more)
 
     monkeypatch.setattr(counting, "count_all", held)
     details = open_details(mapping_of({"t": made_from(data)}))
@@ -226,10 +226,10 @@ def test_an_exact_count_that_is_not_wanted_any_more_is_cancelled(qtbot, open_det
     gate, entered = threading.Event(), threading.Event()
     real = counting.count_all
 
-    def held(seen, wish, context):
+    def held(seen, wish, context, *more):
         entered.set()
         assert gate.wait(10)
-        return real(seen, wish, context)
+        return real(seen, wish, context, *more)
 
     monkeypatch.setattr(counting, "count_all", held)
     details = open_details(mapping_of({"large": made_from(np.ones(200_000, "float32")), "small": floats(5)}))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
@@ -12,8 +12,10 @@ from ckpt_viewer.gui.panels.facts import count_words
 from ckpt_viewer.gui.panels.picture import Picture, Wish
 
 if TYPE_CHECKING:
+    from ckpt_viewer.stats.kernels import Kernels
     from ckpt_viewer.stats.profile import Profile
 
+KernelsFor: TypeAlias = "Callable[[TensorSpec], Kernels | None]"
 AT_ONCE = 1 << 20
 """Values that are counted without showing a sample first: it takes a few milliseconds."""
 
@@ -93,8 +95,12 @@ def first_look(target: Target, wish: Wish, known: Mapping[int, Profile], context
     return settled(seen, context) if quick and not seen.sample else seen
 
 
-def count_all(seen: Seen, wish: Wish, context: Context) -> Seen:
-    """Return what is seen once every value of the tensors was counted that were sampled; raises as `first_look`."""
+def count_all(seen: Seen, wish: Wish, context: Context, kernels_for: KernelsFor = lambda _: None) -> Seen:
+    """Return what is seen once every value of the tensors was counted that were sampled; raises as `first_look`.
+
+    Args:
+        kernels_for: what counts a tensor on the device that it is mapped to; None for what counts here.
+    """
     from ckpt_viewer.stats.preparing import prepare
     from ckpt_viewer.stats.summary import profile_tensor
 
@@ -105,7 +111,7 @@ def count_all(seen: Seen, wish: Wish, context: Context) -> Seen:
     for number, partial in enumerate(seen.partial):
         if partial:
             tensor = seen.target.tensors[number]
-            profiles[number] = profile_tensor(tensor, _Part(context, done, total))
+            profiles[number] = profile_tensor(tensor, _Part(context, done, total), kernels_for(tensor))
             done += tensor.numel
     return draw(seen.target, tuple(profiles), (False,) * len(profiles), wish)
 

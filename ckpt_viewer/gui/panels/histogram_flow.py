@@ -152,5 +152,5 @@ class HistogramFlow(QObject):
             title = f"Counting the values of {name} between exact edges"
             self._settle.start(lambda context: counting.settled(seen, context), title=title)
         elif self._count.job is None:
-            title = f"Counting the values of {name}"
-            self._count.start(lambda context: counting.count_all(seen, wish, context), title=title)
+            title, kernels_for = f"Counting the values of {name}", self._session.kernels_for
+            self._count.start(lambda context: counting.count_all(seen, wish, context, kernels_for), title=title)
