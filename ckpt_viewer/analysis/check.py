@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ckpt_viewer.analysis.load_code import snippet
 from ckpt_viewer.analysis.optimizer_json import optimizer_json
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.analysis.resume import Resume, resume
@@ -77,13 +76,11 @@ class Report(NamedTuple):
     Attributes:
         resume: whether a training can go on from it, why not, and what is known of its optimizers.
         findings: in the order of `CHECKS`. where: what torch.load does with every device tag.
-        view: what the file is.
     """
 
     resume: Resume
     findings: tuple[Finding, ...]
     where: Where
-    view: Overview
 
     @property
     def healthy(self) -> bool:
@@ -107,7 +104,7 @@ def check(
     going_on = resume(checkpoint, view, context)
     request = Request(checkpoint, view, going_on, context, crc)
     findings = tuple(finding for each in CHECKS for finding in each(request))
-    return Report(going_on, findings, where(checkpoint, devices, context), view)
+    return Report(going_on, findings, where(checkpoint, devices, context))
 
 
 def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
@@ -119,11 +116,7 @@ def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
         "findings": [
             {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in report.findings
         ],
-        "load": {
-            **where_json(checkpoint, report.where),
-            "weights_only": verdict_json(checkpoint),
-            "code": snippet(checkpoint, report.view),
-        },
+        "load": {**where_json(checkpoint, report.where), "weights_only": verdict_json(checkpoint)},
         "globals": globals_json(checkpoint),
         "optimizers": [optimizer_json(each) for each in report.resume.optimizers],
     }

@@ -64,25 +64,33 @@ def _summary(view: Overview) -> dict[str, int | None]:
 
 def _entries(checkpoint: Checkpoint, packed: PackedWeights) -> Iterator[str]:
     """Yield one JSON object for each row. The path of a parent is encoded once and shared by its children."""
-    outline, values, steps, parents = checkpoint.outline, *_columns(checkpoint.outline)
-    prefixes: dict[int, str] = {-1: "", 0: ""}  # what stands before a child's own step, a comma included
-    tensor_text = _TensorText(checkpoint, packed).text
+    outline, tensor_text = checkpoint.outline, _TensorText(checkpoint, packed).text
+    steps, parents, ends, aliases = outline.steps, outline.parents, outline.ends, outline.aliases
+    containers: list[tuple[int, str]] = [(-1, "")]  # those that the row is in, and what stands before its own step
     above, before = -1, ""
-    for row, value in enumerate(values):
+    same: tuple[int | None, str] = (None, "")  # of the last container that was described before, as tensor_text has it
+    for row, value in enumerate(outline.values):
         if parents[row] != above:
             above = parents[row]
-            before = prefixes[above]
-        step = steps[row]
-        inner = f"{before}{step if type(step) is int else _step_text(step)}" if row else ""
-        if type(value) in _QUICK:
+            while containers[-1][0] != above:
+                containers.pop()
+            before = containers[-1][1]
+        step, kind = steps[row], type(value)
+        inner = f"{before}{step}" if type(step) is int else f"{before}{_step_text(step)}" if row else ""
+        if ends[row] > row + 1:
+            containers.append((row, f"{inner}, " if row else ""))
+        if kind is TensorSpec:
+            yield f'{{"path": [{inner}], {tensor_text(value)}}}'  # type: ignore[arg-type]
+        elif kind in _QUICK:
             yield f'{{"path": [{inner}], {_quick_text(value)}}}'
-            continue
-        if row and outline.ends[row] > row + 1:
-            prefixes[row] = f"{inner}, "
-        if type(value) is TensorSpec:
-            yield f'{{"path": [{inner}], {tensor_text(value)}}}'
+        elif (kind is tuple or kind is list) and row not in aliases:
+            word = kind.__name__
+            yield f'{{"path": [{inner}], "kind": "{word}", "type": "{word}", "length": {len(value)}}}'  # type: ignore[arg-type]
         else:
-            yield f'{{"path": [{inner}], {_encode(_entry(outline, row, value))[1:]}'
+            first = aliases.get(row)
+            if first is None or first != same[0]:
+                same = first, _encode(_entry(outline, row, value))[1:]
+            yield f'{{"path": [{inner}], {same[1]}'
 
 
 def _quick_text(value: Value) -> str:
@@ -103,10 +111,6 @@ _QUICK = frozenset({int, float, bool, type(None), str})
 
 def _step_text(step: Step) -> str:
     return _quote(step) if type(step) is str else _encode(step_json(step))
-
-
-def _columns(outline: Outline) -> tuple[list[Value], list[Any], Any]:
-    return outline.values, outline.steps, outline.parents
 
 
 class _TensorText:

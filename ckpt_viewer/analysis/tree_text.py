@@ -9,7 +9,7 @@ from ckpt_viewer.analysis.packed import Packed
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline, Pointers
-from ckpt_viewer.core.path import python_repr, step_text
+from ckpt_viewer.core.path import Step, python_repr, step_text
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text, escape_text, parameters_text, shape_text, shorten
 from ckpt_viewer.core.value import Value
@@ -19,6 +19,7 @@ LOST_TOLD = 5
 """Lost tensors that are told above the tree."""
 RUN = 12
 """Members of a list of plain numbers that are printed one by one."""
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 
 def tree_lines(checkpoint: Checkpoint) -> Iterator[str]:
@@ -48,45 +49,67 @@ def summary_line(checkpoint: Checkpoint, view: Overview) -> str:
 
 
 def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
-    outline = checkpoint.outline
-    marks, pointer, lost, words = view.role_rows, Pointers(outline).of, checkpoint.lost, _Words(checkpoint, view)
-    depths = {0: 0}
-    row, plain, above = 0, 0, -1
-    while row < len(outline):
-        parent, value = outline.parents[row], outline.values[row]
-        plain = (plain if parent == above else 0) + 1 if _is_plain(outline, row) else 0
-        above = parent
+    """Yield the line of each row; what siblings share is found once for all of them."""
+    outline, words = checkpoint.outline, _Words(checkpoint, view)
+    values, steps, parents, ends, describe_row = outline.values, outline.steps, outline.parents, outline.ends, words.of
+    special = {*view.role_rows, *outline.aliases, *checkpoint.lost}
+    containers, above, indent = [-1], -2, ""  # those that the row is in
+    row, plain, count = 0, 0, len(outline)
+    while row < count:
+        value, step = values[row], steps[row]
+        if parents[row] != above:
+            above, plain = parents[row], 0
+            while containers[-1] != above:
+                containers.pop()
+            indent = "  " * (len(containers) - 1)
+        plain = plain + 1 if type(step) is int and type(value) in _PLAIN else 0
         if plain > RUN:
-            last = row
-            while last < outline.ends[parent] and outline.parents[last] == parent and _is_plain(outline, last):
-                last += 1
-            yield f"{'  ' * depths[parent]}  … {last - row} more"
+            last = _run_end(outline, row)
+            yield f"{indent}… {last - row} more"
             row, plain = last, 0
             continue
-        depths[row] = depths[parent] + 1 if row else 0
-        name = shorten(escape_text(step_text(outline.steps[row])), NAME_LIMIT) if row else "(root)"
-        mark = f"  [{marks[row].name}]" if row in marks else "  [LOST]" if row in lost else ""
-        if outline.steps[row] == "_metadata" and outline.parents[row] in marks:
-            yield f"{'  ' * depths[row]}{name}  versions of {length_of(value) or 0} modules"
-            row = outline.ends[row]
-            continue
-        first = outline.aliases.get(row)
-        same = f"  same as {shorten(pointer(first), POINTER_LIMIT) or '(root)'}" if first is not None else ""
-        yield f"{'  ' * depths[row]}{name}  {words.of(value)}{escape_text(same)}{mark}"
+        name = str(step) if type(step) is int else _name(step) if row else "(root)"
+        if ends[row] > row + 1:
+            if step == "_metadata" and above in view.role_rows:
+                yield f"{indent}{name}  versions of {length_of(value) or 0} modules"
+                row = ends[row]
+                continue
+            containers.append(row)
+        yield f"{indent}{name}  {describe_row(value)}{words.behind(row) if row in special else ''}"
         row += 1
+
+
+def _name(step: Step) -> str:
+    return shorten(escape_text(step_text(step)), NAME_LIMIT)
+
+
+def _run_end(outline: Outline, row: int) -> int:
+    """Return the row behind the last of a run of plain members of one container."""
+    values, steps, parents, above = outline.values, outline.steps, outline.parents, outline.parents[row]
+    end = outline.ends[above]
+    while row < end and parents[row] == above and type(values[row]) in _PLAIN and type(steps[row]) is int:
+        row += 1
+    return row
 
 
 class _Words:
     """What stands behind names, for a terminal; that of many tensors which are alike is put together once."""
 
     def __init__(self, checkpoint: Checkpoint, view: Overview) -> None:
-        self.checkpoint, self.packed = checkpoint, view.packed
+        self.checkpoint, self.packed, self.marks = checkpoint, view.packed, view.role_rows
+        self._pointer = Pointers(checkpoint.outline).of
+        self._same: tuple[int, str] = (-1, "")
         self._alike: dict[tuple[object, ...], str] = {}
 
     def of(self, value: Value) -> str:
         """Return the words for one entry."""
-        if type(value) is not TensorSpec:
-            return escape_text(describe(self.checkpoint, value))
+        if type(value) is TensorSpec:
+            return self._tensor(value)
+        if value is None or (type(value) is int and value.bit_length() <= 64):
+            return str(value)
+        return escape_text(describe(self.checkpoint, value))
+
+    def _tensor(self, value: TensorSpec) -> str:
         storage, more = value.storage, packed_words(self.packed.of(value))
         if storage is None or value.extra is not None or more:
             return escape_text(describe(self.checkpoint, value) + more)
@@ -96,6 +119,15 @@ class _Words:
             words = self._alike[key] = escape_text(describe(self.checkpoint, value))
         return words
 
+    def behind(self, row: int) -> str:
+        """Return what is said of an entry beyond itself: where it was described, its role, that its values are lost."""
+        first = self.checkpoint.outline.aliases.get(row)
+        if first is not None and first != self._same[0]:
+            self._same = first, f"  same as {shorten(self._pointer(first), POINTER_LIMIT) or '(root)'}"
+        same = self._same[1] if first is not None else ""
+        mark = f"  [{self.marks[row].name}]" if row in self.marks else "  [LOST]" if row in self.checkpoint.lost else ""
+        return f"{escape_text(same)}{mark}"
+
 
 def packed_words(packed: Packed | None) -> str:
     """Return what a packed weight stands for, to be put behind what it is."""
@@ -104,10 +136,6 @@ def packed_words(packed: Packed | None) -> str:
     bits = f", {packed.bits} bits" if packed.bits is not None else ""
     shape = f", for {shape_text(packed.shape, 'x')} {packed.dtype}".rstrip() if packed.shape is not None else ""
     return f"  packed by {packed.scheme}{bits}{shape}"
-
-
-def _is_plain(outline: Outline, row: int) -> bool:
-    return type(outline.steps[row]) is int and type(outline.values[row]) in (int, float, bool)
 
 
 def describe(checkpoint: Checkpoint, value: Value) -> str:

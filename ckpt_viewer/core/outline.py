@@ -8,7 +8,7 @@ cycles end.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ckpt_viewer.core.expand import SCALARS, children, is_leaf, is_scalar_tuple
 from ckpt_viewer.core.path import Path, Step, escape_token
@@ -66,16 +66,26 @@ class Outline:
 
     def find(self, path: Path) -> int | None:
         """Return the row of a path; through an alias, the row inside what it stands for. None if there is none."""
-        row = 0
-        for step in path:
-            row = self.aliases.get(row, row)
-            for child in self.children(row):
-                if self.steps[child] == step and type(self.steps[child]) is type(step):
-                    row = child
-                    break
-            else:
-                return None
-        return row
+        return self.find_all((path,)).get(path)
+
+    def find_all(self, paths: Iterable[Path]) -> dict[Path, int]:
+        """Return the rows of those paths that exist; the members of a container are gone through once for all."""
+        found: dict[Path, int] = {}
+        below: list[tuple[int, int, list[Path]]] = [(0, 0, list(dict.fromkeys(paths)))]
+        while below:
+            row, depth, wanted = below.pop()
+            found.update((path, row) for path in wanted if len(path) == depth)
+            groups: dict[tuple[type, Step], list[Path]] = {}
+            for path in wanted:
+                if len(path) > depth:
+                    groups.setdefault((type(path[depth]), path[depth]), []).append(path)
+            children = self.children(self.aliases.get(row, row))
+            while groups and (child := next(children, None)) is not None:
+                step = self.steps[child]
+                group = groups.pop((type(step), step), None)
+                if group is not None:
+                    below.append((child, depth + 1, group))
+        return found
 
     def tensors(self) -> Iterator[tuple[int, TensorSpec]]:
         """Yield row and spec of every tensor, in order."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Literal, Value
+from ckpt_viewer.unpickle.fastrun import Form, fast_entries, learn
 from ckpt_viewer.unpickle.geometry import problem
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def _pattern(put: bytes) -> re.Pattern[bytes]:
 
 
 _SHORT, _LONG = _pattern(rb"q(.)").match, _pattern(rb"r(.{4})").match
+_KEY, _PUTS = 4, (5, 8, 11, 13, 16, 17, 18)
+"""Groups of the pattern: the storage's key, and the memo slots behind it."""
 _PACK = {count: struct.Struct(f"<{count}I").pack for count in (5, 6, 7)}
 SKIPPED = Literal("object", "skipped", "")
 """Stands in memo slots whose values were not made."""
@@ -79,18 +82,16 @@ def fast_tensor(m: Machine, at: int) -> int:
     if storage is None:
         return 0
     tensor = TensorSpec(storage, storage.dtype, numbers.size, numbers.stride, numbers.offset, grad == b"\x88")
+    geometry: tuple[Value, ...] = tuple(each for each in (numbers.size, numbers.stride) if each)
+    kept = (SKIPPED, *geometry, SKIPPED, SKIPPED)
+    if slot >= 256:
+        learn(m, found, _KEY, _PUTS, Form(names[0], names[1], numbers, tensor.requires_grad, kept))
     memo.append(key)
-    memo.append(SKIPPED)
-    if numbers.size:
-        memo.append(numbers.size)
-    if numbers.stride:
-        memo.append(numbers.stride)
-    memo.append(SKIPPED)
-    memo.append(SKIPPED)
+    memo += kept
     memo.append(tensor)
     m.stack[-1] = tensor
     m.shortcuts += 1
-    return found.end()
+    return fast_entries(m, found.end()) if m.layouts else found.end()
 
 
 def _expected(slot: int, numbers: Pattern) -> bytes:

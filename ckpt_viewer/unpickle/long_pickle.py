@@ -81,6 +81,7 @@ class LongMachine(Machine):
         self.bulk, self.skipped, self.base = None, 0, 0
         self.data = self.source.read_at(0, self.total)
         self.notes.clear()
+        self.noted.clear()
         self.made.clear()
         self.opcodes = self.charged = self.shortcuts = 0
         self.forget()
@@ -96,7 +97,7 @@ class LongMachine(Machine):
             while True:
                 for _ in BURST:
                     at = table[self.data[at]](self, at + 1)
-                self._meter(at)
+                self.meter(at)
                 at = self.ahead(at)
         except Stop as stop:
             self.position = self.base + stop.position
@@ -114,7 +115,8 @@ class LongMachine(Machine):
         self.base += at
         return 0
 
-    def _meter(self, at: int) -> None:
+    def meter(self, at: int) -> None:
+        """Look at the budget after a burst of opcodes, and let others have their turn; raises OverBudget, Cancelled."""
         self.opcodes += len(BURST)
         self.check_budget()
         self.context.step(self.base + at, self.total)

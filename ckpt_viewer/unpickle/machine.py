@@ -21,6 +21,7 @@ from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, 
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated
 from ckpt_viewer.unpickle.budget import Budget
 from ckpt_viewer.unpickle.fastpath import SKIPPED, Pattern, SkippedSlot
+from ckpt_viewer.unpickle.fastrun import Layout
 from ckpt_viewer.unpickle.names import translate_python2
 from ckpt_viewer.unpickle.weights_only import BUILT, CALLED, MADE, Refusal, of_name
 
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
 BURST = range(48)
 """Opcodes between two looks at the meter; about 0.1 ms, so that a waiting window gets its turn."""
 
-COST = {"tuple": 64, "list": 180, "mapping": 220, "set": 160, "instance": 320, "string": 56, "mark": 88,
+COST = {"tuple": 150, "list": 180, "mapping": 220, "set": 200, "instance": 320, "string": 56, "mark": 88,
         "made": 150, "storage": 100, "raw": 200, "note": 700, "nested": 3000, "opcode": 8, "tensor": 600}  # fmt: skip
-"""Bytes that objects are charged with, measured with sys.getsizeof on CPython 3.11, a list with its place among the
-entries; an opcode's are its place on the stack. Real checkpoints come to 6 to 14 times the size of their pickle."""
+"""Bytes that objects are charged with, measured with sys.getsizeof on CPython 3.11, and containers with their place
+among the entries; an opcode's are its place on the stack. Real checkpoints come to 6 to 14 times the size of their
+pickle."""
+MOST_NOTES = 1000
+"""Findings of one kind that are told one by one."""
 NAME_LIMIT = 4096
 """Characters of a module and a name in it."""
 
@@ -61,6 +65,7 @@ class Machine:
         globals: every name that was referred to, in order of first appearance.
         protocol: the highest protocol stated. stated: the last one in this pickle, which decides how names are spelled.
         named: where each of them stands first, bytes from the start of the data; -1 for one that no opcode spells.
+        notes: what was noticed. noted: how often, by code.
         made: by id of a name, how often it was called and what it described first.
         refusal: the first thing that weights_only does not take; None while there is none.
         shortcuts: tensors that were read by the shortcut.
@@ -97,6 +102,7 @@ class Machine:
         self.refusal: Refusal | None = None
         self.wrong = ""
         self.notes: list[Note] = []
+        self.noted: dict[str, int] = {}
         self.raw: dict[int, tuple[str, bytes]] = {}
         self.nested: Callable[[bytes], Value]
         self.new_storage: Callable[[str, str, int, bytes | None], StorageSpec]
@@ -114,6 +120,7 @@ class Machine:
         self.far_memo: dict[int, Value] = {}
         self.seen_names: dict[tuple[bytes, ...], tuple[Global, str]] = {}
         self.seen_numbers: dict[tuple[bytes, ...], Pattern] = {}
+        self.layouts: list[Layout] = []
 
     def disconnect(self) -> None:
         """Let go of who made this machine, once it has run: the collector, which breaks cycles, may be off."""
@@ -131,6 +138,7 @@ class Machine:
         except SkippedSlot:
             self.shortcut, self.rebuild = False, SKIPPED
             self.notes.clear()
+            self.noted.clear()
             self.made.clear()
             self.opcodes = self.charged = self.shortcuts = 0
             self.forget()
@@ -145,7 +153,7 @@ class Machine:
             while True:
                 for _ in BURST:
                     at = table[data[at]](self, at + 1)
-                self._meter(at)
+                self.meter(at)
         except Stop as stop:
             self.position = stop.position
             return self.stack[-1]
@@ -159,7 +167,8 @@ class Machine:
             if collecting:
                 gc.enable()
 
-    def _meter(self, at: int) -> None:
+    def meter(self, at: int) -> None:
+        """Look at the budget after a burst of opcodes, and let others have their turn; raises OverBudget, Cancelled."""
         self.opcodes += len(BURST)
         self.check_budget()
         self.context.step(at, len(self.data))
@@ -197,6 +206,7 @@ class Machine:
             memo[index] = value
             self.seen_names.clear()
             self.seen_numbers.clear()
+            self.layouts.clear()
         else:
             self.charged += COST["set"]
             self.far_memo[index] = value
@@ -223,8 +233,16 @@ class Machine:
 
     def note(self, severity: str, code: str, value: Value, message: str) -> None:
         """Keep something that was noticed about a value."""
-        self.charged += COST["note"] + len(message)
-        self.notes.append(Note(severity, code, value, message))
+        self.noted[code] = count = self.noted.get(code, 0) + 1
+        if count <= MOST_NOTES:
+            self.charged += COST["note"] + len(message)
+            self.notes.append(Note(severity, code, value, message))
+
+    def all_notes(self) -> list[Note]:
+        """Return what was noticed, and how often more than is told."""
+        more = ((code, count - MOST_NOTES) for code, count in self.noted.items() if count > MOST_NOTES)
+        severity = {note.code: note.severity for note in self.notes}
+        return [*self.notes, *(Note(severity[code], code, None, f"the same of {count} more") for code, count in more)]
 
     def refuse(self, refusal: Refusal | None) -> None:
         """Keep what weights_only does not take; the first one is its answer."""

@@ -131,7 +131,7 @@ class PickleReader:
             machine.disconnect()
         return Unpickled(
             value,
-            machine.notes,
+            machine.all_notes(),
             self.names(),
             machine.protocol,
             machine.refusal.reason if machine.refusal else "",
@@ -199,7 +199,7 @@ class PickleReader:
         machine.refuse(PERSISTENT if type(pid) is tuple else NO_STORAGE)
         if self.legacy and type(pid) is tuple and len(pid) == 4 and pid[0] == "module":
             return pid[1]  # file name and source text of the class are for people; the value is the class
-        unknown = Instance(Global("pickle", "persistent_id"), (pid,))
+        unknown = self._as_written(pid)
         message = "an object outside of the pickle is referred to in no known way"
         machine.note("warning", "unknown-persistent-id", unknown, message)
         return unknown
@@ -251,9 +251,13 @@ class PickleReader:
 
     def _bad_storage(self, pid: Value, message: str) -> Instance:
         """Keep what is no storage as it is written, so that the rest of the file can be seen."""
-        bad = Instance(Global("pickle", "persistent_id"), (pid,))
+        bad = self._as_written(pid)
         self.machine.note("error", "bad-storage", bad, message)
         return bad
+
+    def _as_written(self, pid: Value) -> Instance:
+        self.machine.charged += 2 * COST["instance"]  # with its global
+        return Instance(Global("pickle", "persistent_id"), (pid,))
 
     def _view(self, root: StorageSpec, view: Value) -> StorageSpec:
         """Return the part of a storage that a legacy writer (before 0.4) stored as a storage of its own."""

@@ -67,6 +67,7 @@ def bound_method(m: Machine, args: Arguments) -> Answer:
         return NOT_KNOWN
     method = Literal("object", "method", f"{args[0].type}.{args[1]}")
     method.inner = args
+    m.charged += len(method.text)
     message = f"a bound method {args[1]} of an object; what is inside of that object is not listed here again"
     m.note("info", "bound-method", method, message)
     return method

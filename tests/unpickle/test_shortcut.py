@@ -48,6 +48,7 @@ def files() -> dict[str, bytes]:
         "resume": data_pickle(resume),
         "resume on two devices": data_pickle(resume, tag=lambda n: f"cuda:{n % 2}"),
         "many": data_pickle({f"layer.{n}.weight": torch.zeros(2, 3) for n in range(120)}),
+        "long": data_pickle({f"layer.{n}.{n % 3}.weight": torch.zeros(2, 3 + n % 3) for n in range(150)}),
         "shapes": data_pickle(shapes()),
         "tied": data_pickle([one, one, one.view(4), one[1:]]),
         "parameters": data_pickle({n: torch.nn.Parameter(torch.zeros(n, 2), n % 2 == 0) for n in range(4)}),
@@ -137,3 +138,39 @@ def test_a_rebuild_function_under_a_slot_that_was_overwritten():
     first, second = tensor((2,), key="0"), tensor((2,), key="1")
     body = many(first, text("LongStorage") + put(1), second, get(1))
     assert outcome(pickled(body), shortcut=True) == outcome(pickled(body), shortcut=False)
+
+
+def test_runs_of_entries_are_taken_whole():
+    """Once a form is known: of many tensors in two shapes only the first of each is read with the expression."""
+    pickle = data_pickle({f"layer.{n}.{n % 2}": torch.zeros(3, 4) if n % 2 else torch.zeros(2) for n in range(400)})
+    short, long = read_pickle(pickle), read_pickle(pickle, shortcut=False)
+    assert short.opcodes < long.opcodes / 20
+    assert outcome(pickle, shortcut=True) == outcome(pickle, shortcut=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_changed_byte_in_a_run_changes_both_alike(draw):
+    data = bytearray(files()["long"])
+    for _ in range(draw.draw(st.integers(1, 3))):
+        at = draw.draw(st.integers(0, 199)) + draw.draw(st.sampled_from((0, len(data) // 2, len(data) - 1500)))
+        data[at] = draw.draw(st.integers(0, 255))
+    assert outcome(bytes(data), shortcut=True) == outcome(bytes(data), shortcut=False)
+
+
+@pytest.mark.parametrize("between", ["h\x04q\x05", "Nq\x09", "r", "0", "h\x10", "Nr\x40\x01\0\0", "(t", "q\x04"])
+def test_what_stands_between_entries_of_a_run_counts_all_the_same(between):
+    """A memo slot that is filled anew, among others: what was learnt from it before no longer holds."""
+    data = files()["long"]
+    at = data.index(b"layer.80.") - 5
+    mixed = data[:at] + between.encode("latin-1") + data[at:]
+    assert outcome(mixed, shortcut=True) == outcome(mixed, shortcut=False)
+
+
+def test_names_of_other_letters_keys_that_repeat_and_large_numbers():
+    shared = torch.zeros(70_000)
+    entries = {
+        f"schicht.{n}.gewicht{'ü' * (n % 3)}": shared[n : n + 10] if n % 2 else torch.zeros(7, n) for n in range(200)
+    }
+    pickle = data_pickle(OrderedDict(entries), tag=lambda n: f"cuda:{n % 2}")
+    assert outcome(pickle, shortcut=True) == outcome(pickle, shortcut=False)

@@ -55,8 +55,9 @@ def report(checkpoint: Checkpoint, context: Context) -> Report:
     used = used_names(checkpoint, context)
     names = [_name(use, row, pointers) for use, row in stepped(used, context)]
     findings = []
+    rows = checkpoint.outline.find_all(finding.path for finding in checkpoint.findings)
     for finding in stepped(checkpoint.findings, context):
-        at = checkpoint.outline.find(finding.path) if finding.path else None
+        at = rows.get(finding.path) if finding.path else None
         where = pointers.of(at) if at else ""
         findings.append(Row(SEVERITIES.index(finding.severity), (finding.message, where, finding.code), at))
     names.sort(key=lambda row: row.rank)
