@@ -15,11 +15,12 @@ from PySide6.QtCore import QDeadlineTimer, QObject, QThreadPool, Signal
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.gui.jobs import JobRunner, Latest
-from ckpt_viewer.gui.scan_work import Below, Harvest, put_together, scan_all
+from ckpt_viewer.gui.scan_work import Below, Harvest, put_together, scan_all, tabulate
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.errors import CheckpointError
+    from ckpt_viewer.gui.tree.figures import FigureTable
     from ckpt_viewer.gui.tree.index import TreeIndex
     from ckpt_viewer.stats.crew import Gate
     from ckpt_viewer.stats.figures import Figures
@@ -68,13 +69,16 @@ class FileScan(QObject):
         self._job.finished.connect(self._on_finished)
         self._job.failed.connect(self._on_failed)
         self._job.progressed.connect(self._on_progress)
+        self._tabulating = Latest(jobs, self)
+        self._tabulating.finished.connect(lambda _: self._become(self.state))
 
     # --- the file
 
     def open(self, checkpoint: Checkpoint, index: TreeIndex) -> None:
         """Be ready to scan a checkpoint; the same one with another index keeps what was found."""
-        self._index = index
-        if checkpoint is not self._checkpoint:
+        if checkpoint is self._checkpoint:
+            self._follow_index()
+        else:
             self.close()
             self._checkpoint, self._index = checkpoint, index
             self.harvest.total_bytes = index.totals.nbytes(0)
@@ -153,11 +157,17 @@ class FileScan(QObject):
 
     def figures(self, tensor: TensorSpec) -> Figures | None:
         """Return the few numbers that a row shows; None while there are none."""
-        scan = self.harvest.scan
-        if scan is None or scan.plan is None:
+        scan, columns = self.harvest.scan, self.harvest.columns
+        if scan is None or scan.plan is None or columns is None:
             return None
         number = scan.plan.of.get(id(tensor))
-        return self.harvest.figures.get(number) if number is not None else None
+        return columns.figures[number] if number is not None else None
+
+    @property
+    def table(self) -> FigureTable | None:
+        """The figures by rows of the tree that is shown; None while there is none."""
+        table = self.harvest.table
+        return table if table is not None and table.index is self._index else None
 
     def below(self, subject: Any) -> Callable[[Context], Below] | None:
         """Return what puts together the numbers of all tensors at and below a subject of the tree: work for a job.
@@ -175,22 +185,27 @@ class FileScan(QObject):
     # --- inside
 
     def _start(self, state: ScanState, *, only_kept: bool) -> None:
-        checkpoint, harvest = self._checkpoint, Harvest()
-        assert checkpoint is not None
+        index, harvest = self._index, Harvest()
+        assert index is not None
         from ckpt_viewer.stats.crew import Gate
 
         harvest.total, harvest.total_bytes = self.total, self.total_bytes
         self.harvest, self.error = harvest, None
         gate = self._gate = Gate()
-        self._job.start(
-            lambda context: scan_all(checkpoint, harvest, gate, context, only_kept=only_kept), pool=self._pool
-        )
+        self._job.start(lambda context: scan_all(index, harvest, gate, context, only_kept=only_kept), pool=self._pool)
         self._become(state)
 
     def _stop(self) -> None:
         if self._gate is not None:
             self._gate.resume()
         self._job.cancel()
+        self._tabulating.cancel()
+
+    def _follow_index(self) -> None:
+        """Make the table anew if the tree was arranged in another way since."""
+        index, harvest = self._index, self.harvest
+        if harvest.table is not None and index is not None and harvest.table.index is not index:
+            self._tabulating.start(lambda context: tabulate(index, harvest, context))
 
     def _become(self, state: ScanState) -> None:
         self.state = state
@@ -202,6 +217,7 @@ class FileScan(QObject):
             self._become(ScanState.RUNNING)
 
     def _on_finished(self, complete: object) -> None:
+        self._follow_index()
         if complete:
             self._become(ScanState.DONE)
 

@@ -11,10 +11,9 @@ from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 
 if TYPE_CHECKING:
-    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.gui.tree.figures import Columns, FigureTable
     from ckpt_viewer.gui.tree.index import TreeIndex
     from ckpt_viewer.stats.crew import Gate
-    from ckpt_viewer.stats.figures import Figures
     from ckpt_viewer.stats.profile import Profile
     from ckpt_viewer.stats.scan import Scan
 
@@ -40,14 +39,16 @@ class Harvest:
     """What a scan has found so far; written by the scan's thread, read by any.
 
     Attributes:
-        scan: None until it was planned. figures: of each item that is done, by its number in the plan.
+        scan: None until it was planned. columns: the figures of each item that is done, by its number in the plan.
+        table: the same by rows of the tree; None until it was made.
         done, total: tensors, each TensorSpec once. done_bytes, total_bytes: that are read.
         nan, inf: tensors with a NaN, with an infinity. unread: tensors that have no numbers.
     """
 
     def __init__(self) -> None:
         self.scan: Scan | None = None
-        self.figures: dict[int, Figures] = {}
+        self.columns: Columns | None = None
+        self.table: FigureTable | None = None
         self.done = self.total = self.done_bytes = self.total_bytes = 0
         self.nan = self.inf = self.unread = 0
         self._taken = 0
@@ -55,10 +56,13 @@ class Harvest:
 
     def planned(self, scan: Scan) -> None:
         """The scan knows what it will read."""
+        from ckpt_viewer.gui.tree.figures import Columns
+
         assert scan.plan is not None
         self._shares = Counter(scan.plan.of.values())
         self.done = self.unread = len(scan.plan.errors)
         self.total, self.total_bytes = self.done + len(scan.plan.of), scan.plan.nbytes
+        self.columns = Columns(len(scan.plan.items))
         self.scan = scan
 
     def take(self, context: Context) -> None:
@@ -67,13 +71,15 @@ class Harvest:
         from ckpt_viewer.stats.profile import Profile
 
         assert self.scan is not None
+        assert self.columns is not None
         finished, outcomes = self.scan.finished, self.scan.outcomes
         while self._taken < len(finished):
             number = finished[self._taken]
             self._taken += 1
             outcome, share = outcomes[number], self._shares[number]
             if isinstance(outcome, Profile):
-                figures = self.figures[number] = figures_of(outcome)
+                figures = figures_of(outcome)
+                self.columns.put(number, figures)
                 self.nan += share * (figures.nan > 0)
                 self.inf += share * (figures.inf > 0)
             else:
@@ -97,10 +103,11 @@ class Watch:
             self._due = time.monotonic() + TAKE_EVERY
 
 
-def scan_all(checkpoint: Checkpoint, harvest: Harvest, gate: Gate, context: Context, *, only_kept: bool) -> bool:
+def scan_all(index: TreeIndex, harvest: Harvest, gate: Gate, context: Context, *, only_kept: bool) -> bool:
     """Scan every tensor of a checkpoint; return whether all is known now.
 
     Args:
+        index: of its tree.
         gate: where to pause. only_kept: read nothing, take only what an earlier scan has left on the disk.
 
     Raises:
@@ -110,9 +117,10 @@ def scan_all(checkpoint: Checkpoint, harvest: Harvest, gate: Gate, context: Cont
     from ckpt_viewer.stats.scan import Scan
 
     watch = Watch(harvest, context)
-    scan = Scan([tensor for _, tensor in checkpoint.load_outline(context).tensors()], gate)
+    scan = Scan([tensor for _, tensor in index.outline.tensors()], gate)
     scan.prepare(context)
     harvest.planned(scan)
+    tabulate(index, harvest, context)
     known = scan.recall(watch)
     if not known and only_kept:
         return False
@@ -122,6 +130,14 @@ def scan_all(checkpoint: Checkpoint, harvest: Harvest, gate: Gate, context: Cont
     harvest.done_bytes = harvest.total_bytes
     harvest.take(context)
     return True
+
+
+def tabulate(index: TreeIndex, harvest: Harvest, context: Context) -> None:
+    """Make the table for an index, if the scan was planned; raises Cancelled."""
+    from ckpt_viewer.gui.tree.figures import FigureTable
+
+    if harvest.scan is not None and harvest.scan.plan is not None and harvest.columns is not None:
+        harvest.table = FigureTable(index, harvest.scan.plan.of, harvest.columns, context)
 
 
 def put_together(scan: Scan, index: TreeIndex, row: int, context: Context) -> Below:

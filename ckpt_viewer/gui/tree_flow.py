@@ -6,6 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject
 
+from ckpt_viewer.gui.file_scan import ScanState
 from ckpt_viewer.gui.messages import Message, Messages
 from ckpt_viewer.gui.session import Session
 from ckpt_viewer.gui.settings import Settings
@@ -28,6 +29,8 @@ class TreeFlow(QObject):
         panel.said.connect(lambda sentence: messages.post(Message("info", sentence, topic="tree")))
         panel.columnsChanged.connect(lambda: settings.set(COLUMNS, panel.save_state()))
         panel.groupedWanted.connect(self._on_grouped)
+        panel.scanWanted.connect(session.scan.start)
+        session.scan.changed.connect(self._show_figures)
         session.opened.connect(self._show)
         session.indexed.connect(self._show)
         session.remapped.connect(panel.remap)
@@ -40,6 +43,11 @@ class TreeFlow(QObject):
             self._following = True  # the session selects, the tree's own first choice is not one
             self._panel.set_index(session.checkpoint, session.index)
             self._following = False
+            self._show_figures()
+
+    def _show_figures(self) -> None:
+        scan = self._session.scan
+        self._panel.set_figures(scan.table, complete=scan.state is ScanState.DONE)
 
     def _on_selected(self, subject: Any) -> None:
         if not self._following:

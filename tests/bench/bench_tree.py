@@ -27,11 +27,14 @@ from PySide6.QtCore import QEventLoop, Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
 from ckpt_viewer.core.checkpoint import Checkpoint, Contents
+from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Mapping
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.tree import build_index
+from ckpt_viewer.gui.tree.figures import Columns, FigureTable
 from ckpt_viewer.gui.tree.widget import TreePanel
+from ckpt_viewer.stats.figures import Figures
 
 PARTS = (
     "self_attn.q_proj.weight", "self_attn.q_proj.bias", "self_attn.k_proj.weight", "self_attn.v_proj.weight",
@@ -47,6 +50,17 @@ QUERIES = (
     "encoder.stage6.layers.12499",
     "zzz",
 )
+WORDS = (
+    "dtype:f32 q_proj",
+    "shape:4x4 -bias",
+    "size>1MB",
+    "role:model norm",
+    "max>0.999 weight",
+    "zeros>50%",
+    "nan",
+    "-nan min<-0.5",
+)
+"""Words about tensors, those of the second half about values that a scan found."""
 BEAT_MS = 5
 NOTCH = 60
 """Pixels that the tree scrolls with each beat; each twentieth beat is a whole page."""
@@ -89,10 +103,21 @@ def index_of(checkpoint: Checkpoint, rounds: int):
     return index
 
 
-def type_queries(panel: TreePanel, rounds: int) -> None:
+def scanned(index) -> FigureTable:
+    """Return figures of every tensor as a scan would leave them; one in a thousand has a NaN."""
+    rows = index.totals.tensor_rows
+    columns = Columns(len(rows))
+    for item in range(len(rows)):
+        low = -((item * 7919) % 1000) / 1000
+        columns.put(item, Figures(16, item % 16, int(item % 1000 == 7), 0, low, low + 1, low + 0.5, 0.25))
+    numbers = {id(index.value(row)): item for item, row in enumerate(rows)}
+    return FigureTable(index, numbers, columns, SILENT)
+
+
+def type_queries(panel: TreePanel, rounds: int, queries: tuple[str, ...]) -> None:
     """Type each query letter by letter and clear it; prints each query's keystrokes."""
     everything: list[float] = []
-    for query in QUERIES:
+    for query in queries:
         taken, busy = [], []
         for _ in range(rounds):
             for text in [*(query[: end + 1] for end in range(len(query))), ""]:
@@ -199,7 +224,9 @@ def main() -> None:
         panel.view.viewport().repaint()
         print(f"  shown and painted in {(time.perf_counter() - start) * 1000:.1f} ms, peak {peak_mb():.0f} MB")
         application.processEvents()
-        type_queries(panel, options.rounds)
+        type_queries(panel, options.rounds, QUERIES)
+        panel.set_figures(scanned(index), complete=True)
+        type_queries(panel, options.rounds, WORDS)
         if tensors <= 200_000:
             heartbeat(panel, options.file, tensors, options.rounds)
         panel.close()

@@ -14,10 +14,12 @@ from ckpt_viewer.core.value import Value
 from ckpt_viewer.gui.tree.matches import Matches
 from ckpt_viewer.gui.tree.rollup import Totals
 from ckpt_viewer.gui.tree.table import GROUP, PLAIN, RUN, Table
-from ckpt_viewer.gui.tree.texts import PathText
+from ckpt_viewer.gui.tree.texts import PathText, search_word
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.query import Query
 
 
 PRINTED_BITS = 4096
@@ -141,9 +143,23 @@ class TreeIndex:
             row = self.parents[row]
         return ".".join(reversed(names))
 
-    def matches(self, query: str) -> Matches:
-        """Return the rows that a filter text finds, lazily."""
-        return Matches(self.paths, self.parents, query)
+    def matches(self, query: str | Query, figures: FigureTable | None = None) -> Matches:
+        """Return the rows that a filter finds, lazily: a text of names only, or what `parse_query` made of one.
+
+        Args:
+            figures: what a scan has found, for words about values.
+        """
+        if isinstance(query, str):
+            return Matches(self.paths, self.parents, query)
+        if query.is_plain:
+            return Matches(self.paths, self.parents, [search_word(word) for word in query.words])
+        from ckpt_viewer.gui.tree.conditions import TensorMatches
+
+        return TensorMatches(self, query, figures)
+
+    def has_name(self, word: str) -> bool:
+        """Whether a lower-case word is a part of any path."""
+        return self.paths.text.find(search_word(word)) >= 0
 
     def match(self, query: str) -> list[int]:
         """Return the rows whose path contains every word of `query`, ascending; none for a blank one."""

@@ -20,9 +20,9 @@ class Matches:
 
     __slots__ = ("_found", "_from", "_inherited", "_parents", "_starts", "_text", "words")
 
-    def __init__(self, paths: PathText, parents: array[int], query: str) -> None:
+    def __init__(self, paths: PathText, parents: array[int], words: str | list[bytes]) -> None:
         self._text, self._starts, self._parents = paths.text, paths.starts, parents
-        self.words = sorted(search_words(query), key=len, reverse=True)
+        self.words = sorted(search_words(words) if isinstance(words, str) else words, key=len, reverse=True)
         nothing = not paths.may_match(self.words)
         self._from = [0] if nothing else []
         self._found = [len(paths.starts) - 1] if nothing else []
@@ -86,6 +86,10 @@ class Matches:
             else:
                 return bisect_right(starts, start) - 1
         return rows
+
+    def is_other(self, other: Matches) -> bool:
+        """Whether another search finds other rows."""
+        return self.words != other.words
 
     def rows(self) -> Iterator[int]:
         """Yield every match whose own text contains all words, ascending."""

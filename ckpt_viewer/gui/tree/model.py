@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
@@ -13,6 +13,10 @@ from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, NAME, PARAMETERS, SIZE, Cells
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.pages import Change, Pages
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.query import Query
 
 MOST_FOUND = 150
 """Rows from which on a filter opens no further ones by itself."""
@@ -87,8 +91,8 @@ class CheckpointTreeModel(QAbstractItemModel):
         self._pages = self._all = Pages(cells.index) if cells else None
         self.endResetModel()
 
-    def set_filter(self, query: str, most: int = MOST_FOUND) -> list[int]:
-        """Show only what a filter text finds and what is above it; everything for a blank one.
+    def set_filter(self, query: str | Query, figures: FigureTable | None = None, most: int = MOST_FOUND) -> list[int]:
+        """Show only what a filter finds and what is above it; everything for a blank one. See `TreeIndex.matches`.
 
         Returns:
             The rows to open so that about `most` matches show, in pre-order; none without a filter.
@@ -97,7 +101,8 @@ class CheckpointTreeModel(QAbstractItemModel):
             return []
         index = self._cells.index
         self.beginResetModel()
-        self._pages = Pages(index, index.matches(query)) if query.split() else self._all
+        blank = not (query.split() if isinstance(query, str) else query)
+        self._pages = self._all if blank else Pages(index, index.matches(query, figures))
         opened = self._pages.opened(most) if self._pages.matches is not None else []
         self.endResetModel()
         return opened

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
+from typing import NamedTuple
 
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.progress import Context, drain
@@ -17,19 +19,30 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.gui.tree.table import EVERY, PLAIN, Table
 
 
+class Kind(NamedTuple):
+    """What tensors of one kind have in common."""
+
+    shape: tuple[int, ...] | None
+    dtype: str
+    numel: int
+    nbytes: int
+
+
 class Totals:
     """What is at and below each row.
 
     Attributes:
         samples: one tensor for each way to be saved on a device (its tag; with or without a storage).
+        tensor_rows: rows that are tensors, ascending. tensor_kinds: of each of them its number in `kinds`.
     """
 
-    __slots__ = ("_elements", "_ends", "_nbytes", "_places", "_tensors", "samples")
+    __slots__ = ("_elements", "_ends", "_nbytes", "_places", "kinds", "samples", "tensor_kinds", "tensor_rows")
 
     def __init__(self, adder: _Adder, ends: array[int], context: Context) -> None:
         self._elements = _running(adder.elements, context)
         self._nbytes = _running(adder.nbytes, context)
-        self._tensors, self._places, self._ends, self.samples = adder.rows, adder.places, ends, adder.samples
+        self._places, self._ends, self.samples = adder.places, ends, adder.samples
+        self.tensor_rows, self.tensor_kinds, self.kinds = adder.rows, adder.kinds, tuple(map(Kind._make, adder.numbers))
 
     def elements(self, row: int) -> int:
         """Return the elements of the distinct tensors: those of other (storage, offset, shape, stride)."""
@@ -41,7 +54,11 @@ class Totals:
 
     def tensors(self, row: int) -> int:
         """Return how many entries are tensors, repeated ones included."""
-        return bisect_left(self._tensors, self._ends[row]) - bisect_left(self._tensors, row)
+        return bisect_left(self.tensor_rows, self._ends[row]) - bisect_left(self.tensor_rows, row)
+
+    def saved_on(self) -> Iterator[tuple[TensorSpec, array[int]]]:
+        """Yield each of the `samples` with the rows of all tensors that are saved so."""
+        return zip(self.samples, self._places, strict=True)
 
     def saved(self, row: int) -> list[TensorSpec]:
         """Return the `samples` of the devices that tensors there are saved on, in order of appearance in the file."""
@@ -87,18 +104,21 @@ class _Adder:
         self.samples: list[TensorSpec] = []
         self.places: list[array[int]] = []
         self.last: dict[tuple[object, ...], int] = {}
-        self._sizes: dict[tuple[object, ...], tuple[int, int]] = {}
+        self.kinds = array("i")
+        self.numbers: dict[tuple[object, ...], int] = {}
+        self._sizes: dict[tuple[object, ...], tuple[int, int, int]] = {}
         self._devices: dict[tuple[object, ...], array[int]] = {}
 
     def tensor(self, row: int, tensor: TensorSpec) -> None:
         """Count one tensor; rows have to come in order, with `above` those around it (and perhaps some that ended)."""
         storage, shape = tensor.storage, tensor.shape
-        size = self._sizes.get((shape, tensor.dtype)) if tensor.extra is None else (tensor.numel, tensor.nbytes)
+        size = self._sizes.get((shape, tensor.dtype)) if tensor.extra is None else None
         if size is None:
-            size = self._sizes[shape, tensor.dtype] = (tensor.numel, tensor.nbytes)
+            size = self._size(tensor)
         self.elements[row] += size[0]
         self.nbytes[row] += size[1]
         self.rows.append(row)
+        self.kinds.append(size[2])
         device = (storage.location,) if storage is not None and tensor.extra is None else _device(tensor)
         places = self._devices.get(device)
         if places is None:
@@ -113,6 +133,15 @@ class _Adder:
             common = self._common(before, row)
             self.elements[common] -= size[0]
             self.nbytes[common] -= size[1]
+
+    def _size(self, tensor: TensorSpec) -> tuple[int, int, int]:
+        """Return elements, bytes and the number of the kind of a tensor that is unlike those before."""
+        numel, nbytes = tensor.numel, tensor.nbytes
+        kind = self.numbers.setdefault((tensor.shape, tensor.dtype, numel, nbytes), len(self.numbers))
+        size = numel, nbytes, kind
+        if tensor.extra is None:
+            self._sizes[tensor.shape, tensor.dtype] = size
+        return size
 
     def _common(self, before: int, row: int) -> int:
         """Return the innermost row around two others."""

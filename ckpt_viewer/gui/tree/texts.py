@@ -159,4 +159,9 @@ def search_words(text: str) -> list[bytes]:
     """
     if text.startswith("/"):
         text = text.replace("~1", "/").replace("~0", "~")
-    return [escape_text(word).encode("utf-8", "backslashreplace") for word in text.lower().split()]
+    return [search_word(word) for word in text.lower().split()]
+
+
+def search_word(word: str) -> bytes:
+    """Return a lower-case word as it would stand in the text."""
+    return escape_text(word).encode("utf-8", "backslashreplace")

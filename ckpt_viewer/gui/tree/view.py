@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import (
@@ -24,6 +25,10 @@ from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel
 from ckpt_viewer.gui.tree.opening import rows_to_open, subtree_to_open
 from ckpt_viewer.gui.tree.painting import RowPainter
 from ckpt_viewer.gui.tree.typeahead import TypeAhead
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.query import Query
 
 MOST_OPENED = 2000
 """Rows that "Expand subtree" shows at most."""
@@ -95,10 +100,10 @@ class CheckpointTreeView(QTreeView):
             self.open_rows(rows_to_open(tree))
             self.select(row)
 
-    def set_filter(self, query: str) -> bool:
-        """Show what a filter text finds; selection and what was open come back with it. False if nothing matches."""
+    def set_filter(self, query: str | Query, figures: FigureTable | None = None) -> bool:
+        """Show what a filter finds; selection and what was open come back with it. False if nothing matches."""
         was_filtered = self.tree_model.is_filtered
-        opened = self.tree_model.set_filter(query)
+        opened = self.tree_model.set_filter(query, figures)
         if not self.tree_model.is_filtered:
             if was_filtered:
                 self.open_rows(self._opened)
@@ -108,6 +113,13 @@ class CheckpointTreeView(QTreeView):
         self.scrollToTop()
         self._restore_current(scroll=False)
         return bool(opened)
+
+    def is_outdated(self, query: Query, figures: FigureTable | None) -> bool:
+        """Whether a filter would find something else now than what is shown."""
+        tree, pages = self.tree_model.tree, self.tree_model.pages
+        if tree is None or pages is None or pages.matches is None:
+            return True
+        return pages.matches.is_other(tree.matches(query, figures))
 
     def open_rows(self, rows: set[int] | list[int]) -> None:
         """Open rows at the cost of one layout."""

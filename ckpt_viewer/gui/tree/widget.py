@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent
-from PySide6.QtWidgets import QLabel, QLineEdit, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QLabel, QStackedLayout, QVBoxLayout, QWidget
 
+from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.tree.cells import Cells
+from ckpt_viewer.gui.tree.filter_edit import FilterEdit
 from ckpt_viewer.gui.tree.view import CheckpointTreeView
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.path import Path
+    from ckpt_viewer.gui.tree.figures import FigureTable
     from ckpt_viewer.gui.tree.index import TreeIndex
+    from ckpt_viewer.gui.tree.query import Query
 
-
-class FilterEdit(QLineEdit):
-    """Where one types a part of a name. Esc clears it; Down, Enter and a second Esc go to the tree."""
-
-    left = Signal(bool)
-    """Back to the tree; True: to the first match."""
-
-    def focusInEvent(self, event: QFocusEvent) -> None:
-        super().focusInEvent(event)
-        self.setClearButtonEnabled(True)  # not at start-up: its icon costs 6 ms
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        key = event.key()
-        if key == Qt.Key.Key_Escape:
-            self.clear()
-            self.left.emit(False)
-        elif key in (Qt.Key.Key_Down, Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.left.emit(True)
-        else:
-            super().keyPressEvent(event)
-            return
-        event.accept()
+SCAN_AFTER_MS = 700
+"""How long a word about values stands there before they are scanned for it."""
+TIP = (
+    "Parts of names, and words about tensors: dtype:bf16 ndim:4 shape:64x* size>1MB nan inf zeros>50% max>10 role:model"
+)
+_MAY_BE_WORD = re.compile(r'[:<>="]|(^|\s)-|(^|\s)(nan|inf)(\s|$)', re.IGNORECASE)
+"""Finds what is not just parts of names."""
 
 
 class TreePanel(QWidget):
@@ -57,16 +46,31 @@ class TreePanel(QWidget):
     """The index shall be built again with `grouped` so, and be given to `set_index`."""
     columnsChanged = Signal()
     """`save_state` returns something new."""
+    scanWanted = Signal()
+    """What is shown needs the numbers of all tensors: see `set_figures`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._checkpoint: Checkpoint | None = None
         self.filter = FilterEdit()
         self.filter.setObjectName("treeFilter")
-        self.filter.setAccessibleName("Filter the entries by name")
-        self.filter.setPlaceholderText("Filter by name")
-        self.filter.setToolTip("Shows entries whose path contains each of the words")
+        self.filter.setAccessibleName("Filter the entries")
+        self.filter.setPlaceholderText("Filter: name, dtype:bf16, size>1MB, nan …")
+        self.filter.setToolTip(TIP)
         self.filter.setMaxLength(500)
+        self.filter.offer = self._offer
+        self._figures: FigureTable | None = None
+        self._knows_all = False
+        self._query: str | Query = ""
+        self._hint = QLabel()
+        self._hint.setObjectName("treeFilterHint")
+        self._hint.setTextFormat(Qt.TextFormat.PlainText)
+        self._hint.setWordWrap(True)
+        self._hint.hide()
+        self._want_scan = QTimer(self)
+        self._want_scan.setSingleShot(True)
+        self._want_scan.setInterval(SCAN_AFTER_MS)
+        self._want_scan.timeout.connect(self.scanWanted)
         self.view = CheckpointTreeView()
         self._nothing = QLabel()
         self._nothing.setObjectName("treeNothing")
@@ -81,6 +85,7 @@ class TreePanel(QWidget):
         layout.setContentsMargins(10, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.filter)
+        layout.addWidget(self._hint)
         layout.addLayout(self._stack)
         self.setFocusProxy(self.view)
         self.filter.setEnabled(False)
@@ -122,6 +127,9 @@ class TreePanel(QWidget):
         self.filter.clear()
         self.filter.blockSignals(False)
         self.filter.setEnabled(cells is not None)
+        self._want_scan.stop()
+        self._figures, self._knows_all, self._query = None, False, ""
+        self._say("")
         self._stack.setCurrentWidget(self.view)
         self.view.tree_model.set_tree(cells)
         self.view.start(row)
@@ -177,16 +185,68 @@ class TreePanel(QWidget):
         return self.index.subject(row, self._checkpoint)
 
     def _on_filter(self, text: str) -> None:
-        found = self.view.set_filter(text)
-        self._nothing.setText("" if found else f"Nothing matches “{text.strip()}”.\nEsc shows everything again.")
+        try:
+            self._query = self._parsed(text)
+        except CheckpointError as error:  # what was found for the words before stays
+            self._say(str(error))
+            return
+        self._say("")
+        if isinstance(self._query, str) or not self._query.needs_scan or self._knows_all:
+            self._want_scan.stop()
+        else:
+            self._want_scan.start()  # not at once: “nan” may become “nano”
+        self._filter()
+
+    def _parsed(self, text: str) -> str | Query:
+        """Return the query, a text where it asks for parts of names only; raises WrongWord."""
+        if not _MAY_BE_WORD.search(text):
+            return text
+        from ckpt_viewer.gui.tree.query import parse_query
+
+        assert self.index is not None
+        return parse_query(text, self.index.has_name)
+
+    def _filter(self) -> None:
+        found = self.view.set_filter(self._query, self._figures)
+        so_far = not isinstance(self._query, str) and self._query.needs_scan and not self._knows_all
+        end = "so far: the values are still to be scanned" if so_far else ""
+        self._nothing.setText("" if found else _nothing_words(self.filter.text().strip(), end))
         self._nothing.setAccessibleName(self._nothing.text())
         self._stack.setCurrentWidget(self.view if found else self._nothing)
+
+    def _say(self, sentence: str) -> None:
+        self._hint.setText(sentence)
+        self._hint.setVisible(bool(sentence))
+        self.filter.setAccessibleDescription(sentence)
+
+    def _offer(self, begun: str) -> list[str]:
+        if self.index is None:
+            return []
+        from ckpt_viewer.gui.tree.completion import completions
+
+        return completions(begun, self.index)
+
+    def set_figures(self, figures: FigureTable | None, *, complete: bool) -> None:
+        """Show what a scan has found so far, and whether that is everything."""
+        if figures is not None and figures.index is not self.index:
+            figures, complete = None, False
+        finished = complete and not self._knows_all
+        self._figures, self._knows_all = figures, complete
+        query = self._query
+        if not isinstance(query, str) and query.needs_scan and (finished or self.view.is_outdated(query, figures)):
+            self._filter()
 
     def _leave_filter(self, to_match: bool) -> None:
         row = self.view.first_match() if to_match else None
         if row is not None:
             self.view.select(row)
         self.view.setFocus(Qt.FocusReason.OtherFocusReason)
+
+
+def _nothing_words(text: str, end: str) -> str:
+    if end:
+        return f"Nothing matches “{text}” {end}."
+    return f"Nothing matches “{text}”.\nEsc shows everything again."
 
 
 def _title(path: str) -> str:

@@ -1,0 +1,87 @@
+"""The figures that a scan found, by the rows of the tree; made on the scan's thread, read by the window. No Qt.
+
+Numbers are kept in flat columns by item of the scan's plan: a million tensors take 80 MB as objects and 8 a column.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from math import nan
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.core.progress import Context, stepped
+from ckpt_viewer.gui.tree.conditions import compared
+from ckpt_viewer.gui.tree.query import FIGURE_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ckpt_viewer.gui.tree.index import TreeIndex
+    from ckpt_viewer.gui.tree.query import Condition
+    from ckpt_viewer.stats.figures import Figures
+
+NONE = -1
+"""Instead of an item, where a tensor has none: the entry behind the last of each column, which is never filled."""
+
+
+class Columns:
+    """What was found of each item, NaN where nothing is known."""
+
+    def __init__(self, items: int) -> None:
+        self.figures: list[Figures | None] = [None] * (items + 1)
+        self.numbers = {key: array("d", [nan]) * (items + 1) for key in FIGURE_KEYS}
+
+    def put(self, item: int, figures: Figures) -> None:
+        """Note the figures of one item."""
+        self.figures[item] = figures
+        told = {
+            "min": figures.low, "max": figures.high, "absmax": figures.greatest, "mean": figures.mean,
+            "std": figures.std, "zeros": figures.zeros, "nan": figures.nan, "inf": figures.inf,
+        }  # fmt: skip
+        for key, value in told.items():
+            if value is not None:
+                self.numbers[key][item] = value
+
+    def flags(self, condition: Condition) -> bytes:
+        """Return a byte for each item and one behind them: 1 where a condition is satisfied, so far as is known."""
+        values: Iterable[float] = self.numbers[condition.key]
+        if condition.share:
+            sizes = [each.numel if each is not None else 0 for each in self.figures]
+            values = [count / size if size else nan for count, size in zip(values, sizes, strict=True)]
+        found: Iterable[bool] = compared(values, condition)
+        if not condition.negated and condition.operator != "!=":
+            return bytes(found)
+        known = self.numbers["nan"]  # a count wherever anything is known
+        return bytes(hit != condition.negated and one == one for hit, one in zip(found, known, strict=True))
+
+
+class FigureTable:
+    """The columns of a scan under one index.
+
+    Attributes:
+        index: whose tensors these are. items: of each tensor of the tree in its order, the scan's item or NONE.
+    """
+
+    def __init__(self, index: TreeIndex, numbers: Mapping[int, int], columns: Columns, context: Context) -> None:
+        """Look every tensor up; raises Cancelled.
+
+        Args:
+            numbers: id of a TensorSpec -> item. columns: of all items; they fill while the scan runs.
+        """
+        self.index, self.columns = index, columns
+        find, values, sources = numbers.get, index.outline.values, index.sources
+        rows = stepped(index.totals.tensor_rows, context)
+        self.items = array("i", (find(id(values[sources[row]]), NONE) for row in rows))
+
+    def mask(self, condition: Condition) -> bytes:
+        """Return a byte for each tensor of the tree: 1 where it is known to satisfy a condition."""
+        return bytes(map(self.columns.flags(condition).__getitem__, self.items))
+
+    def figures(self, row: int) -> Figures | None:
+        """Return the figures of the tensor at a row; None where it is none or they are not known."""
+        rows: Sequence[int] = self.index.totals.tensor_rows
+        at = bisect_left(rows, row)
+        if at == len(rows) or rows[at] != row:
+            return None
+        return self.columns.figures[self.items[at]]
