@@ -27,6 +27,7 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add("check", help="say whether FILE is healthy, can be resumed, and where it loads")
     add_file(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--code", action="store_true", help="print the Python that loads FILE, and nothing else")
     parser.add_argument("--crc", action="store_true", help="read the whole file and compare its checksums")
     add_map_location(parser)
     add_salvage(parser)
@@ -46,6 +47,8 @@ def run_check(options: argparse.Namespace) -> int:
 
     map_location, bar = parse_map_location(options.map_location), Bar()
     with open_checkpoint(options.file, map_location, whole=options.whole, salvage=options.salvage) as checkpoint:
+        if options.code:
+            return _print_code(checkpoint)
         try:
             report = check(checkpoint, bar, crc=options.crc, devices=_devices(checkpoint))
         finally:
@@ -58,6 +61,14 @@ def run_check(options: argparse.Namespace) -> int:
     return 0 if report.healthy else UNHEALTHY
 
 
+def _print_code(checkpoint: Checkpoint) -> int:
+    from ckpt_viewer.analysis.load_code import snippet
+    from ckpt_viewer.analysis.overview import overview
+
+    sys.stdout.write(snippet(checkpoint, overview(checkpoint)))
+    return 0
+
+
 def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
     rows = checkpoint.outline.find_all(finding.path for finding in report.findings)
     pointer_of = Pointers(checkpoint.outline).of
@@ -65,6 +76,9 @@ def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
         pointer = pointer_of(rows.get(finding.path, 0))
         yield f"{finding.severity}: {pointer + ': ' if pointer else ''}{finding.message}"
     yield from _where_lines(checkpoint, report)
+    if report.ledger.lines:
+        shares = ", ".join(f"{role} {nbytes}" for role, nbytes in report.ledger.shares.items())
+        yield f"{report.ledger.stored} bytes stored ({shares}), of which tensors use {report.ledger.used}"
     for seen in report.resume.optimizers:
         pointer = pointer_of(seen.row)
         text = seen.guess.text or "unknown class"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ckpt_viewer.analysis.ledger import Ledger, ledger, ledger_json
+from ckpt_viewer.analysis.load_code import snippet
 from ckpt_viewer.analysis.optimizer_json import optimizer_json
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.analysis.resume import Resume, resume
@@ -76,11 +78,14 @@ class Report(NamedTuple):
     Attributes:
         resume: whether a training can go on from it, why not, and what is known of its optimizers.
         findings: in the order of `CHECKS`. where: what torch.load does with every device tag.
+        view: what the file is. ledger: what its bytes are for.
     """
 
     resume: Resume
     findings: tuple[Finding, ...]
     where: Where
+    view: Overview
+    ledger: Ledger
 
     @property
     def healthy(self) -> bool:
@@ -103,8 +108,9 @@ def check(
     view = overview(checkpoint, context)
     going_on = resume(checkpoint, view, context)
     request = Request(checkpoint, view, going_on, context, crc)
+    book = ledger(checkpoint, view.role_rows, context)
     findings = tuple(finding for each in CHECKS for finding in each(request))
-    return Report(going_on, findings, where(checkpoint, devices, context))
+    return Report(going_on, findings, where(checkpoint, devices, context), view, book)
 
 
 def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
@@ -116,7 +122,12 @@ def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
         "findings": [
             {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in report.findings
         ],
-        "load": {**where_json(checkpoint, report.where), "weights_only": verdict_json(checkpoint)},
+        "load": {
+            **where_json(checkpoint, report.where),
+            "weights_only": verdict_json(checkpoint),
+            "code": snippet(checkpoint, report.view),
+        },
         "globals": globals_json(checkpoint),
+        "storage": ledger_json(report.ledger),
         "optimizers": [optimizer_json(each) for each in report.resume.optimizers],
     }

@@ -74,7 +74,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT, given: Mapping[s
     """
     outline = checkpoint.load_outline(context)
     roles = find_roles(outline, checkpoint.models, context, given)
-    totals, storages = _totals(outline, context)
+    totals, storages, used = _totals(outline, context)
     pointer = Pointers(outline).of
     pointers = {row: pointer(row) for row in roles}
     progress = tuple(
@@ -101,7 +101,11 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT, given: Mapping[s
         role_details={pointers[row]: role for row, role in roles.items()},
         role_rows=roles,
         packed=packed,
-        findings=(*checkpoint.findings, *([Finding("info", "packed-weights", (), sentence)] if sentence else [])),
+        findings=(
+            *checkpoint.findings,
+            *([Finding("info", "packed-weights", (), sentence)] if sentence else []),
+            *_bloat(checkpoint, storages, used),
+        ),
     )
 
 
@@ -154,26 +158,43 @@ def parameter_count(entries: Sequence[Entry], packed: PackedWeights, context: Co
     return count
 
 
-def _totals(outline: Outline, context: Context) -> tuple[Totals, dict[int, StorageSpec]]:
+def _totals(outline: Outline, context: Context) -> tuple[Totals, dict[int, StorageSpec], dict[int, int]]:
+    """Return the counts, the storages by id, and the bytes that tensors use of each, once for every tensor."""
     tensors = size = 0
     storages: dict[int, StorageSpec] = {}
+    used: dict[int, int] = {}
     for value in stepped(outline.values, context, len(outline)):
         if type(value) is TensorSpec:
             tensors += 1
-            size += value.nbytes
-            _collect(value, storages)
+            size += _collect(value, storages, used)
         elif type(value) is StorageSpec:
             storages[id(value)] = value
+            used[id(value)] = value.nbytes
     stored = sum(each.nbytes for each in stepped(storages.values(), context))
-    return Totals(tensors, size, len(storages), stored), storages
+    return Totals(tensors, size, len(storages), stored), storages, used
 
 
-def _collect(tensor: TensorSpec, storages: dict[int, StorageSpec]) -> None:
-    if tensor.storage is not None:
-        storages[id(tensor.storage)] = tensor.storage
+def _collect(tensor: TensorSpec, storages: dict[int, StorageSpec], used: dict[int, int]) -> int:
+    nbytes = tensor.nbytes
+    storage = tensor.storage
+    if storage is not None:
+        key = id(storage)
+        storages[key] = storage
+        used[key] = used.get(key, 0) + nbytes
     if tensor.extra is not None:
         for part in tensor.extra.parts.values():
-            _collect(part, storages)
+            _collect(part, storages, used)
+    return nbytes
+
+
+def _bloat(checkpoint: Checkpoint, storages: dict[int, StorageSpec], used: dict[int, int]) -> tuple[Finding, ...]:
+    """Look closely only at storages that are larger than all their tensors together."""
+    large = {key for key, each in storages.items() if each.home is not None and used[key] < each.nbytes}
+    if not large:
+        return ()
+    from ckpt_viewer.analysis.ledger import bloat_findings, lines_of  # few files need it
+
+    return bloat_findings(checkpoint.outline, lines_of(checkpoint, large))
 
 
 def _locations(storages: dict[int, StorageSpec], context: Context) -> tuple[tuple[str | None, int], ...]:

@@ -10,7 +10,7 @@ from collections.abc import Container
 from ckpt_viewer.core.finding import GlobalUse, Note, merged
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
-from ckpt_viewer.core.text import shorten
+from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget
 from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, Salvaged, ZipFormat
 from ckpt_viewer.formats.zip_checks import check_archive, check_local
@@ -26,6 +26,8 @@ MOST_HIDDEN, MOST_TOLD = 5000, 50
 _PICKLES = (".pkl", ".pickle")
 _TEXTS = frozenset({"version", "byteorder", ".format_version", ".storage_alignment", "serialization_id"})
 """Records that torch.save writes beside pickle and storages."""
+USUAL = ("data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
+"""The same and the pickle, by their paths."""
 
 
 class TorchZip(ZipFormat):
@@ -50,7 +52,7 @@ class TorchZip(ZipFormat):
                               justified=justified, place="data.pkl")  # fmt: skip
         read = reader.read(0)
         notes = [*archive.notes, *check_archive(archive), *check_local(archive, pickle)]
-        notes += check_storages(home, read, inside.context)
+        notes += [*check_storages(home, read, inside.context), *unreferenced(home, read)]
         uses = list(read.globals)
         if read.end < len(data):
             from ckpt_viewer.formats.behind import look_behind
@@ -182,3 +184,20 @@ def check_storages(home: Records, read: Unpickled, context: Context) -> list[Not
             message = f"storage {key} has {record.size} bytes in the archive and {storage.nbytes} in the pickle"
             notes.append(Note("error", "storage-size", storage, message))
     return notes
+
+
+def unreferenced(home: Records, read: Unpickled) -> list[Note]:
+    """Say how much lies among the storages that no tensor refers to."""
+    records = home.directory.records
+    base = f"{home.directory.root}/" if home.directory.root else ""
+    usual = sum(f"{base}{name}" in records for name in USUAL)
+    if len(records) == usual + len(read.storages):  # as in nearly every file; nothing is missing, or it was told
+        return []
+    start, end = len(home.folder), len(home.suffix)
+    left = [record.size for name, record in records.items() if name.startswith(home.folder)
+            and name.endswith(home.suffix) and name[start : len(name) - end] not in read.storages]  # fmt: skip
+    if not left:
+        return []
+    count, size = len(left), bytes_text(sum(left))
+    message = f"{count} records with {size} belong to no storage of the pickle; an export leaves them out"
+    return [Note("info", "unreferenced-records", None, message)]
