@@ -151,7 +151,9 @@ def _named_dict(value: Mapping, name: str, tensors: bool) -> Role | None:
 
 
 def _is_apex_scaler(value: Value) -> bool:
-    return isinstance(value, Mapping) and value.string_items().keys() == APEX_SCALER_KEYS
+    if not isinstance(value, Mapping) or len(value) != len(APEX_SCALER_KEYS):
+        return False
+    return value.string_items().keys() == APEX_SCALER_KEYS
 
 
 def _holds_arrays(value: Mapping, name: str) -> bool:

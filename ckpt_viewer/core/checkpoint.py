@@ -13,9 +13,9 @@ from ckpt_viewer.core.model import Model, find_models
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import Bytes, TensorSpec
-from ckpt_viewer.core.value import Value
+from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport, NoSuchNode
 
 
@@ -181,6 +181,19 @@ class Checkpoint:
     def close(self) -> None:
         """Give the file back. Safe to call twice."""
         self.contents.close()
+
+    def free(self, context: Context) -> None:
+        """Close, and let go of the tree piece by piece: all of it at once would hold the GIL for 50 ms and more.
+
+        Raises:
+            Cancelled: by `context`.
+        """
+        self.close()
+        outline = self.__dict__.get("outline")
+        if outline is not None:
+            containers = [value for value in stepped(outline.values, context) if isinstance(value, Mapping)]
+            for each in (outline.values, outline.steps, *(container.pairs for container in containers)):
+                drain(each, context)
 
     def __enter__(self) -> Checkpoint:
         return self

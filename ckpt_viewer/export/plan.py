@@ -228,6 +228,7 @@ def write(
             with open_checkpoint(file.temporary, context=cancelling) as copy:
                 copy.load_outline(cancelling)
                 recipe.check(copy, meter)
+                copy.free(cancelling)
     return Written(
         path,
         file.position,

@@ -1,14 +1,22 @@
-"""Which devices torch has on this machine: asked once of the worker process, never before a tree is painted."""
+"""Which devices torch has on this machine: asked once of the worker process, never before a tree is painted.
+
+They count as well: values of tensors that map_location puts on one of them.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import threading
+from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import QObject, Signal
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.jobs import JobRunner
+
+if TYPE_CHECKING:
+    from ckpt_viewer.stats.kernels import Kernels
+    from ckpt_viewer.worker import Worker
 
 LOOKING = "looking for devices"
 
@@ -56,7 +64,10 @@ class Devices(QObject):
         self.names: dict[str, str] | None = None
         self.note = LOOKING
         self._asker = asker
-        self._asked = False
+        self._asked = self._stopped = False
+        self._lock = threading.Lock()
+        self._counter: Worker | None = None
+        self._kernels: dict[str, Kernels] = {}
         self.jobs = JobRunner(self, threads=1)
 
     @property
@@ -74,10 +85,33 @@ class Devices(QObject):
         job.failed.connect(self._fail)
 
     def stop(self) -> None:
-        """Give up asking: the process ends."""
+        """Give up asking, and counting: the processes end."""
         self.jobs.cancel_all()
+        with self._lock:
+            worker, self._counter = self._counter, None
+            self._kernels.clear()
+            self._stopped = True
+        if worker is not None:
+            worker.close()
         if self._asker is not None:
             self._asker.stop()
+
+    def kernels_on(self, tag: str) -> Kernels | None:
+        """Return what counts on a device; None where torch has none of that name here, and for the CPU.
+
+        On a worker thread: it imports numpy. The process that counts is started with the first block and kept.
+        """
+        names = self.names or {}
+        if tag in ("", "cpu", "meta") or not any(name == tag or name.startswith(f"{tag}:") for name in names):
+            return None
+        from ckpt_viewer.stats.remote import WorkerKernels
+        from ckpt_viewer.worker import Worker
+
+        with self._lock:
+            if self._stopped:
+                return None
+            self._counter = self._counter or Worker()
+            return self._kernels.setdefault(tag, WorkerKernels(self._counter, tag))
 
     def _work(self, context: Context) -> dict[str, str]:
         if self._asker is None:

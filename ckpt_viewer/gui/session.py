@@ -5,6 +5,7 @@ Everything slow is a job; views hear of it through signals, or are attached whol
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PySide6.QtCore import QObject, Signal
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.core.node import Node
+    from ckpt_viewer.core.tensor import TensorSpec
     from ckpt_viewer.gui.tree.index import ModuleGroup, TreeIndex
+    from ckpt_viewer.stats.kernels import Kernels
 
 
 class View(Protocol):
@@ -65,6 +68,7 @@ class Session(QObject):
         error: why the last opening failed. opening: the Job that opens, while it runs.
         jobs: reads for this window's panels; cancelled when the file is closed.
         scan: the numbers of all tensors, once they were asked for.
+        kernels_on: what counts on one of torch's devices here; None where nothing does.
     """
 
     loading = Signal()
@@ -92,6 +96,7 @@ class Session(QObject):
         self.map_location: MapLocation = None
         self.devices: tuple[str, ...] | None = None
         self.device_note = "looking for devices"
+        self.kernels_on: Callable[[str], Kernels | None] = lambda _: None
         self.selected: Any = None
         self.error: BaseException | None = None
         self.opening: Job | None = None
@@ -190,6 +195,11 @@ class Session(QObject):
         """Learn which devices torch has on this machine; None if it could not be asked, and `note` says why."""
         self.devices, self.device_note = devices, note
         self.judge()
+
+    def kernels_for(self, tensor: TensorSpec) -> Kernels | None:
+        """Return what counts a tensor on the device that it is mapped to; None for what counts here. On any thread."""
+        checkpoint = self.checkpoint
+        return self.kernels_on(checkpoint.locator.tensor(tensor)) if checkpoint is not None else None
 
     def select(self, node: Any) -> None:
         """Select a node (of this checkpoint's tree)."""

@@ -64,6 +64,7 @@ class Windows(QObject):
         from ckpt_viewer.gui.main_window import MainWindow
 
         window = MainWindow(self)
+        window.session.kernels_on = self.devices.kernels_on
         window.session.failed.connect(self.failed)
         session, reason, jobs = window.session, id(window), collector.spare(window.session.jobs)
         session.loading.connect(lambda: collector.pause(reason))

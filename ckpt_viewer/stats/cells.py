@@ -81,16 +81,8 @@ class Cells(NamedTuple):
         return (ends[0], ends[1]) if key >= 0 else (-ends[1], -ends[0])
 
     def between(self, edges: Array) -> tuple[Array, Array]:
-        """Return edges near the ascending `edges` that lie between cells, and the exact counts between those.
-
-        The first edge is moved down, the last one up, the others to the nearer side; those that fall together are one.
-        """
-        at = keys_of(edges, self.bits)
-        first, last = at[0], at[-1] + 1
-        down, up = edge_values(at, self.bits), edge_values(at + 1, self.bits)
-        at += up - edges < edges - down
-        at[0], at[-1] = first, last
-        at = np.unique(at)
+        """Return edges near the ascending `edges` that lie between cells, and the exact counts between those."""
+        at = snapped(edges, self.bits)
         return edge_values(at, self.bits), self.counts_between(at)
 
     def counts_between(self, keys: Array) -> Array:
@@ -109,6 +101,19 @@ def keys_of(values: Array, bits: int) -> Array:
     keys = (patterns & ((1 << 63) - 1)) >> (EXACT - bits)
     placed: Array = np.where(patterns < 0, -1 - keys, keys)
     return placed
+
+
+def snapped(edges: Array, bits: int) -> Array:
+    """Return the cells at whose beginnings the nearest edges between cells lie.
+
+    The first edge is moved down, the last one up, the others to the nearer side; those that fall together are one.
+    """
+    at = keys_of(edges, bits)
+    first, last = at[0], at[-1] + 1
+    down, up = edge_values(at, bits), edge_values(at + 1, bits)
+    at += up - edges < edges - down
+    at[0], at[-1] = first, last
+    return np.unique(at)
 
 
 def edge_values(keys: Array, bits: int) -> Array:

@@ -102,10 +102,10 @@ class Profile:
             at, counts = self.cells.between(edges)
             ends = at.clip(first, last) if low is None and high is None and first < last else at
             return Histogram.of(ends, counts, 1)
-        return Histogram.of(edges, self._exact_counts(edges), 1)
+        return Histogram.of(edges, self.between(edges), 1)
 
-    def _exact_counts(self, edges: Array) -> Array:
-        """Return the counts between edges of values that are all known."""
+    def between(self, edges: Array) -> Array:
+        """Return the counts between edges of values that are all known; the last bin holds both its edges."""
         values, counts = self.cells.values, self.cells.counts
         below = np.concatenate(([0], np.cumsum(counts)))
         at = np.searchsorted(values, edges)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,21 +16,21 @@ from ckpt_viewer.stats.histogram import MAX_BINS, BinCounter, Histogram, equal_e
 from ckpt_viewer.stats.kernels import BLOCK
 from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.reading import Reading, open_reading
+from ckpt_viewer.stats.sampling import ENTRIES
 from ckpt_viewer.stats.sketch import Sketch
 from ckpt_viewer.stats.stores import Counted, PatternStore
 from ckpt_viewer.stats.tally import RankedCells, Tally, constant_histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ckpt_viewer.core.progress import Context
     from ckpt_viewer.core.tensor import TensorSpec
     from ckpt_viewer.stats.census import Census
     from ckpt_viewer.stats.kernels import Kernels
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
-SAMPLE_READS = 32
-SAMPLE_ELEMENTS = 512
 PART_BLOCKS = 4
 """Blocks of a task: few, so that all threads end at the same time."""
 ALONE = 1 << 21
@@ -88,12 +88,17 @@ def summarize_tensor(
         CheckpointError: the tensor has no values, or its bytes cannot be read. Cancelled: by `context`.
     """
     check_bins(bins)
+    return _on_device(using, lambda found: _summarize(tensor, bins, context, known, found))
+
+
+def _on_device(using: Kernels | None, count: Callable[[Kernels | None], T]) -> T:
+    """Count with `using`, and where the device fails, from the beginning without it."""
     if using is not None:
         try:
-            return _summarize(tensor, bins, context, known, using)
+            return count(using)
         except DeviceFailed as error:
-            _log.info("counting without it: %s", error)
-    return _summarize(tensor, bins, context, known, None)
+            _log.info("counting here: %s", error)
+    return count(None)
 
 
 def _summarize(
@@ -177,23 +182,20 @@ def _second_pass(reading: Reading, census: Census, bins: int, context: Context, 
     return Histogram.of(edges, np.sum([each.counts for each in counters], axis=0), reading.repeats)
 
 
-def preview(tensor: TensorSpec, bins: int = 256) -> Summary:
-    """Return the summary of a sample: a few reads spread over the tensor, quick whatever its size.
+def profile_tensor(tensor: TensorSpec, context: Context = SILENT, using: Kernels | None = None) -> Profile:
+    """Return the exact numbers of a tensor with its cells, from one pass over its values; raises as `summarize_tensor`.
 
-    Of a small tensor the sample is everything, and the summary exact.
-
-    Raises:
-        CheckpointError: as `summarize_tensor`.
+    Args:
+        context: is told how many values were looked at. using: what counts, on a GPU; None for the fastest at hand.
     """
-    check_bins(bins)
-    reading = open_reading(tensor, elements=SAMPLE_ELEMENTS)
-    sketch = Sketch(reading.store)
-    values = reading.sample(SAMPLE_READS)
-    sketch.add(values)
-    sample = values.size < reading.numel
-    counted, repeats = sketch.counted(), 1 if sample else reading.repeats
-    profile = Profile.of(reading.tensor_dtype, reading.over, counted, repeats)
-    return summary_of(profile, _known_histogram(counted, bins, repeats), sample=sample)
+
+    def count(found: Kernels | None) -> Profile:
+        reading = open_reading(tensor, using=found)
+        reading.passes = 1
+        counted = _first_pass(reading, context, found)
+        return Profile.of(reading.tensor_dtype, reading.over, counted, reading.repeats, ENTRIES)
+
+    return _on_device(using, count)
 
 
 def check_bins(bins: int) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.torch
 
 def test_names_of_every_kind(export):
     names = ["", "a/b", "weight.µ", "\ud800x", "x" * 5000, "storage", "cpu", "0", "torch", "a\nb"]
-    value = OrderedDict((name, torch.tensor(float(number))) for number, name in enumerate(names))
+    value = OrderedDict((name, torch.tensor([float(number)])) for number, name in enumerate(names))
     got, _ = export(value)
     assert list(got) == names
     assert [float(tensor) for tensor in got.values()] == list(range(len(names)))

@@ -92,3 +92,19 @@ def test_the_worker_process_can_be_stopped_while_it_starts(qtbot):
     devices.look()
     settle(qtbot, devices)
     assert devices._asker._worker.pid is None
+
+
+def test_devices_count_what_is_mapped_to_them(qtbot):
+    asker = Asker({"cpu": "", "cuda:0": "NVIDIA H100"})
+    asker.gate.set()
+    devices = Devices(asker)
+    assert devices.kernels_on("cuda:0") is None, "not known yet"
+    with qtbot.waitSignal(devices.changed):
+        devices.look()
+    found = devices.kernels_on("cuda:0")
+    assert found is not None
+    assert devices.kernels_on("cuda:0") is found
+    assert devices.kernels_on("cuda") is not None
+    assert [devices.kernels_on(tag) for tag in ("cpu", "meta", "cuda:1", "cud", "")] == [None] * 5
+    settle(qtbot, devices)
+    assert devices.kernels_on("cuda:0") is None

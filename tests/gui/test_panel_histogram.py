@@ -17,11 +17,14 @@ from tree_samples import mapping_of
 
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.gui.panels import counting
-from ckpt_viewer.gui.panels.counting import AUTO, Request, exact, first_look, fitting_bins, statistics
+from ckpt_viewer.gui.panels.counting import Target, first_look
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
+from ckpt_viewer.gui.panels.picture import Wish
 from ckpt_viewer.gui.panels.saving import write_csv, write_png, write_svg
+from ckpt_viewer.gui.panels.statistics import statistics
 from ckpt_viewer.gui.theme import DARK, themes
-from ckpt_viewer.stats.summary import preview
+from ckpt_viewer.stats.sampling import sample_of
+from ckpt_viewer.stats.summary import profile_tensor
 
 NORMAL = np.random.default_rng(0).normal(size=1000).astype("float32")
 
@@ -49,7 +52,7 @@ def test_the_numbers_are_exact(open_details):
     assert low <= float(shown["median"]) <= high
     assert panel.status.text() == "exact"
     assert panel.hover.text() == "no NaN, no Inf"
-    assert sum(panel._plot.bins.counts) == 1000
+    assert sum(panel._plot.picture.series[0].counts) == 1000
     assert panel.is_settled
 
 
@@ -122,12 +125,12 @@ def test_constants_booleans_integers_and_complex_numbers(open_details):
     )  # fmt: skip
     panel = details.select("/constant")
     assert table(panel)["std"] == "0"
-    assert (panel._plot.bins.edges[0], panel._plot.bins.edges[-1]) == (-0.25, 0.75)
+    assert (panel._plot.picture.edges[0], panel._plot.picture.edges[-1]) == (-0.25, 0.75)
     details.select("/bool")
-    assert panel._plot.bins.counts == (1, 2)
-    assert [tick.text for tick in panel._plot._scale.ticks(0, 2, 5)] == ["False", "True"]
+    assert panel._plot.picture.series[0].counts == [1, 2]
+    assert [tick.text for tick in panel._plot.picture.axis.ticks(0, 2, 5)] == ["False", "True"]
     details.select("/int")
-    assert panel._plot.bins.counts == (1, 0, 0, 1, 0, 0, 2)
+    assert panel._plot.picture.series[0].counts == [1, 0, 0, 1, 0, 0, 2]
     details.select("/complex")
     assert table(panel)["max"] == "5"
     assert panel._plot._item.getAxis("bottom").labelText == "magnitude"
@@ -142,25 +145,36 @@ def test_constants_booleans_integers_and_complex_numbers(open_details):
 
 def test_values_at_the_ends_of_float64_are_drawn(open_details):
     panel = panel_of(open_details, made_from(np.array([1e308, -1e308, 5e-324])))
-    assert sum(panel._plot.bins.counts) == 3
+    assert sum(panel._plot.picture.series[0].counts) == 3
     assert not panel.window().grab().isNull()
 
 
 def test_bins_can_be_chosen(open_details):
     details = open_details(mapping_of({"t": made_from(NORMAL)}))
     panel = details.select("/t")
-    panel.bins.setValue(7)
+    panel.controls.bins.setValue(7)
     details.wait()
-    assert len(panel._plot.bins.counts) == 7
-    assert sum(panel._plot.bins.counts) == 1000
+    assert len(panel._plot.picture.series[0].counts) == 7
+    assert sum(panel._plot.picture.series[0].counts) == 1000
+
+
+def look_at(tensor, **wish):
+    return first_look(Target(("t",), (tensor,)), Wish(**wish), {}, SILENT)
 
 
 def test_whole_numbers_get_a_bin_each_unless_bins_were_chosen():
     tensor = made_from(np.arange(5).repeat(1000))
-    summary = exact(Request(tensor, AUTO), None, SILENT)
-    assert summary.histogram.counts == (1000,) * 5
-    assert fitting_bins(Request(tensor, 64), summary) == 64
-    assert len(exact(Request(tensor, 64), None, SILENT).histogram.counts) == 64
+    assert look_at(tensor).picture.series[0].counts == [1000] * 5
+    assert look_at(tensor).picture.edges == [-0.5, 0.5, 1.5, 2.5, 3.5, 4.5]
+    chosen = look_at(tensor, bins=64).picture
+    assert chosen.bins == 64
+    assert sum(chosen.series[0].counts) == 5000
+
+
+def test_no_bin_holds_more_whole_numbers_than_its_neighbours():
+    picture = look_at(made_from(np.arange(100_000, dtype="int32"))).picture
+    assert set(np.diff(picture.edges)) == {1000.0}
+    assert set(picture.series[0].counts) == {1000}
 
 
 def test_a_large_tensor_is_sampled_first_and_then_exact(qtbot, open_details, monkeypatch):
@@ -168,18 +182,17 @@ def test_a_large_tensor_is_sampled_first_and_then_exact(qtbot, open_details, mon
     data = np.random.default_rng(1).normal(size=200_000).astype("float32")
     data[-1] = np.nan
     gate, entered = threading.Event(), threading.Event()
-    real = counting.exact
+    real = counting.count_all
 
-    def held(request, sample, context):
+    def held(seen, wish, context, *more):
         entered.set()
         assert gate.wait(10)
-        return real(request, sample, context)
+        return real(seen, wish, context, *more)
 
-    monkeypatch.setattr(counting, "exact", held)
+    monkeypatch.setattr(counting, "count_all", held)
     details = open_details(mapping_of({"t": made_from(data)}))
     panel = details.select("/t", wait=False)
-    qtbot.waitUntil(lambda: entered.is_set() and panel._plot is not None)
-    assert panel.status.text().startswith("sample of ")
+    qtbot.waitUntil(lambda: entered.is_set() and panel.status.text().startswith("sample of "))
     shown = table(panel)
     assert shown["values"] == shown["NaN"] == shown["zeros"] == "counting …"
     assert shown["mean"].startswith("≈ ")
@@ -211,19 +224,18 @@ def test_selecting_another_tensor_drops_the_first(qtbot, open_details):
 def test_an_exact_count_that_is_not_wanted_any_more_is_cancelled(qtbot, open_details, monkeypatch):
     monkeypatch.setattr(counting, "AT_ONCE", 10)
     gate, entered = threading.Event(), threading.Event()
-    real = counting.exact
+    real = counting.count_all
 
-    def held(request, sample, context):
-        if request.tensor.numel > 10:
-            entered.set()
-            assert gate.wait(10)
-        return real(request, sample, context)
+    def held(seen, wish, context, *more):
+        entered.set()
+        assert gate.wait(10)
+        return real(seen, wish, context, *more)
 
-    monkeypatch.setattr(counting, "exact", held)
+    monkeypatch.setattr(counting, "count_all", held)
     details = open_details(mapping_of({"large": made_from(np.ones(200_000, "float32")), "small": floats(5)}))
     panel = details.select("/large", wait=False)
     qtbot.waitUntil(entered.is_set)
-    job = panel._count.job
+    job = panel.flow._count.job
     details.select("/small", wait=False)
     qtbot.waitUntil(lambda: panel.is_settled)
     assert job.is_cancelled
@@ -254,12 +266,10 @@ def test_hovering_says_the_bin_and_its_count(qtbot, open_details):
     qtbot.waitUntil(lambda: box.width() > 50)
     plot._on_moved(box.mapViewToScene(QPointF(0.5, 1.0)))
     assert heard == [0]
-    bins = len(plot.bins.counts)
-    assert (
-        panel.hover.text()
-        == f"0 … {1 / bins:.6g}:  {plot.bins.counts[0]} value{'s' * (plot.bins.counts[0] != 1)}  "
-        + (f"({100 * plot.bins.counts[0] / 3:.3g} %)")
-    )
+    bins = len(plot.picture.series[0].counts)
+    count = plot.picture.series[0].counts[0]
+    expected = f"0 … {1 / bins:.6g}:  {count} value{'s' * (count != 1)}  ({100 * count / 3:.3g} %)"
+    assert panel.hover.text() == expected
     qtbot.keyClick(plot.widget, Qt.Key.Key_Right)
     assert plot.at == 1
     plot.eventFilter(plot.widget, QEvent(QEvent.Type.Leave))
@@ -274,23 +284,23 @@ def test_the_hover_of_whole_numbers_names_them(open_details):
 
 def test_counts_can_be_logarithmic(open_details):
     panel = panel_of(open_details, made_from(np.repeat(np.arange(3.0), [1, 1000, 0])))
-    panel.scale.setCurrentIndex(1)
+    panel.controls.scale.setCurrentIndex(1)
     plot = panel._plot
     assert plot.logarithmic
-    assert plot._bars.yData.max() == pytest.approx(3)
-    assert plot._bars.yData.min() < 0
-    panel.scale.setCurrentIndex(0)
-    assert plot._bars.yData.max() == 1000
+    assert plot._curves[0].yData.max() == pytest.approx(3)
+    assert plot._curves[0].yData.min() < 0
+    panel.controls.scale.setCurrentIndex(0)
+    assert plot._curves[0].yData.max() == 1000
 
 
 def test_choices_are_remembered(open_details):
     first = panel_of(open_details, floats(1, 2))
-    first.scale.setCurrentText("log")
-    first.bins.setValue(33)
+    first.controls.scale.setCurrentText("log")
+    first.controls.bins.setValue(33)
     second = panel_of(open_details, floats(1, 2))
-    assert (second.scale.currentText(), second.bins.value()) == ("log", 33)
+    assert (second.controls.scale.currentText(), second.controls.bins.value()) == ("log", 33)
     assert second._plot.logarithmic
-    assert len(second._plot.bins.counts) == 33
+    assert len(second._plot.picture.series[0].counts) == 33
 
 
 def test_the_picture_follows_the_theme(open_details):
@@ -299,7 +309,7 @@ def test_the_picture_follows_the_theme(open_details):
     themes().choose("dark")
     try:
         assert panel._plot.widget.backgroundBrush().color().name() == DARK.base
-        assert panel._plot._bars.opts["pen"].color().name().lower() == DARK.series[0].lower()
+        assert panel._plot._curves[0].opts["pen"].color().name().lower() == DARK.series[0].lower()
     finally:
         themes().choose("light")
 
@@ -310,7 +320,7 @@ def test_copies_give_every_digit(qtbot, open_details):
     lines = dict(line.split("\t") for line in QGuiApplication.clipboard().text().splitlines())
     assert lines["min"] == lines["median"] == "0.10000000149011612"
     assert lines["values"] == "1"
-    panel.table.selectRow(1)
+    panel.table.selectRow(2)
     panel.table.copy()
     assert QGuiApplication.clipboard().text() == "0.10000000149011612"
     panel.save.copy_bins.trigger()
@@ -348,32 +358,43 @@ def test_a_right_click_opens_the_menu(qtbot, qapp, open_details):
     qapp.sendEvent(viewport, QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, viewport.mapToGlobal(at)))
     qtbot.waitUntil(panel.save.menu.isVisible)
     texts = [action.text() for action in panel.save.menu.actions() if action.text()]
-    assert texts[0] == "Show all bins"
+    assert texts[0] == "Show all values"
     assert "Save as CSV …" in texts
     panel.save.menu.close()
 
 
-def test_zooming_fits_the_height_and_all_bins_come_back(open_details):
-    panel = panel_of(open_details, made_from(np.repeat([0.0, 1.0], [1000, 10])))
-    plot = panel._plot
-    box, bins = plot._item.getViewBox(), len(plot.bins.counts)
-    assert box.viewRange()[1][1] > 1000
-    box.setXRange(bins - 3, bins, padding=0)
-    assert box.viewRange()[1][1] < 20
-    panel.save.show_all.trigger()
-    assert box.viewRange()[1][1] > 1000
-
-
 def test_of_a_sample_no_count_is_told():
-    sample = preview(made_from(np.zeros(1_000_000, "float32")), 10)
-    assert sample.sample
-    shown = {fact.name: fact.shown for fact in statistics(sample)}
+    sample = sample_of(made_from(np.zeros(1_000_000, "float32")))
+    assert sample.partial
+    shown = {fact.name: fact.shown for fact in statistics(sample.profile, True)}
     assert shown["zeros"] == shown["values"] == "counting …"
     assert shown["max"] == "≈ 0"
+    assert shown["zeros %"] == "≈ 100 %"
 
 
 def test_the_first_look_at_little_is_exact_at_once():
-    assert not first_look(Request(floats(1, 2), AUTO), SILENT).sample
+    assert not look_at(floats(1, 2)).sample
+    seen = look_at(made_from(np.random.default_rng(2).normal(size=50_000).astype("float32")))
+    assert seen.picture.exact
+
+
+def test_statistics_have_units_and_every_digit_in_copies():
+    tensor = made_from(np.array([0, 0.1, -3, 0], "float16"))
+    seen = look_at(tensor)
+    facts = {fact.name: fact for fact in statistics(seen.profiles[0], False, tensor)}
+    assert (facts["size"].shown, facts["size"].exact) == ("8 B", "8 B")
+    assert (facts["|max|"].shown, facts["|max|"].exact) == ("3", "3.0")
+    assert (facts["zeros %"].shown, facts["zeros %"].exact) == ("50 %", "50.0")
+    assert facts["distinct"].shown == "3"
+    assert facts["95 %"].exact == "0.0999755859375"
+
+
+def test_a_share_that_is_not_quite_none_or_all_says_so():
+    values = np.zeros(1 << 28, "uint8")
+    values[0] = 1
+    facts = {fact.name: fact for fact in statistics(profile_tensor(made_from(values)), False)}
+    assert facts["zeros %"].shown == "< 100 %"
+    assert facts["distinct"].shown == "2"
 
 
 CHILD = """

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_viewer.core.slicing import first_slicing
+from ckpt_viewer.gui.panels.axis import Axis
 from ckpt_viewer.gui.panels.digits import every_digit, is_special, six_digits
-from ckpt_viewer.gui.panels.ticks import BinScale, count_ticks, log_height, log_ticks, nice_values
+from ckpt_viewer.gui.panels.ticks import count_ticks, log_height, log_ticks, nice_values
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_marks_lie_inside_ascend_and_differ(a, b, wanted):
 
 @given(finite, finite, st.integers(1, 500), st.integers(1, 12))
 def test_positions_of_marks_are_on_the_axis(a, b, bins, wanted):
-    scale = BinScale(min(a, b), max(a, b), bins)
+    scale = Axis(min(a, b), max(a, b), bins)
     for tick in scale.ticks(0, bins, wanted):
         assert -1e-6 * bins <= tick.at <= bins * (1 + 1e-6)
         assert tick.text
@@ -116,24 +117,48 @@ def test_marks_are_round():
 
 
 def test_values_that_differ_in_their_last_digits_count_from_the_least():
-    scale = BinScale(1e20, 1e20 + 16384, 10)
+    scale = Axis(1e20, 1e20 + 16384, 10)
     ticks = scale.ticks(0, 10, 4)
     assert [tick.text for tick in ticks] == ["+0", "+5000", "+10000", "+15000"]
     assert ticks[2].at == pytest.approx(10 * 10000 / 16384)
     assert scale.suffix == ", from 1e+20"
-    assert BinScale(0.0, 1.0, 10).suffix == ""
+    assert Axis(0.0, 1.0, 10).suffix == ""
 
 
 def test_whole_numbers_stand_below_the_middle_of_their_bin():
-    assert [tuple(tick) for tick in BinScale(0, 1, 2, True, ("False", "True")).ticks(0, 2, 5)] == [
+    assert [tuple(tick) for tick in Axis(-0.5, 1.5, 2, None, True, ("False", "True")).ticks(0, 2, 5)] == [
         (0.5, "False"),
         (1.5, "True"),
     ]
-    assert [tuple(tick) for tick in BinScale(-3, 3, 7, True).ticks(0, 7, 3)] == [
+    assert [tuple(tick) for tick in Axis(-3.5, 3.5, 7, None, True).ticks(0, 7, 3)] == [
         (1.5, "-2"), (3.5, "0"), (5.5, "2"),
     ]  # fmt: skip
-    texts = [tick.text for tick in BinScale(-20, 20, 41, True).ticks(0, 41, 4)]
+    texts = [tick.text for tick in Axis(-20.5, 20.5, 41, None, True).ticks(0, 41, 4)]
     assert texts == ["-20", "-10", "0", "10", "20"]
+
+
+@given(finite, finite, st.floats(0, 1), st.integers(1, 12))
+def test_a_bent_axis_leads_from_values_to_places_and_back(a, b, share, wanted):
+    low, high = min(a, b), max(a, b)
+    if low < high:
+        axis = Axis(low, high, 100, max(abs(low), abs(high)) * 1e-6 or 1e-300)
+        at = axis.at(axis.value(100 * share))
+        assert -1e-6 <= at <= 100 + 1e-6
+        assert at == pytest.approx(100 * share, abs=1e-3)
+        for tick in axis.ticks(0, 100, wanted):
+            assert -1e-4 <= tick.at <= 100 + 1e-4
+            assert tick.text
+
+
+def test_a_bent_axis_has_marks_at_powers_of_ten_on_both_sides_of_zero():
+    axis = Axis(-1.0, 10.0, 100, 0.01)
+    texts = [tick.text for tick in axis.ticks(0, 100, 9)]
+    assert texts == ["-1", "-0.1", "-0.01", "0", "0.01", "0.1", "1", "10"]
+    assert axis.at(0) - axis.at(-0.1) == pytest.approx(axis.at(0.1) - axis.at(0))
+    assert [tick.text for tick in axis.ticks(0, 100, 5)] == ["-0.1", "0", "0.1", "10"]
+    close = axis.ticks(axis.at(0.19), axis.at(0.41), 3)
+    assert [tick.text for tick in close] == ["0.2", "0.3", "0.4"]
+    assert axis.suffix == ", logarithmic beyond ±0.01"
 
 
 def test_counts_have_marks_at_round_counts():

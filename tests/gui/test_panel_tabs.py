@@ -133,7 +133,7 @@ def test_nothing_selected_shows_nothing_and_reads_nothing(open_details):
 def test_a_panel_that_is_left_while_it_reads_is_cancelled(qtbot, open_details, monkeypatch):
     entered, gate = threading.Event(), threading.Event()
 
-    def held(request, context):
+    def held(target, wish, known, context):
         entered.set()
         gate.wait(10)
         context.step(0, 0)
@@ -142,7 +142,7 @@ def test_a_panel_that_is_left_while_it_reads_is_cancelled(qtbot, open_details, m
     details = open_details(everything())
     details.select("/tensor", wait=False)
     qtbot.waitUntil(entered.is_set)
-    job = details.tabs.panel._look.job
+    job = details.tabs.panel.flow._look.job
     details.tabs.choose(2)
     assert job.is_cancelled
     gate.set()

@@ -41,6 +41,30 @@ def test_containers_add_up_what_is_in_them():
     assert shown(cells, "/lr_scheduler")[1:] == ("dict", "2 entries", "", "", "", "")
 
 
+def test_parameters_are_those_of_models():
+    checkpoint = training_checkpoint()
+    rows = {name: checkpoint.outline.find((name,)) for name in ("model", "optimizer")}
+    cells = cells_of(checkpoint, marks={rows["model"]: "model", rows["optimizer"]: "optimizer"})
+
+    def count(pointer):
+        return shown(cells, pointer)[PARAMETERS]
+
+    assert (count(""), count("/model"), count("/optimizer")) == ("54", "54", "")
+    assert (count("/model/layer1.0."), count("/optimizer/state")) == ("12", "")
+    assert shown(cells, "/optimizer")[SIZE] == "216 B"
+    assert cells.copied_row(cells.index.find("/optimizer")).split("\t")[PARAMETERS:] == ["", "216"]
+    assert cells.tip(cells.index.find(""), PARAMETERS) == '<p style="white-space:pre-wrap">54 parameters</p>'
+
+
+def test_an_averaged_copy_has_parameters_of_its_own():
+    root = mapping(model=state_dict("a.weight", "a.bias"), ema=state_dict("a.weight", "a.bias"), x=tensor(5))
+    checkpoint = checkpoint_of(root)
+    rows = {name: checkpoint.outline.find((name,)) for name in ("model", "ema")}
+    cells = cells_of(checkpoint, marks={rows["model"]: "model", rows["ema"]: "ema"})
+    counts = [shown(cells, pointer)[PARAMETERS] for pointer in ("", "/model", "/ema", "/ema/a.", "/x")]
+    assert counts == ["12", "12", "12", "12", ""]
+
+
 def test_scalars_show_their_value_behind_the_name():
     root = mapping(epoch=3, name="resnet18", lr=0.1, flag=True, none=None, data=b"\x00a", betas=(0.9, 0.999))
     cells = cells_of(root)

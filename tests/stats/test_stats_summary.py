@@ -19,7 +19,8 @@ from ckpt_viewer.core.decode import to_numpy
 from ckpt_viewer.core.tensor import Quantization, TensorExtra, TensorSpec
 from ckpt_viewer.errors import Cancelled, CheckpointError
 from ckpt_viewer.stats import reading, sketch
-from ckpt_viewer.stats.summary import preview, summarize_tensor, summary_json
+from ckpt_viewer.stats.sampling import sample_of
+from ckpt_viewer.stats.summary import profile_tensor, summarize_tensor, summary_json, summary_of
 from ckpt_viewer.stats.tally import SHARES
 
 pytestmark = pytest.mark.usefixtures("each_way")
@@ -310,20 +311,20 @@ def test_memory_stays_small():
     assert peak < 40e6
 
 
-class TestPreview:
-    """A sample for now."""
+class TestSample:
+    """Numbers for now."""
 
     def test_of_a_small_tensor_it_is_exact(self):
-        array = RNG.normal(size=5000).astype(np.float32)
-        summary = preview(made_from(array))
-        assert not summary.sample
-        assert summary == summarize_tensor(made_from(array))
+        tensor = made_from(RNG.normal(size=5000).astype(np.float32))
+        found = sample_of(tensor)
+        assert not found.partial
+        assert summary_of(found.profile, found.profile.picture(256)) == summarize_tensor(tensor)
 
     def test_of_a_large_tensor_it_reads_a_little_everywhere(self):
-        array = np.linspace(-1, 1, 20_000_000, dtype=np.float32)
-        tensor = made_from(array)
-        summary = preview(tensor, 16)
-        assert summary.sample
+        tensor = made_from(np.linspace(-1, 1, 20_000_000, dtype=np.float32))
+        found = sample_of(tensor)
+        assert found.partial
+        summary = summary_of(found.profile, found.profile.picture(16), sample=True)
         assert summary.numel < 100_000
         assert tensor.storage.extent().source.read < 500_000
         assert summary.min < -0.9
@@ -332,12 +333,18 @@ class TestPreview:
         assert summary_json(summary)["sample"] is True
 
     def test_of_other_tensors(self):
-        assert preview(made_tensor(b"", "float32", (0,))).numel == 0
+        assert sample_of(made_tensor(b"", "float32", (0,))).profile.numel == 0
         memory = np.arange(1 << 20, dtype=np.int16)
-        strided = preview(made_tensor(memory.tobytes(), "int16", (512, 256), (2048, 3)))
-        assert strided.sample
-        expanded = preview(made_tensor(memory.tobytes(), "int16", (1 << 50, 2), (0, 1)))
-        assert (expanded.max, expanded.sample) == (1, False)
+        assert sample_of(made_tensor(memory.tobytes(), "int16", (512, 256), (2048, 3))).partial
+        expanded = sample_of(made_tensor(memory.tobytes(), "int16", (1 << 50, 2), (0, 1)))
+        assert (expanded.profile.census.high, expanded.partial) == (1, False)
+
+
+def test_a_profile_has_the_numbers_of_the_summary():
+    tensor = made_from(RNG.normal(size=100_000).astype(np.float32))
+    profile, whole = profile_tensor(tensor), summarize_tensor(tensor)
+    assert summary_of(profile, whole.histogram) == whole
+    assert profile.cells.size == whole.finite
 
 
 def test_tensors_without_values_say_so():

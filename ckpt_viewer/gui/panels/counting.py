@@ -1,185 +1,192 @@
-"""The work behind the histogram panel: which summary is made, of how many bins, how its numbers are listed."""
+"""The work behind the histogram panel: which numbers are made, in which order. Runs in jobs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import grouped
-from ckpt_viewer.gui.panels.digits import every_digit, six_digits
 from ckpt_viewer.gui.panels.facts import count_words
-from ckpt_viewer.gui.panels.facts_table import Fact
-from ckpt_viewer.gui.panels.ticks import Bins, BinScale
+from ckpt_viewer.gui.panels.picture import Picture, Wish
 
 if TYPE_CHECKING:
-    from ckpt_viewer.stats.summary import Summary
+    from ckpt_viewer.stats.kernels import Kernels
+    from ckpt_viewer.stats.profile import Profile
 
-AUTO = 0
-"""Bins as many as suit the tensor."""
-AUTO_LEAST, AUTO_MOST = 10, 100
-MOST_BINS = 4096
-SPECIAL = ("float", "complex", "quantized")
-"""Kinds of dtypes that can be NaN or infinite; quantised ones by their scale."""
-COUNTING = "counting …"
-SHARES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
-"""Quantiles whose rows stay in place where there is no finite value."""
-WHOLE = ("int", "uint", "bool")
-"""Kinds of dtypes whose values are whole numbers."""
+KernelsFor: TypeAlias = "Callable[[TensorSpec], Kernels | None]"
 AT_ONCE = 1 << 20
 """Values that are counted without showing a sample first: it takes a few milliseconds."""
 
 
-class Request(NamedTuple):
-    """What the panel wants to see: a tensor and how many bins, AUTO to leave that open."""
+class Target(NamedTuple):
+    """What is looked at.
 
-    tensor: TensorSpec
-    bins: int
+    Attributes:
+        names: of the tensors, as they are shown. tensors: to be laid over one another.
+        container: a Node or ModuleGroup, all of whose tensors are taken together; then `names` is its own.
+    """
+
+    names: tuple[str, ...]
+    tensors: tuple[TensorSpec, ...]
+    container: Any = None
 
     @property
-    def first_bins(self) -> int:
-        """The bins to begin with: about two for each doubling of the values, as many as a picture can show."""
-        if self.bins != AUTO:
-            return self.bins
-        return max(AUTO_LEAST, min(AUTO_MOST, int(2 * self.tensor.numel**0.4)))
+    def values(self) -> int:
+        """How many values the largest tensor has; the number of bins follows it."""
+        return max((tensor.numel for tensor in self.tensors), default=0)
+
+    @property
+    def total(self) -> int:
+        """How many values there are to be looked at."""
+        return sum(tensor.numel for tensor in self.tensors)
 
 
-def first_look(request: Request, context: Context) -> Summary:
-    """Return a summary for now: exact where that is quick, else of a sample.
+class Seen(NamedTuple):
+    """What is known of a target.
+
+    Attributes:
+        target: of what. profiles: of each of its tensors, of a container one. partial: which are of a sample only.
+        picture: None where there is no finite value.
+    """
+
+    target: Target
+    profiles: tuple[Profile, ...]
+    partial: tuple[bool, ...]
+    picture: Picture | None
+
+    @property
+    def sample(self) -> bool:
+        """Whether some values were looked at only."""
+        return any(self.partial)
+
+    @property
+    def numel(self) -> int:
+        """How many values were looked at."""
+        return sum(profile.numel for profile in self.profiles)
+
+
+def first_look(target: Target, wish: Wish, known: Mapping[int, Profile], context: Context) -> Seen:
+    """Return what can be seen for now: exact where that is quick, else of a sample.
+
+    Args:
+        known: numbers of whole tensors, by their id.
 
     Raises:
-        CheckpointError: there are no values, or they cannot be read.
-        Cancelled: by `context`.
+        CheckpointError: there are no values, or they cannot be read. Cancelled: by `context`.
     """
     import ckpt_viewer.gui.panels.plot  # noqa: F401 - imports pyqtgraph, here on a worker thread
-    from ckpt_viewer.stats.summary import preview
+    from ckpt_viewer.stats.sampling import sample_of
+    from ckpt_viewer.stats.summary import profile_tensor
 
-    if request.tensor.numel <= AT_ONCE:
-        return exact(request, None, context)
-    return preview(request.tensor, request.first_bins)
-
-
-def exact(request: Request, sample: Summary | None, context: Context) -> Summary:
-    """Return the summary of every value; `sample` helps to choose the bins. Raises as `first_look`."""
-    from ckpt_viewer.stats.preparing import prepare
-    from ckpt_viewer.stats.summary import summarize_tensor
-
-    prepare(request.tensor.nbytes)
-    bins = request.first_bins if sample is None else fitting_bins(request, sample)
-    summary = summarize_tensor(request.tensor, bins, context)
-    better = fitting_bins(request, summary)
-    if better != bins and request.tensor.numel <= AT_ONCE:
-        summary = summarize_tensor(request.tensor, better, context)
-    return summary
+    profiles, partial = [], []
+    at_once = AT_ONCE // len(target.tensors)
+    for tensor in target.tensors:
+        context.step(0, 0)
+        sampled = False
+        profile = known.get(id(tensor))
+        if profile is None and tensor.numel > at_once:
+            profile, sampled = sample_of(tensor)
+        profiles.append(profile_tensor(tensor, context) if profile is None else profile)
+        partial.append(sampled)
+    seen = draw(target, tuple(profiles), tuple(partial), wish)
+    quick = seen.picture is not None and seen.picture.snapped and target.total <= AT_ONCE
+    return settled(seen, context) if quick and not seen.sample else seen
 
 
-def fitting_bins(request: Request, summary: Summary) -> int:
-    """Return a bin for each whole number where that is less than was planned; a person's choice stays."""
-    low, high = summary.min, summary.max
-    if request.bins == AUTO and _kind(request.tensor.dtype) in WHOLE and low is not None and high is not None:
-        return max(1, min(request.first_bins, int(high) - int(low) + 1))
-    return request.first_bins
+def count_all(seen: Seen, wish: Wish, context: Context, kernels_for: KernelsFor = lambda _: None) -> Seen:
+    """Return what is seen once every value of the tensors was counted that were sampled; raises as `first_look`.
 
-
-def statistics(summary: Summary) -> list[Fact]:
-    """Return the rows of the statistics table, in the order in which one looks for them.
-
-    Of a sample, counts are left open: they would be read as counts of the tensor.
+    Args:
+        kernels_for: what counts a tensor on the device that it is mapped to; None for what counts here.
     """
-    counts = {
-        "zeros": summary.zeros, "NaN": summary.nan, "+Inf": summary.posinf, "-Inf": summary.neginf,
-        "finite": summary.finite,
-    }  # fmt: skip
-    sampled = summary.sample
-    facts = [Fact("values", COUNTING) if sampled else _count("values", summary.numel)]
-    facts += [_number(name, getattr(summary, name), sampled) for name in ("min", "max", "mean", "std")]
-    facts += [Fact(name, COUNTING) if sampled else _count(name, count) for name, count in counts.items()]
-    for share, value in (summary.quantiles or dict.fromkeys(SHARES)).items():
-        facts.append(_number(quantile_name(share), value, sampled))
-    return facts
+    from ckpt_viewer.stats.preparing import prepare
+    from ckpt_viewer.stats.summary import profile_tensor
+
+    missing = [tensor for tensor, partial in zip(seen.target.tensors, seen.partial, strict=True) if partial]
+    prepare(sum(tensor.nbytes for tensor in missing))
+    total, done = sum(tensor.numel for tensor in missing), 0
+    profiles = list(seen.profiles)
+    for number, partial in enumerate(seen.partial):
+        if partial:
+            tensor = seen.target.tensors[number]
+            profiles[number] = profile_tensor(tensor, _Part(context, done, total), kernels_for(tensor))
+            done += tensor.numel
+    return draw(seen.target, tuple(profiles), (False,) * len(profiles), wish)
 
 
-def _count(name: str, count: int) -> Fact:
-    return Fact(name, grouped(count), str(count))
+def draw(target: Target, profiles: tuple[Profile, ...], partial: tuple[bool, ...], wish: Wish) -> Seen:
+    """Return the picture that can be drawn at once, its edges near those that were asked for."""
+    from ckpt_viewer.gui.panels import binning
+
+    if not any(profile.census.finite for profile in profiles):
+        return Seen(target, profiles, partial, None)
+    axis = binning.axis_of(profiles, wish, target.values or max(profile.numel for profile in profiles))
+    edges, counts, snapped = binning.at_once(profiles, binning.edges_of(axis, wish))
+    names, sample = target.names, any(partial)
+    picture = binning.picture_of(names, profiles, axis, wish, edges, counts, snapped=snapped, sample=sample)
+    return Seen(target, profiles, partial, picture)
 
 
-def _number(name: str, value: float | int | None, sampled: bool) -> Fact:
-    if value is None:
-        return Fact(name, "none")
-    return Fact(name, ("≈ " if sampled else "") + six_digits(value), every_digit(value))
+def settled(seen: Seen, context: Context) -> Seen:
+    """Return the same picture, counted between exactly the edges that were asked for; raises as `first_look`."""
+    import numpy as np
+
+    from ckpt_viewer.gui.panels import binning
+    from ckpt_viewer.stats.recount import count_between
+
+    picture, target = seen.picture, seen.target
+    assert picture is not None
+    edges = binning.edges_of(picture.axis, picture.wish)
+    counts, done = [], 0
+    for tensor, profile in zip(target.tensors, seen.profiles, strict=True):
+        histogram = count_between(tensor, profile, edges, _Part(context, done, target.total))
+        counts.append(np.array(histogram.counts, np.int64))
+        done += tensor.numel
+    exact = binning.picture_of(
+        target.names, seen.profiles, picture.axis, picture.wish, edges, counts, snapped=False, sample=False
+    )
+    return seen._replace(picture=exact)
 
 
-def quantile_name(share: str) -> str:
-    """Return ``median`` or ``5 %``."""
-    percent = float(share) * 100
-    return "median" if percent == 50 else f"{percent:g} %"
+class _Part:
+    """The context of a part of some work."""
+
+    def __init__(self, context: Context, before: int, total: int) -> None:
+        self._context, self._before, self._total = context, before, total
+
+    def step(self, done: int, total: int) -> None:
+        """Report what is done of the whole."""
+        self._context.step(min(self._before + min(done, total), self._total), self._total)
 
 
-def nothing_to_draw(summary: Summary) -> str:
+def nothing_to_draw(seen: Seen) -> str:
     """Return in a sentence why there is no histogram; ``""`` if there is one."""
-    if summary.numel == 0:
-        return "This tensor is empty: it has no values."
-    if summary.finite:
+    if seen.picture is not None:
         return ""
-    words = {"NaN": summary.nan, "+Inf": summary.posinf, "-Inf": summary.neginf}
+    if len(seen.profiles) > 1:
+        return "None of these tensors has a finite value; there is nothing to draw."
+    census, numel = seen.profiles[0].census, seen.profiles[0].numel
+    if numel == 0:
+        return "This tensor is empty: it has no values." if seen.target.tensors else "There are no values below this."
+    words = {"NaN": census.nan, "+Inf": census.posinf, "-Inf": census.neginf}
     parts = [f"{grouped(count)} {word}" for word, count in words.items() if count]
-    if summary.sample:
+    if seen.sample:
         return f"No finite value in the sample: {' and '.join(parts)}."
     one = len(parts) == 1
-    head = "The only value is" if summary.numel == 1 else f"All {grouped(summary.numel)} values are"
+    head = "The only value is" if numel == 1 else f"All {grouped(numel)} values are"
     tail = next(word for word, count in words.items() if count) if one else "not finite: " + " and ".join(parts)
     return f"{head} {tail}; there is nothing to draw."
 
 
-def bins_of(summary: Summary) -> Bins:
-    """Return what is drawn of a summary; no bins where there is no finite value."""
-    histogram = summary.histogram
-    return Bins((0.0, 1.0), ()) if histogram is None else Bins(histogram.edges, histogram.counts)
-
-
-def _kind(dtype: str) -> str:
-    return DTYPES[dtype].kind if dtype in DTYPES else ""
-
-
-def axis_label(summary: Summary) -> str:
-    """Return what the x axis of the histogram counts."""
-    word = {"complex": "magnitude", "quantized": "dequantised value"}.get(_kind(summary.dtype), "value")
-    return word + scale_of(summary).suffix
-
-
-def scale_of(summary: Summary) -> BinScale:
-    """Return the x axis for a summary; whole numbers with a bin each stand below its middle."""
-    edges, counts = bins_of(summary)
-    low, high, bins, kind = summary.min, summary.max, len(counts), _kind(summary.dtype)
-    if kind in WHOLE and low is not None and high is not None and bins == int(high) - int(low) + 1 > 1:
-        return BinScale(float(low), float(high), bins, whole=True, names=("False", "True") if kind == "bool" else ())
-    return BinScale(edges[0], edges[-1], bins)
-
-
-def bin_text(summary: Summary, at: int) -> str:
-    """Return a bin's range and count, and the count's share of the finite values; ``""`` where there is no such bin."""
-    (edges, counts), scale = bins_of(summary), scale_of(summary)
-    if not 0 <= at < len(counts):
-        return ""
-    where = f"{six_digits(edges[at])} … {six_digits(edges[at + 1])}"
-    if scale.whole:
-        where = scale.names[at] if scale.names else six_digits(int(summary.min or 0) + at)
-    sampled = " of the sample" if summary.sample else ""
-    share = 100 * counts[at] / max(1, summary.finite)
-    return f"{where}:  {count_words(counts[at], 'value')}{sampled}  ({share:.3g} %)"
-
-
-def caption(summary: Summary) -> str:
+def caption(seen: Seen) -> str:
     """Return what was counted, for the line above the picture."""
-    if summary.sample:
-        return f"sample of {count_words(summary.numel, 'value')}"
-    return f"exact, {summary.over} only" if summary.over else "exact"
-
-
-def special_words(summary: Summary) -> str:
-    """Return ``no NaN, no Inf``, or how many there are; ``""`` where it is not known or cannot be."""
-    if summary.sample or _kind(summary.dtype) not in SPECIAL:
-        return ""
-    counts = {"NaN": summary.nan, "Inf": summary.posinf + summary.neginf}
-    return ", ".join(f"{grouped(count) if count else 'no'} {word}" for word, count in counts.items())
+    picture = seen.picture
+    if seen.sample:
+        return f"sample of {count_words(seen.numel, 'value')}"
+    overs = {profile.over for profile in seen.profiles if profile.over}
+    over = f", {overs.pop()} only" if len(overs) == 1 else ""
+    if picture is not None and picture.snapped:
+        return f"every value counted{over}; edges moved to the nearest of 1/128"
+    return f"exact{over}"

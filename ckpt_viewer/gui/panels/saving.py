@@ -10,12 +10,12 @@ from PySide6.QtCore import QObject, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QAction, QGuiApplication, QPainter
 from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
 
+from ckpt_viewer.core.text import csv_cell
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
-from ckpt_viewer.gui.panels.digits import every_digit
+from ckpt_viewer.gui.panels.picture import Picture, bins_rows
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.plot import HistogramPlot
-    from ckpt_viewer.gui.panels.ticks import Bins
 
 
 class SaveMenu(QObject):
@@ -28,7 +28,7 @@ class SaveMenu(QObject):
         super().__init__(parent)
         self._plot: HistogramPlot | None = None
         self.menu = QMenu(parent)
-        self.show_all = self._add("Show all bins", lambda plot: plot.view_all())
+        self.show_all = self._add("Show all values", lambda plot: plot.view_all())
         self.menu.addSeparator()
         self.copy_picture = self._add("Copy the picture", self._copy_picture)
         self.copy_bins = self._add("Copy the bins", self._copy_bins)
@@ -69,7 +69,7 @@ class SaveMenu(QObject):
         self.said.emit("The picture is on the clipboard.")
 
     def _copy_bins(self, plot: HistogramPlot) -> None:
-        QGuiApplication.clipboard().setText(bins_text(plot.bins, "\t"))
+        QGuiApplication.clipboard().setText(copied_bins(plot.picture))
         self.said.emit("The bins are on the clipboard.")
 
     def _ask(self, plot: HistogramPlot, kind: str, write: Callable[[HistogramPlot, str], None]) -> None:
@@ -91,18 +91,15 @@ class SaveMenu(QObject):
             self.said.emit(f"Saved {name}.")
 
 
-def bins_text(bins: Bins, separator: str) -> str:
-    """Return the bins as lines of low edge, high edge, count, under a heading, in full precision."""
-    lines = [separator.join(("low", "high", "count"))]
-    for at, count in enumerate(bins.counts):
-        low, high = every_digit(bins.edges[at]), every_digit(bins.edges[at + 1])
-        lines.append(separator.join((low, high, str(int(count)))))
-    return "\n".join(lines) + "\n"
+def copied_bins(picture: Picture) -> str:
+    """Return the bins, tab-separated, in full precision."""
+    return "".join("\t".join(plain(cell) for cell in row) + "\n" for row in bins_rows(picture))
 
 
 def write_csv(plot: HistogramPlot, path: str) -> None:
     """Write the bins; raises OSError."""
-    Path(path).write_text(bins_text(plot.bins, ","), encoding="ascii")
+    text = "".join(",".join(csv_cell(plain(cell)) for cell in row) + "\n" for row in bins_rows(plot.picture))
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def write_png(plot: HistogramPlot, path: str) -> None:

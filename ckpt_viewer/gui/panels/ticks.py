@@ -7,7 +7,6 @@ overflow or divide by zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckpt_viewer.core.text import count_text
@@ -18,78 +17,6 @@ class Tick(NamedTuple):
 
     at: float
     text: str
-
-
-NARROW = 1e-7
-"""Where values differ by less than this share of their size, marks count from the least of them."""
-
-
-class Bins(NamedTuple):
-    """What is drawn: `edges` has one more than `counts`."""
-
-    edges: Sequence[float]
-    counts: Sequence[int]
-
-
-class BinScale(NamedTuple):
-    """The axis of a histogram: bin n reaches from n to n + 1, the values from `low` to `high`.
-
-    Drawing in bins instead of values keeps the picture right where values are huge, tiny or one unit apart.
-
-    Attributes:
-        low, high: the values at both ends. bins: how many.
-        whole: each bin is one whole number, from `low` to `high`. names: what they are called; ``()`` for numbers.
-    """
-
-    low: float
-    high: float
-    bins: int
-    whole: bool = False
-    names: tuple[str, ...] = ()
-
-    @property
-    def origin(self) -> float:
-        """What marks are counted from: `low` where values differ in their last digits only, else 0."""
-        largest = max(abs(self.low), abs(self.high))
-        wide = self.high / 2 - self.low / 2
-        return self.low if not self.whole and 0 < wide < NARROW * largest else 0.0
-
-    @property
-    def suffix(self) -> str:
-        """What has to be said beside the axis' label: ``, from 1e+20``."""
-        return f", from {self.low!r}" if self.origin else ""
-
-    def value(self, at: float) -> float:
-        """The value at a position."""
-        share = at / self.bins
-        return self.low * (1 - share) + self.high * share
-
-    def at(self, value: float) -> float:
-        """The position of a value; the middle where the axis has no extent."""
-        width = self.high / 2 - self.low / 2
-        return self.bins * ((value / 2 - self.low / 2) / width) if width > 0 else self.bins / 2
-
-    def _whole_ticks(self, first: float, last: float, wanted: int) -> list[Tick]:
-        least = int(self.low) + max(0, round(first))
-        most = least + max(1, math.ceil(last - first) - 1)
-        step = max(1, round(_step(least, most, max(wanted, 1))))
-        start = -(-least // step) * step
-        stop = int(self.low) + min(self.bins, math.ceil(last))
-        return [Tick(number - self.low + 0.5, self._name(number)) for number in range(start, stop, step)]
-
-    def _name(self, number: int) -> str:
-        return self.names[number - int(self.low)] if self.names else str(number)
-
-    def ticks(self, first: float, last: float, wanted: int) -> list[Tick]:
-        """Return about `wanted` marks at round values between two positions."""
-        if self.whole:
-            return self._whole_ticks(first, last, wanted)
-        if self.origin:
-            wide = self.high - self.low
-            offsets = nice_values(max(0, first) / self.bins * wide, last / self.bins * wide, wanted)
-            return [Tick(self.bins * offset / wide, f"+{text}") for offset, text in offsets]
-        low, high = self.value(first), self.value(last)
-        return [Tick(self.at(value), text) for value, text in nice_values(low, high, wanted)]
 
 
 def nice_values(low: float, high: float, wanted: int) -> list[tuple[float, str]]:

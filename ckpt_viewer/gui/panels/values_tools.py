@@ -17,8 +17,8 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.messages import error_text
-from ckpt_viewer.gui.panels.counting import SPECIAL
 from ckpt_viewer.gui.panels.digits import every_digit
+from ckpt_viewer.gui.panels.statistics import SPECIAL
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.values_table import ValuesTable

@@ -56,7 +56,7 @@ def _build(
     totals = add_up(table, ends, outline, context)
     index = TreeIndex(outline, table, rows, ends, totals, write_text(table, ends, context), grouped)
     index.large = count_children(ends, context)
-    index.marks = {rows[row]: mark for row, mark in marks.items()}
+    index.mark({rows[row]: mark for row, mark in marks.items()})
     index.notes = {rows[row]: note for row, note in notes.items()}
     return index
 

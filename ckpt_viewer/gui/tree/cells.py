@@ -206,9 +206,12 @@ class Cells:
         return (index.totals.elements(row), index.totals.nbytes(row)) if index.totals.tensors(row) else None
 
     def parameters(self, row: int) -> str:
-        """Return how many elements the distinct tensors have, with K, M, B."""
-        amounts = self._amounts(row)
-        return "" if amounts is None else amount_text(amounts[0], count_text)
+        """Return how many elements the distinct tensors of models have, with K, M, B."""
+        count = self._parameters(row)
+        return "" if count is None else amount_text(count, count_text)
+
+    def _parameters(self, row: int) -> int | None:
+        return self.index.parameters(row) if self._amounts(row) else None
 
     def size(self, row: int) -> str:
         """Return how many bytes those take."""
@@ -227,7 +230,7 @@ class Cells:
         return f'<p style="white-space:pre-wrap">{text}</p>' if text else ""
 
     def _tip_lines(self, row: int, column: int) -> list[str]:
-        index, amounts = self.index, self._amounts(row)
+        index, amounts, count = self.index, self._amounts(row), self._parameters(row)
         inert = column in (NAME, TYPE) and index.is_entry(row) and isinstance(index.value(row), Instance)
         last = "Shown as it is in the file; the class is not loaded." if inert else ""
         if column == NAME:
@@ -237,8 +240,8 @@ class Cells:
         if column == DEVICE and (lines := self._device_lines(row)):
             arrows = any(ARROW in line for line in lines)
             return [*lines, "saved on → loads onto" if arrows else "saved there, loads there"]
-        if column == PARAMETERS and amounts:
-            return [parameters_text(1) if amounts[0] == 1 else f"{amount_text(amounts[0], grouped)} parameters"]
+        if column == PARAMETERS and count is not None:
+            return [parameters_text(1) if count == 1 else f"{amount_text(count, grouped)} parameters"]
         if column == SIZE and amounts:
             return [f"{amount_text(amounts[1], grouped)} bytes"]
         return [self.shown(row, column)]
@@ -268,7 +271,7 @@ class Cells:
 
     def copied_row(self, row: int) -> str:
         """Return the row for the clipboard: all columns, tab separated, full precision, ASCII arrow, no grouping."""
-        index, amounts = self.index, self._amounts(row)
+        index, amounts, count = self.index, self._amounts(row), self._parameters(row)
         value = index.value(row) if index.is_entry(row) else None
         shape = value.shape if isinstance(value, TensorSpec | NdArray) else None
         kind = escape_text(type_of(value)) if index.is_entry(row) else "module" if index.is_group(row) else "run"
@@ -279,7 +282,7 @@ class Cells:
             told or "" if shape is None else f"[{', '.join(amount_text(size, str) for size in shape)}]",
             self.dtype(row),
             self.device(row, "->"),
-            amount_text(amounts[0], str) if amounts else "",
+            "" if count is None else amount_text(count, str),
             amount_text(amounts[1], str) if amounts else "",
         ]
         return "\t".join(cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
     from ckpt_viewer.gui.tree.query import Query
 
-
+MODELS = ("model", "ema")
+"""Marks of what has parameters."""
 PRINTED_BITS = 4096
 """Bits of an int key that a pointer spells out; Python may refuse to print a longer one."""
 
@@ -61,8 +63,8 @@ class TreeIndex:
     """
 
     __slots__ = (
-        "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents", "paths", "rows",
-        "sources", "totals",
+        "_models", "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents", "paths",
+        "rows", "sources", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +83,28 @@ class TreeIndex:
         self.large: dict[int, int] = {}
         self.marks: dict[int, str] = {}
         self.notes: dict[int, str] = {}
+        self._models: list[int] = []
+
+    def mark(self, marks: dict[int, str]) -> None:
+        """Learn what was recognised: row -> model, optimizer ..."""
+        self.marks, self._models = marks, []
+        for row in sorted(row for row, mark in marks.items() if mark in MODELS):
+            if not self._models or row >= self.ends[self._models[-1]]:
+                self._models.append(row)
+
+    def parameters(self, row: int) -> int | None:
+        """Return the elements of the distinct tensors at and below a row that belong to a model.
+
+        Of a row around several models those of the averaged copies are left out. None where models were recognised and
+        the row has no part in them; without any model every tensor counts.
+        """
+        models, elements, end = self._models, self.totals.elements, self.ends[row]
+        at = bisect_right(models, row) - 1
+        if not models or (at >= 0 and row < self.ends[models[at]]):
+            return elements(row)
+        below = models[at + 1 : bisect_left(models, end)]
+        raw = [elements(model) for model in below if self.marks[model] == "model"]
+        return sum(raw) if raw else None
 
     def __len__(self) -> int:
         return len(self.names)
