@@ -14,6 +14,8 @@ from ckpt_viewer.core.text import escape_text
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.check import Report
     from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.finding import Finding
+    from ckpt_viewer.core.progress import Context
 
 UNHEALTHY = 1
 """Exit code where a finding is of severity error."""
@@ -28,6 +30,9 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_file(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--code", action="store_true", help="print the Python that loads FILE, and nothing else")
+    parser.add_argument(
+        "--no-values", action="store_true", help="leave out NaN, Inf and constant weights: much quicker"
+    )
     parser.add_argument("--crc", action="store_true", help="read the whole file and compare its checksums")
     add_map_location(parser)
     add_salvage(parser)
@@ -51,6 +56,8 @@ def run_check(options: argparse.Namespace) -> int:
             return _print_code(checkpoint)
         try:
             report = check(checkpoint, bar, crc=options.crc, devices=_devices(checkpoint))
+            if not options.no_values:
+                report = report._replace(findings=report.findings + _health(checkpoint, bar))
         finally:
             bar.clear()
         if options.json:
@@ -67,6 +74,15 @@ def _print_code(checkpoint: Checkpoint) -> int:
 
     sys.stdout.write(snippet(checkpoint, overview(checkpoint)))
     return 0
+
+
+def _health(checkpoint: Checkpoint, context: Context) -> tuple[Finding, ...]:
+    """Return what is wrong with the values, from a scan of all of them."""
+    if next(checkpoint.outline.tensors(), None) is None:
+        return ()
+    from ckpt_viewer.stats.health import health
+
+    return health(checkpoint, context)
 
 
 def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:

@@ -117,7 +117,7 @@ def test_parts_of_names_are_what_they_were():
 def test_a_word_that_is_not_finished_asks_for_nothing_yet():
     for key in KEYS:
         assert not parse_query(f"{key}:").conditions
-    assert parse_query("conv max> - dtype:") == Query(("conv",))
+    assert parse_query("conv max> - dtype: -na") == Query(("conv",))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ DTYPE_ALIASES = {
     "fp64": "float64", "f64": "float64", "double": "float64", "i8": "int8", "i16": "int16", "i32": "int32",
     "i64": "int64", "long": "int64", "u8": "uint8", "fp8": "float8", "f8": "float8",
 }  # fmt: skip
+LEAST_WITHOUT = 3
+"""Letters from which on a part that a name must not contain counts."""
 _UNITS = {
     "": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12, "kb": 10**3, "mb": 10**6, "gb": 10**9,
     "tb": 10**12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
@@ -117,8 +119,8 @@ def parse_query(text: str, is_name: Callable[[str], bool] = lambda _: False) -> 
         if condition is not None:
             conditions.append(condition)
         elif not _is_unfinished(token):
-            if plain != token and plain and not is_name(token):
-                without.append(plain)
+            if plain != token and not is_name(token):
+                without += [plain] if len(plain) >= LEAST_WITHOUT else []  # nearly all names have one letter or two
             else:
                 words.append(token)
     return Query(tuple(words), tuple(without), tuple(conditions))
