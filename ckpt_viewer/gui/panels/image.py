@@ -202,7 +202,9 @@ class ImagePanel(Panel):
 
     def _caption(self, picture: Picture) -> str:
         raster = picture.raster
+        is_complex = self._tensor is not None and self._tensor.dtype.startswith("complex")
         parts = (
+            "magnitudes of complex numbers" if is_complex else "",
             colouring.range_words(raster, self._look, picture.limit),
             colouring.block_words(raster, self._look),
             colouring.special_words(raster),

@@ -40,7 +40,7 @@ class ValuesTable(QTableView):
         self.tiles = Tiles(session.jobs, self)
         self.values = ValuesModel(self.tiles, self)
         self.setModel(self.values)
-        self._measured = False
+        self._measured = self._widens = False
         self._copy = Latest(session.jobs, self)
         self._copy.finished.connect(self._on_copied)
         self._copy.failed.connect(self.tiles.failed)
@@ -76,7 +76,7 @@ class ValuesTable(QTableView):
     def show_grid(self, grid: Grid | None) -> None:
         """Show another slice from its beginning."""
         self._copy.cancel()
-        self._measured = False
+        self._measured = self._widens = False
         self.values.show_grid(grid)
 
     def go_to(self, row: int, column: int | None = None) -> None:
@@ -88,19 +88,24 @@ class ValuesTable(QTableView):
         self.setCurrentIndex(index)
         hint = QAbstractItemView.ScrollHint
         self.scrollTo(index, hint.PositionAtTop if column is None else hint.PositionAtCenter)
+        self._measured = False
 
     def _measure(self) -> None:
-        """Make the columns as wide as the first values need."""
+        """Make the columns as wide as the first values need, or those where `go_to` led."""
         if self._measured or not self.values.rowCount():
             return
-        columns = min(self.values.columnCount(), 20)
-        rows = min(self.values.rowCount(), MEASURED // columns)
+        top, left = max(0, self.rowAt(0)), max(0, self.columnAt(0))
+        columns = min(self.values.columnCount() - left, 20)
+        rows = min(self.values.rowCount() - top, MEASURED // columns)
         metrics: QFontMetrics = self.fontMetrics()
-        values = [self.values.value(row, column) for row in range(rows) for column in range(columns)]
+        values = [self.values.value(top + at // columns, left + at % columns) for at in range(rows * columns)]
         texts = [six_digits(value) for value in values if value is not None]
         texts.append(str(self.values.columnCount() - 1))
-        width = max(metrics.horizontalAdvance(text) for text in texts)
-        self.horizontalHeader().setDefaultSectionSize(min(max(width + 18, 48), WIDEST))
+        width = min(max(max(metrics.horizontalAdvance(text) for text in texts) + 18, 48), WIDEST)
+        if self._widens:
+            width = max(width, self.horizontalHeader().defaultSectionSize())
+        self.horizontalHeader().setDefaultSectionSize(width)
+        self._widens = True
         self._measured = True
 
     def copy(self) -> None:
