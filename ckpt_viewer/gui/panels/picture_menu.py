@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QObject, QPoint, Qt, Signal
-from PySide6.QtGui import QAction, QGuiApplication, QImage, QImageWriter
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import QAction, QGuiApplication, QImage, QImageWriter, QPainter
 from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
 
 from ckpt_viewer.core.progress import Context
@@ -36,6 +36,9 @@ class PictureMenu(QObject):
         self._saving = Latest(session.jobs, self)
         self._saving.finished.connect(lambda _: self.said.emit(f"Saved {self._name}."))
         self._saving.failed.connect(self._on_failed)
+        self._copying = Latest(session.jobs, self)
+        self._copying.finished.connect(self._on_text)
+        self._copying.failed.connect(lambda error: self.said.emit(error_text(error)))
         self.menu = QMenu(widget)
         self.button = QToolButton()
         self.button.setObjectName(f"{stem}Save")
@@ -58,6 +61,10 @@ class PictureMenu(QObject):
         self.menu.addSeparator()
         self.add("Copy the picture", self.copy_picture)
         self.add_file("PNG", self.png_writer)
+
+    def add_svg(self) -> None:
+        """Add the entry for the picture as vectors."""
+        self.add_file("SVG", self.svg_writer)
 
     def add_file(self, kind: str, writer: Callable[[], Writer]) -> QAction:
         """Add an entry that asks for a file; ``writer()`` is called on the GUI thread, what it returns in a job."""
@@ -82,6 +89,33 @@ class PictureMenu(QObject):
         QGuiApplication.clipboard().setPixmap(self._widget.grab())
         self.said.emit("The picture is on the clipboard.")
 
+    def copy_text(self, make: Callable[[Context], str]) -> None:
+        """Put what ``make(context)`` returns on the clipboard; it is called in a job."""
+        self._copying.start(make, title="Copying")
+
+    def _on_text(self, text: str) -> None:
+        QGuiApplication.clipboard().setText(text)
+        self.said.emit("The numbers are on the clipboard, in full precision.")
+
+    def svg_writer(self) -> Writer:
+        """Return what writes the picture as vectors. (pyqtgraph 0.14's own SVG exporter fails.)"""
+        from PySide6.QtSvg import QSvgGenerator
+
+        plot: Any = self._widget  # pyqtgraph's widget renders itself
+        buffer, size = QBuffer(), self._widget.size()
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        generator = QSvgGenerator()
+        generator.setOutputDevice(buffer)
+        generator.setSize(size)
+        generator.setViewBox(QRect(QPoint(0, 0), size))
+        painter = QPainter(generator)
+        try:
+            plot.render(painter)
+        finally:
+            painter.end()  # a generator with an active painter ends the process
+        data = bytes(buffer.data().data())
+        return lambda path, context: write_bytes(data, path, context)
+
     def png_writer(self) -> Writer:
         """Return what writes the picture as it is now."""
         image = self._widget.grab().toImage()
@@ -100,12 +134,23 @@ def write_png(image: QImage, path: str, context: Context) -> None:
     Raises:
         WriteFailed: it cannot be written. Cancelled: by `context`.
     """
-    from ckpt_viewer.export.atomic import AtomicFile
-
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not QImageWriter(buffer, QByteArray(b"png")).write(image):
         raise WriteFailed("Qt cannot write this picture as PNG; make the window smaller")
     context.step(1, 2)
-    with AtomicFile(path, force=True) as file:  # the dialog has asked
-        file.write(bytes(buffer.data().data()))
+    write_bytes(bytes(buffer.data().data()), path, context)
+
+
+def write_bytes(data: bytes, path: str, context: Context) -> None:
+    """Write a file whole or not at all, over one that is there: the dialog has asked. Raises as `write_png`."""
+    from ckpt_viewer.export.atomic import AtomicFile
+
+    context.step(0, len(data))
+    with AtomicFile(path, force=True, nbytes=len(data)) as file:
+        file.write(data)
+
+
+def text_writer(make: Callable[[Context], str]) -> Writer:
+    """Return what writes the text that ``make(context)`` returns."""
+    return lambda path, context: write_bytes(make(context).encode("utf-8"), path, context)

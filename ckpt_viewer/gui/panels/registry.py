@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ckpt_viewer.gui.panels.base import Panel
+from ckpt_viewer.gui.panels.channels import ChannelsPanel
 from ckpt_viewer.gui.panels.container import ContainerPanel
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
 from ckpt_viewer.gui.panels.image import ImagePanel
 from ckpt_viewer.gui.panels.safety import SafetyPanel
+from ckpt_viewer.gui.panels.spectrum import SpectrumPanel
 from ckpt_viewer.gui.panels.storage import StoragePanel
 from ckpt_viewer.gui.panels.value import ValuePanel
 from ckpt_viewer.gui.panels.values import ValuesPanel
@@ -17,6 +19,8 @@ PANELS: tuple[type[Panel], ...] = (
     HistogramPanel,
     ValuesPanel,
     ImagePanel,
+    ChannelsPanel,
+    SpectrumPanel,
     ValuePanel,
     ContainerPanel,
     StoragePanel,
