@@ -37,7 +37,10 @@ def fail(file: str | None, sentence: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code: 0 done, 1 `check` found an error, 2 not done (130 after Ctrl-C)."""
+    """Run one command; return its exit code.
+
+    0 done, 1 `check` found an error or `diff` a difference, 2 not done, 130 after Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None or sys.stderr is None:  # closed by who started this
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115  as long as the program
@@ -218,6 +221,12 @@ def _add_check(add: Callable[..., argparse.ArgumentParser]) -> None:
     cli_check.add_parsers(add)
 
 
+def _add_diff(add: Callable[..., argparse.ArgumentParser]) -> None:
+    from ckpt_viewer import cli_diff
+
+    cli_diff.add_parsers(add)
+
+
 def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     from ckpt_viewer import cli_export
 
@@ -250,6 +259,7 @@ COMMANDS: dict[str, Callable[[Callable[..., argparse.ArgumentParser]], None]] = 
     "stats": _add_stats,
     "show": _add_stats,
     "check": _add_check,
+    "diff": _add_diff,
     "export": _add_export,
     "remap": _add_export,
     "desktop": _add_desktop,

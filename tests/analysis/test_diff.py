@@ -1,0 +1,177 @@
+"""Two checkpoints side by side."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from builders import save
+from torch import nn, optim
+
+from ckpt_viewer.analysis.diff import diff, diff_json
+from ckpt_viewer.analysis.diff_values import boxes
+from ckpt_viewer.formats import open_checkpoint
+
+
+def state(seed: int = 0) -> dict:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
+
+
+def told(tmp_path, one, other, *, values=True, **options) -> dict:
+    first = save(one, tmp_path / "a.pth")
+    second = save(other, tmp_path / "b.pth", **options)
+    with open_checkpoint(first) as a, open_checkpoint(second) as b:
+        document = diff_json(a, b, diff(a, b, values=values))
+    json.dumps(document, allow_nan=False)
+    return document
+
+
+def changes(document: dict) -> list[tuple]:
+    return [("/".join(map(str, each["path"])), each["field"], each["a"], each["b"]) for each in document["changed"]]
+
+
+def test_a_file_and_itself(tmp_path):
+    document = told(tmp_path, state(), state())
+    assert document["only_a"] == document["only_b"] == document["changed"] == []
+    leaves = 7 + 4 * 3 + 11 + 1
+    assert document["same"] >= leaves - 5
+
+
+def test_what_only_one_of_both_has(tmp_path):
+    other = state()
+    del other["model"]["1.bias"]
+    other["extra"] = {"deep": [1, 2]}
+    document = told(tmp_path, state(), other)
+    assert document["only_a"] == [["model", "1.bias"]]
+    assert document["only_b"] == [["extra"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda s: s.update(epoch=4), ("epoch", "value", 3, 4)),
+        (lambda s: s["optimizer"]["param_groups"][0].update(lr=0.2),
+         ("optimizer/param_groups/0/lr", "value", 0.1, 0.2)),
+        (lambda s: s["model"].update({"0.bias": torch.zeros(5)}), ("model/0.bias", "shape", [3], [5])),
+        (lambda s: s["model"].update({"0.bias": torch.zeros(3).half()}),
+         ("model/0.bias", "dtype", "float32", "float16")),
+        (lambda s: s["model"].update({"0.bias": 5}), ("model/0.bias", "kind", "tensor", "int")),
+        (lambda s: s.update(epoch="3"), ("epoch", "kind", "int", "str")),
+    ],
+)  # fmt: skip
+def test_one_thing_that_changed(tmp_path, change, expected):
+    other = state()
+    change(other)
+    assert changes(told(tmp_path, state(), other, values=False)) == [expected]
+
+
+def test_devices(tmp_path):
+    document = told(tmp_path, {"w.weight": torch.ones(2)}, {"w.weight": torch.ones(2)}, tag="cuda:1")
+    assert changes(document) == [("w.weight", "device", "cpu", "cuda:1")]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_prefixes_are_seen_through(tmp_path, prefix):
+    model = state()["model"]
+    document = told(tmp_path, {"model": model}, {"model": {prefix + name: value for name, value in model.items()}})
+    assert document["only_a"] == document["only_b"] == document["changed"] == []
+    assert document["same"] == len(model)
+
+
+def test_a_bare_state_dict_finds_itself_in_a_resume_checkpoint(tmp_path):
+    made = state()
+    changed = copy.deepcopy(made["model"])
+    changed["0.bias"] += 1
+    document = told(tmp_path, {f"module.{name}": value for name, value in changed.items()}, made)
+    assert document["only_a"] == []
+    assert document["only_b"] == [["optimizer"], ["epoch"]]
+    (change,) = document["changed"]
+    assert (change["path"], change["path_b"], change["field"]) == (["module.0.bias"], ["model", "0.bias"], "values")
+    assert change["max_abs"] == pytest.approx(1)
+
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.complex64,
+          torch.float8_e4m3fn]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_values_are_compared_exactly(tmp_path, dtype, legacy):
+    if legacy and dtype is torch.float8_e4m3fn:
+        dtype = torch.bfloat16
+    generator = torch.Generator().manual_seed(1)
+    a = (torch.rand(50, 40, generator=generator) * 100).to(dtype)
+    b = a.clone()
+    b.view(-1)[17] = torch.tensor(3.0).to(dtype)
+    (change,) = told(tmp_path, {"w": a}, {"w": b}, legacy=legacy)["changed"]
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    x, y = a.to(wide).flatten(), b.to(wide).flatten()
+    assert change["max_abs"] == pytest.approx(float((x - y).abs().max()), rel=1e-12)
+    assert change["max_rel"] == pytest.approx(
+        float(((x - y).abs() / torch.maximum(x.abs(), y.abs())).nan_to_num().max())
+    )
+    cosine = float(torch.vdot(x, y).real / (x.norm() * y.norm()))
+    assert change["cosine"] == pytest.approx(cosine, rel=1e-12)
+    assert change["elements"] == 1
+
+
+def test_nan_and_infinity(tmp_path):
+    a = torch.tensor([math.nan, math.inf, 1.0])
+    assert told(tmp_path, {"w": a}, {"w": a.clone()})["changed"] == []
+    (change,) = told(tmp_path, {"w": a}, {"w": torch.tensor([math.nan, math.inf, math.nan])})["changed"]
+    assert (change["max_abs"], change["elements"], change["a"], change["b"]) == ("NaN", 1, 1.0, "NaN")
+    (change,) = told(tmp_path, {"w": a}, {"w": torch.tensor([math.nan, -math.inf, 1.0])})["changed"]
+    assert (change["max_abs"], change["cosine"]) == ("Infinity", None)
+
+
+def test_sparse_tensors_part_by_part(tmp_path):
+    a = torch.eye(4).to_sparse()
+    assert told(tmp_path, {"s": a}, {"s": a.clone()})["changed"] == []
+    (change,) = told(tmp_path, {"s": a}, {"s": a * 2})["changed"]
+    assert change["max_abs"] == 1
+
+
+def test_views_are_compared_as_what_they_show(tmp_path):
+    a = torch.arange(12.0).view(3, 4).t()
+    assert told(tmp_path, {"w": a}, {"w": a.contiguous()})["changed"] == []
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (5,), (1 << 20,), (3, 1 << 19), (2, 3, 700_000), (1000, 1000), (0, 5), (5, 0)]
+)
+def test_boxes_cover_a_tensor_once(shape):
+    seen = np.zeros(shape, np.int8)
+    for index in boxes(shape):
+        seen[index] += 1
+    assert (seen == 1).all()
+
+
+def test_the_command(tmp_path):
+    one, other = state(), state()
+    other["epoch"] = 4
+    paths = [str(save(one, tmp_path / "a.pth")), str(save(other, tmp_path / "b.pth"))]
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, "-m", "ckpt_viewer", "diff", *arguments], capture_output=True, text=True)
+
+    done = run(*paths)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "~ /epoch: value 3 -> 4" in done.stdout
+    done = run(paths[0], paths[0], "--json", "--values")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["changed"] == []
+    done = run(paths[0], str(tmp_path / "gone.pth"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ckpt-viewer: {tmp_path / 'gone.pth'}: ")
