@@ -13,6 +13,7 @@ from ckpt_viewer.core.tensor import Bytes, StorageSpec
 from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats.torch_zip import Records
+from ckpt_viewer.formats.zip_checks import check_all_local
 from ckpt_viewer.formats.zip_checksums import Checked, check_records
 from ckpt_viewer.formats.zip_directory import ZipDirectory
 
@@ -52,6 +53,19 @@ def verify_checksums(checkpoint: Checkpoint, context: Context) -> tuple[Finding,
             Finding("info", "crc-ok", (), f"all {count} records ({bytes_text(nbytes)}) match their checksums")
         )
     return tuple(findings)
+
+
+def verify_headers(checkpoint: Checkpoint, context: Context) -> tuple[Finding, ...]:
+    """Compare the own header of every record with the directory, which is what torch believes; reads no values.
+
+    Raises:
+        Cancelled: by `context`.
+    """
+    if checkpoint.contents.salvaged:
+        return ()
+    notes = [note for archive in _archives(checkpoint, context) for note in check_all_local(archive, context)]
+    known = {note.message for note in checkpoint.contents.notes}  # opening the file looks at that of its pickle
+    return tuple(Finding(note.severity, note.code, (), note.message) for note in notes if note.message not in known)
 
 
 def _storages(checkpoint: Checkpoint, context: Context) -> Iterator[tuple[int, StorageSpec]]:

@@ -16,7 +16,7 @@ from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Step, python_repr, step_json
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
-from ckpt_viewer.core.value import Literal, NdArray, Value
+from ckpt_viewer.core.value import Instance, Literal, Mapping, NdArray, Sequence, Value
 
 VALUE_LIMIT = 4096
 """Characters of a string or bytes value that are listed."""
@@ -83,9 +83,8 @@ def _entries(checkpoint: Checkpoint, packed: PackedWeights) -> Iterator[str]:
             yield f'{{"path": [{inner}], {tensor_text(value)}}}'  # type: ignore[arg-type]
         elif kind in _QUICK:
             yield f'{{"path": [{inner}], {_quick_text(value)}}}'
-        elif (kind is tuple or kind is list) and row not in aliases:
-            word = kind.__name__
-            yield f'{{"path": [{inner}], "kind": "{word}", "type": "{word}", "length": {len(value)}}}'  # type: ignore[arg-type]
+        elif kind in _CONTAINERS and row not in aliases:
+            yield f'{{"path": [{inner}], {_container_text(value)}}}'
         else:
             first = aliases.get(row)
             if first is None or first != same[0]:
@@ -106,7 +105,12 @@ def _quick_text(value: Value) -> str:
     return _encode({"kind": kind_of(value), "type": type_of(value), **scalar_fields(value)})[1:-1]
 
 
+def _container_text(value: Value) -> str:
+    return f'"kind": "{kind_of(value)}", "type": {_quote(type_of(value))}, "length": {length_of(value)}'
+
+
 _QUICK = frozenset({int, float, bool, type(None), str})
+_CONTAINERS = frozenset({list, tuple, Mapping, Sequence, Instance})
 
 
 def _step_text(step: Step) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping as Given
 from collections.abc import Sequence
 
 from ckpt_viewer.analysis.role_rules import GUESSED, LIKELY, NAMES, Role, role_of, tensor_role, words_of
-from ckpt_viewer.core.expand import SCALARS
 from ckpt_viewer.core.model import MODEL_KEYS, Model, find_models, is_optimizer_state
 from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path, step_text
@@ -52,8 +51,8 @@ def find_roles(
             _note_tensor(outline, row, roles)
             row = outline.ends[row]
             continue
-        if kind in SCALARS and type(outline.steps[row]) is int:  # members of a list, of which there may be millions
-            row += 1
+        if type(outline.steps[row]) is not str and outline.ends[row] == row + 1:
+            row += 1  # a member of a list with nothing in it, of which there may be millions
             continue
         row = _visit(outline, row, roles)
     _find_copies(outline, roles)

@@ -107,8 +107,8 @@ def find_models(outline: Outline, context: Context = SILENT) -> tuple[Model, ...
     models: list[Model] = []
     end = 0
     for row, value in stepped(enumerate(outline.values), context):
-        if row < end or row in outline.aliases or type(value) not in (Mapping, Instance):
-            continue
+        if row < end or type(value) not in (Mapping, Instance) or outline.ends[row] == row + 1:
+            continue  # with nothing below it, or described before
         if is_optimizer_state(value):
             end = outline.ends[row]
             continue

@@ -8,7 +8,7 @@ from ckpt_viewer.formats.base import Opened, described, merged
 from ckpt_viewer.unpickle.reader import Unpickled
 from ckpt_viewer.unpickle.weights_only import Refusal
 
-MEMORY, OPCODES = 40_000_000, 1_000_000
+MEMORY, OPCODES = 30_000_000, 1_000_000
 """What the parts of a small file may cost together before no further one is opened; the last may add its own budget."""
 FAILED = 300_000
 """Opcodes that a part which cannot be read counts for, beside one for each of its bytes: it may break off late."""
@@ -29,7 +29,7 @@ class Parts:
     @property
     def full(self) -> bool:
         """Whether the parts so far have cost so much that no further one may be opened."""
-        return self._cost > MEMORY + 5 * self.size or self._opcodes > OPCODES + self.size // 4
+        return self._cost > MEMORY + 3 * self.size or self._opcodes > OPCODES + self.size // 8
 
     def add(self, read: Unpickled, notes: tuple[Note, ...] = ()) -> Value:
         """Count a part in, and return its root."""

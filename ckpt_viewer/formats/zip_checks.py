@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.text import escape_text, shorten
 from ckpt_viewer.errors import CheckpointError, Damaged
 from ckpt_viewer.formats.zip_directory import SLACK, Record, ZipDirectory
 
+MOST_TOLD = 50
+"""Records whose own header differs that are told one by one."""
 _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("\\"))
 _BETWEEN = "\n"
 """Joins names for looking at all of them at once."""
@@ -149,14 +152,17 @@ def check_local(archive: ZipDirectory, record: Record) -> list[Note]:
     return [*_told("error", "local-header", [record.name], f"its own header states {', '.join(wrong)}")]
 
 
-def check_all_local(archive: ZipDirectory) -> list[Note]:
-    """Compare the own header of every record; reads a little of each."""
+def check_all_local(archive: ZipDirectory, context: Context = SILENT) -> list[Note]:
+    """Compare the own header of every record; reads a little of each. Raises Cancelled by `context`."""
     notes: list[Note] = []
-    for record in archive.records.values():
+    for record in stepped(archive.records.values(), context, len(archive.records)):
         try:
             notes += check_local(archive, record)
         except CheckpointError as error:
             notes += _told("error", "local-header", [record.name], f"its own header cannot be read: {error}")
+    if len(notes) > MOST_TOLD:
+        more = f"{len(notes) - MOST_TOLD} more records whose own headers differ from the directory"
+        notes = [*notes[:MOST_TOLD], Note("error", "local-header", None, more)]
     return notes
 
 
