@@ -63,12 +63,19 @@ def _checksums(request: Request) -> tuple[Finding, ...]:
     return verify_checksums(request.checkpoint, request.context)
 
 
+def _headers(request: Request) -> tuple[Finding, ...]:
+    """Records whose own header says other things than the directory of the archive."""
+    from ckpt_viewer.analysis.checksums import verify_headers
+
+    return verify_headers(request.checkpoint, request.context)
+
+
 def _resumable(request: Request) -> tuple[Finding, ...]:
     """What a training that goes on from here would meet."""
     return request.resume.findings
 
 
-CHECKS: tuple[Check, ...] = (_noticed, _dangerous, _checksums, _resumable)
+CHECKS: tuple[Check, ...] = (_noticed, _dangerous, _headers, _checksums, _resumable)
 """Asked in this order; what they find is reported in it."""
 
 

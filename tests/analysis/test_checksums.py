@@ -23,7 +23,7 @@ from builders import (
 from opening import memory, open_bytes
 
 from ckpt_viewer.analysis.check import CHECKS, check
-from ckpt_viewer.analysis.checksums import verify_checksums
+from ckpt_viewer.analysis.checksums import verify_checksums, verify_headers
 from ckpt_viewer.cli import main
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import Cancelled
@@ -213,3 +213,44 @@ def test_a_file_that_cannot_be_opened_is_no_finding(run):
 def test_each_check_is_asked_once():
     assert len(set(CHECKS)) == len(CHECKS)
     assert check(open_bytes(whole())).healthy
+
+
+class TestHeaders:
+    def findings(self, data: bytes) -> list:
+        return [finding for finding in check(open_bytes(data), SILENT).findings if finding.code == "local-header"]
+
+    def test_records_that_say_the_same_twice_are_no_finding(self):
+        assert self.findings(zip_checkpoint(BODY, DATA)) == []
+
+    def test_a_storages_own_header_with_another_name(self):
+        """H3: torch reads what the directory names, other programs refuse or read something else."""
+        (finding,) = self.findings(zip_checkpoint(BODY, DATA).replace(b"archive/data/1", b"archive/data/7", 1))
+        assert (finding.severity, "archive/data/7" in finding.message) == ("error", True)
+
+    def test_that_of_the_pickle_is_told_once(self):
+        data = zip_checkpoint(BODY, DATA).replace(b"archive/data.pkl", b"archive/xxxx.pkl", 1)
+        assert len(self.findings(data)) == 1
+
+    def test_a_header_that_is_not_there(self):
+        (finding,) = self.findings(
+            zip_checkpoint(BODY, DATA).replace(b"PK\3\4", b"XX\3\4", 3).replace(b"XX\3\4", b"PK\3\4", 2)
+        )
+        assert "cannot be read" in finding.message
+
+    def test_of_many_the_first_are_told(self):
+        data = zip_checkpoint(BODY, {**DATA, **{f"x{n}": b"1234" for n in range(80)}})
+        at = data.index(b"archive/data/x0")
+        found = self.findings(data[:at] + data[at:].replace(b"archive/data/x", b"archive/data/y", 80))
+        assert len(found) == 51
+        assert found[-1].message.startswith("30 more")
+
+    def test_a_file_without_records_has_none(self):
+        assert self.findings(legacy_stream(BODY.replace(b"tQ", b"NtQ"), DATA)) == []
+
+    def test_it_can_be_cancelled(self):
+        class Impatient:
+            def step(self, done: int, total: int) -> None:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            verify_headers(open_bytes(zip_checkpoint(BODY, DATA)), Impatient())
