@@ -14,6 +14,7 @@ from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import Cancelled, NoSuchNode
 from ckpt_viewer.gui.file_scan import FileScan
 from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
+from ckpt_viewer.gui.picks import Picks
 from ckpt_viewer.gui.reading import Loaded, Reader, index_tree, read_alone, read_file, salvage_file
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Session(QObject):
         selected: a Node or what else the tree can select; None while nothing is open.
         error: why the last opening failed. opening: the Job that opens, while it runs.
         jobs: reads for this window's panels; cancelled when the file is closed.
-        scan: the numbers of all tensors, once they were asked for.
+        scan: the numbers of all tensors, once they were asked for. picks: tensors that are selected together.
         kernels_on: what counts on one of torch's devices here; None where nothing does.
     """
 
@@ -103,6 +104,7 @@ class Session(QObject):
         self.jobs = JobRunner(self)
         self.scan = FileScan(self.jobs, self)
         self.scan.failed.connect(self.trouble)
+        self.picks = Picks(self)
         self.salvaging = self.alone = False
         self._reader, self._salvager = reader, salvager
         self._wanted = ""

@@ -26,6 +26,7 @@ class TreeFlow(QObject):
         if columns := settings.text(COLUMNS):
             panel.restore_state(columns)
         panel.nodeSelected.connect(self._on_selected)
+        panel.picked.connect(lambda: session.picks.set_rows(panel.index, panel.view.picked_rows))
         panel.said.connect(lambda sentence: messages.post(Message("info", sentence, topic="tree")))
         panel.columnsChanged.connect(lambda: settings.set(COLUMNS, panel.save_state()))
         panel.groupedWanted.connect(self._on_grouped)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import grouped
+from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.panels.facts import count_words
 from ckpt_viewer.gui.panels.picture import Picture, Wish
 
 if TYPE_CHECKING:
+    from ckpt_viewer.gui.scan_work import Below
+    from ckpt_viewer.gui.tree.index import TreeIndex
     from ckpt_viewer.stats.kernels import Kernels
     from ckpt_viewer.stats.profile import Profile
 
@@ -26,11 +29,18 @@ class Target(NamedTuple):
     Attributes:
         names: of the tensors, as they are shown. tensors: to be laid over one another.
         container: a Node or ModuleGroup, all of whose tensors are taken together; then `names` is its own.
+        selected: how many tensors are selected; more than MOST do not fit.
     """
 
     names: tuple[str, ...]
     tensors: tuple[TensorSpec, ...]
     container: Any = None
+    selected: int = 1
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """What tells it from another target while the file is open."""
+        return tuple(id(tensor) for tensor in self.tensors) or (id(self.container),)
 
     @property
     def values(self) -> int:
@@ -48,13 +58,14 @@ class Seen(NamedTuple):
 
     Attributes:
         target: of what. profiles: of each of its tensors, of a container one. partial: which are of a sample only.
-        picture: None where there is no finite value.
+        picture: None where there is no finite value. unread: tensors of a container that have no numbers.
     """
 
     target: Target
     profiles: tuple[Profile, ...]
     partial: tuple[bool, ...]
     picture: Picture | None
+    unread: int = 0
 
     @property
     def sample(self) -> bool:
@@ -65,6 +76,13 @@ class Seen(NamedTuple):
     def numel(self) -> int:
         """How many values were looked at."""
         return sum(profile.numel for profile in self.profiles)
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing better will come by itself: the tensors of a container are counted by the scan alone."""
+        if self.target.container is not None:
+            return True
+        return not self.sample and (self.picture is None or self.picture.exact)
 
 
 def first_look(target: Target, wish: Wish, known: Mapping[int, Profile], context: Context) -> Seen:
@@ -95,6 +113,37 @@ def first_look(target: Target, wish: Wish, known: Mapping[int, Profile], context
     return settled(seen, context) if quick and not seen.sample else seen
 
 
+def first_look_below(target: Target, index: TreeIndex, wish: Wish, context: Context) -> Seen:
+    """Return what all tensors below a container show if they are small, else a sample over them.
+
+    Raises:
+        CheckpointError: there are no values. Cancelled: by `context`.
+    """
+    import ckpt_viewer.gui.panels.plot  # noqa: F401 - see `first_look`
+    from ckpt_viewer.gui.scan_work import put_together, tensors_below
+    from ckpt_viewer.stats.sampling import sample_of_many
+    from ckpt_viewer.stats.scan import Scan
+
+    row = index.find(target.container.pointer)
+    tensors = [] if row is None else list(tensors_below(index, row, context))
+    if row is not None and sum(tensor.numel for tensor in tensors) <= AT_ONCE:
+        scan = Scan(tensors, cached=False)
+        scan.run(context)
+        return scanned(target, lambda context: put_together(scan, index, row, context), wish, context)
+    profile = sample_of_many(tensors, context)
+    if profile is None:
+        raise CheckpointError("there are no values below this; select a tensor")
+    return draw(target, (profile,), (True,), wish)
+
+
+def scanned(target: Target, below: Callable[[Context], Below], wish: Wish, context: Context) -> Seen:
+    """Return what the scan of the file has found below a container; raises Cancelled."""
+    import ckpt_viewer.gui.panels.plot  # noqa: F401 - see `first_look`
+
+    found = below(context)
+    return draw(target, (found.profile,), (False,), wish, found.unread)
+
+
 def count_all(seen: Seen, wish: Wish, context: Context, kernels_for: KernelsFor = lambda _: None) -> Seen:
     """Return what is seen once every value of the tensors was counted that were sampled; raises as `first_look`.
 
@@ -116,17 +165,17 @@ def count_all(seen: Seen, wish: Wish, context: Context, kernels_for: KernelsFor 
     return draw(seen.target, tuple(profiles), (False,) * len(profiles), wish)
 
 
-def draw(target: Target, profiles: tuple[Profile, ...], partial: tuple[bool, ...], wish: Wish) -> Seen:
+def draw(target: Target, profiles: tuple[Profile, ...], partial: tuple[bool, ...], wish: Wish, unread: int = 0) -> Seen:
     """Return the picture that can be drawn at once, its edges near those that were asked for."""
     from ckpt_viewer.gui.panels import binning
 
     if not any(profile.census.finite for profile in profiles):
-        return Seen(target, profiles, partial, None)
+        return Seen(target, profiles, partial, None, unread)
     axis = binning.axis_of(profiles, wish, target.values or max(profile.numel for profile in profiles))
     edges, counts, snapped = binning.at_once(profiles, binning.edges_of(axis, wish))
     names, sample = target.names, any(partial)
     picture = binning.picture_of(names, profiles, axis, wish, edges, counts, snapped=snapped, sample=sample)
-    return Seen(target, profiles, partial, picture)
+    return Seen(target, profiles, partial, picture, unread)
 
 
 def settled(seen: Seen, context: Context) -> Seen:
@@ -169,7 +218,7 @@ def nothing_to_draw(seen: Seen) -> str:
         return "None of these tensors has a finite value; there is nothing to draw."
     census, numel = seen.profiles[0].census, seen.profiles[0].numel
     if numel == 0:
-        return "This tensor is empty: it has no values." if seen.target.tensors else "There are no values below this."
+        return "There are no values below this." if seen.target.container else "This tensor is empty: it has no values."
     words = {"NaN": census.nan, "+Inf": census.posinf, "-Inf": census.neginf}
     parts = [f"{grouped(count)} {word}" for word, count in words.items() if count]
     if seen.sample:
@@ -182,6 +231,17 @@ def nothing_to_draw(seen: Seen) -> str:
 
 def caption(seen: Seen) -> str:
     """Return what was counted, for the line above the picture."""
+    unread = f"; {count_words(seen.unread, 'tensor')} left out that cannot be read" if seen.unread else ""
+    return _counted(seen) + unread + left_out(seen.target)
+
+
+def left_out(target: Target) -> str:
+    """Return how many of the selected tensors are not shown; ``""`` where all are."""
+    shown = len(target.tensors)
+    return f"; the first {shown} of {grouped(target.selected)} selected tensors" if 0 < shown < target.selected else ""
+
+
+def _counted(seen: Seen) -> str:
     picture = seen.picture
     if seen.sample:
         return f"sample of {count_words(seen.numel, 'value')}"

@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QPalette
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QSizePolicy, QTableView, QWidget
 
-from ckpt_viewer.gui.labels import plain, tooltip
+from ckpt_viewer.gui.labels import NAME_LIMIT, plain, tooltip
 
 Index = QModelIndex | QPersistentModelIndex
 SHOWN = 400
@@ -20,35 +20,47 @@ class Fact(NamedTuple):
 
     Attributes:
         name: what it is. shown: for the screen. copied: every digit; ``""`` if it is what is shown.
+        more: shown and copied in further columns.
     """
 
     name: str
     shown: str
     copied: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def exact(self) -> str:
         """What a copy of the value gives."""
         return self.copied or self.shown
 
+    @property
+    def line(self) -> str:
+        """What a copy of the row gives: name, tab, values."""
+        return "\t".join((self.name, self.exact, *(copied or shown for shown, copied in self.more)))
+
 
 class FactsModel(QAbstractTableModel):
-    """Rows of Facts."""
+    """Rows of Facts.
 
-    def __init__(self, headers: tuple[str, str], numeric: bool) -> None:
+    Attributes:
+        facts: the rows. headers: titles of the columns, at least two.
+    """
+
+    def __init__(self, headers: tuple[str, ...], numeric: bool) -> None:
         super().__init__()
-        self._headers, self._numeric = headers, numeric
+        self.headers, self._numeric = headers, numeric
         self.facts: list[Fact] = []
 
-    def show_facts(self, facts: list[Fact]) -> None:
+    def show_facts(self, facts: list[Fact], headers: tuple[str, ...] = ()) -> None:
         """Show other rows. Rows that keep their names keep their place and selection."""
-        if [fact.name for fact in facts] == [fact.name for fact in self.facts]:
+        headers = headers or self.headers[:2]
+        if headers == self.headers and [fact.name for fact in facts] == [fact.name for fact in self.facts]:
             self.facts = facts
             if facts:
-                self.dataChanged.emit(self.index(0, 1), self.index(len(facts) - 1, 1))
+                self.dataChanged.emit(self.index(0, 1), self.index(len(facts) - 1, len(headers) - 1))
             return
         self.beginResetModel()
-        self.facts = facts
+        self.facts, self.headers = facts, headers
         self.endResetModel()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
@@ -56,18 +68,21 @@ class FactsModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(self.facts)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """Name and value."""
-        return 0 if parent.isValid() else 2
+        """Name and values."""
+        return 0 if parent.isValid() else len(self.headers)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, tooltip and look of a cell."""
         if not index.isValid():
             return None
-        fact, is_value = self.facts[index.row()], index.column() == 1
+        fact, is_value = self.facts[index.row()], index.column() > 0
+        shown, exact = fact.shown, fact.exact
+        if index.column() > 1:
+            shown, exact = fact.more[index.column() - 2]
         if role == Qt.ItemDataRole.DisplayRole:
-            return plain(fact.shown, SHOWN) if is_value else fact.name
+            return plain(shown, SHOWN) if is_value else fact.name
         if role == Qt.ItemDataRole.ToolTipRole and is_value:
-            return tooltip(fact.exact)
+            return tooltip(exact or shown)
         if role == Qt.ItemDataRole.ForegroundRole and not is_value:
             return QGuiApplication.palette().brush(QPalette.ColorRole.PlaceholderText)
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -77,8 +92,11 @@ class FactsModel(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole and 0 <= section < 2:
-            return self._headers[section]
+        if orientation == Qt.Orientation.Horizontal and 0 <= section < len(self.headers):
+            if role == Qt.ItemDataRole.DisplayRole:
+                return plain(self.headers[section], NAME_LIMIT)
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return tooltip(self.headers[section])
         return None
 
 
@@ -120,9 +138,12 @@ class FactsTable(QTableView):
         action.triggered.connect(call)
         self.addAction(action)
 
-    def show_facts(self, facts: list[Fact]) -> None:
-        """Show other rows."""
-        self.facts.show_facts(facts)
+    def show_facts(self, facts: list[Fact], headers: tuple[str, ...] = ()) -> None:
+        """Show other rows; with `headers` under these titles, for facts that have `more` columns."""
+        self.facts.show_facts(facts, headers)
+        self.horizontalHeader().setVisible(len(headers) > 2)
+        for column in range(1, len(headers) - 1):
+            self.setColumnWidth(column, self._width_of(column) + 26)
         widest = max((self.fontMetrics().horizontalAdvance(fact.name) for fact in facts), default=0)
         self.setColumnWidth(0, widest + 22)
 
@@ -141,18 +162,24 @@ class FactsTable(QTableView):
 
     def wanted_width(self) -> int:
         """Pixels in which every value is shown whole."""
-        widest = max((self.fontMetrics().horizontalAdvance(fact.shown) for fact in self.facts.facts), default=0)
-        return self.columnWidth(0) + widest + 30
+        return self.columnWidth(0) + self._width_of(1) + 30
+
+    def _width_of(self, column: int) -> int:
+        """Pixels of the longest value of a column."""
+        texts = (fact.shown if column == 1 else fact.more[column - 2][0] for fact in self.facts.facts)
+        return max((self.fontMetrics().horizontalAdvance(text) for text in texts), default=0)
 
     def text(self, facts: list[Fact]) -> str:
         """Return rows as they are copied: name, tab, value, newline."""
-        return "\n".join(f"{fact.name}\t{fact.exact}" for fact in facts)
+        head = "\t".join(self.facts.headers)
+        return "\n".join(([head] if len(self.facts.headers) > 2 else []) + [fact.line for fact in facts])
 
     def copy(self) -> None:
         """Put the selected rows on the clipboard; all of them where none is selected."""
         rows = sorted({index.row() for index in self.selectionModel().selectedIndexes()})
         facts = [self.facts.facts[row] for row in rows] or self.facts.facts
-        QGuiApplication.clipboard().setText(facts[0].exact if len(facts) == 1 else self.text(facts))
+        alone = len(facts) == 1 and len(self.facts.headers) == 2
+        QGuiApplication.clipboard().setText(facts[0].exact if alone else self.text(facts))
 
     def copy_all(self) -> None:
         """Put every row on the clipboard."""

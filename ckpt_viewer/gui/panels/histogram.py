@@ -10,7 +10,9 @@ from PySide6.QtWidgets import QSplitter, QStackedLayout, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.gui.labels import NAME_LIMIT, label, plain
+from ckpt_viewer.core.text import bytes_text, grouped
+from ckpt_viewer.gui.file_scan import ScanState
+from ckpt_viewer.gui.labels import label
 from ckpt_viewer.gui.panels import counting
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Notice, Panel
 from ckpt_viewer.gui.panels.counting import Seen, Target
@@ -19,14 +21,18 @@ from ckpt_viewer.gui.panels.histogram_controls import HistogramControls
 from ckpt_viewer.gui.panels.histogram_flow import HistogramFlow
 from ckpt_viewer.gui.panels.picture import Wish, bin_text
 from ckpt_viewer.gui.panels.saving import SaveMenu
-from ckpt_viewer.gui.panels.statistics import special_words, statistics
+from ckpt_viewer.gui.panels.statistics import side_by_side, special_words, statistics
+from ckpt_viewer.gui.panels.targets import holds_tensors, target_of
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.plot import HistogramPlot
     from ckpt_viewer.gui.session import Session
+    from ckpt_viewer.gui.tree import ModuleGroup
 
 WIDE = 460
 """Pixels from which the statistics stand beside the picture instead of below it."""
+BELOW = 50
+"""The rate of all tensors below a container together."""
 TABLE_WIDTH = 205
 """Pixels that the statistics get at first."""
 TABLE_WIDEST = 250
@@ -40,6 +46,7 @@ class HistogramPanel(Panel):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
+        self._subject: Node | ModuleGroup | None = None
         self._target: Target | None = None
         self._range: tuple[float, float] | None = None
         self._plot: HistogramPlot | None = None
@@ -51,12 +58,16 @@ class HistogramPanel(Panel):
         self.flow.settled.connect(self._on_settled)
         self.flow.failed.connect(self.show_error)
         self.flow.progressed.connect(self._on_progress)
+        session.picks.changed.connect(self._on_picks)
+        session.scan.changed.connect(self._say_scan)
         self._build()
 
     @classmethod
     def rate(cls, subject: Any) -> int:
-        """The first thing to see of a tensor."""
-        return BEST - 10 if isinstance(subject, Node) and isinstance(subject.value, TensorSpec) else UNSUPPORTED
+        """The first thing to see of a tensor; of a container it is one among others."""
+        if isinstance(subject, Node) and isinstance(subject.value, TensorSpec):
+            return BEST - 10
+        return BELOW if holds_tensors(subject) else UNSUPPORTED
 
     def _build(self) -> None:
         self.table = FactsTable("statsTable", "Statistics", ("Statistic", "Value"), numeric=True)
@@ -69,6 +80,7 @@ class HistogramPanel(Panel):
         self.controls.wishChanged.connect(self._on_wish)
         self.controls.drawingChanged.connect(self._on_drawing)
         self.controls.wholeWanted.connect(self._on_whole)
+        self.controls.scanWanted.connect(self.session.scan.start)
         self._instead = Notice()
         self._place = QWidget()
         self._pages = QStackedLayout(self._place)
@@ -91,9 +103,17 @@ class HistogramPanel(Panel):
 
     # --- what is looked at
 
-    def show_subject(self, subject: Node) -> None:
-        """Look at another tensor: first a sample of it, or all if that is quick."""
-        self._show(Target((plain(subject.name, NAME_LIMIT),), (subject.tensor,)))
+    def show_subject(self, subject: Node | ModuleGroup) -> None:
+        """Look at another tensor, or all below a container: first a sample, or all if that is quick."""
+        self._subject = subject
+        self._show(target_of(subject, self.session.picks))
+
+    def _on_picks(self) -> None:
+        """Other tensors are selected together."""
+        if self._subject is not None and self._target is not None:
+            target = target_of(self._subject, self.session.picks)
+            if target.key != self._target.key or target.selected != self._target.selected:
+                self._show(target)
 
     def _show(self, target: Target) -> None:
         self._target, self._range, self._next = target, None, None
@@ -103,7 +123,7 @@ class HistogramPanel(Panel):
     def clear(self) -> None:
         """Stop reading."""
         self.flow.cancel()
-        self._target = self._seen = self._next = None
+        self._subject = self._target = self._seen = self._next = None
 
     @property
     def _wish(self) -> Wish:
@@ -158,10 +178,8 @@ class HistogramPanel(Panel):
     def show_seen(self, seen: Seen) -> None:
         """Show the numbers and the picture of what was seen, of a sample or exact."""
         self._seen = seen
-        tensors = seen.target.tensors
-        self.table.show_facts(statistics(seen.profiles[0], seen.partial[0], tensors[0] if tensors else None))
-        self.table.setMinimumWidth(min(self.table.wanted_width(), TABLE_WIDEST))
-        self.status.setText(counting.caption(seen))
+        self._show_statistics(seen)
+        self._say_scan()
         instead = counting.nothing_to_draw(seen)
         if seen.picture is None:
             self._instead.say(instead)
@@ -174,6 +192,31 @@ class HistogramPanel(Panel):
         self._on_hover(self._plot.at if self._plot is not None else -1)
         self.save.set_enabled(not instead)
         self.show_body()
+
+    def _show_statistics(self, seen: Seen) -> None:
+        tensors = seen.target.tensors or (None,)
+        tables = [
+            statistics(profile, partial, tensor)
+            for profile, partial, tensor in zip(seen.profiles, seen.partial, tensors, strict=True)
+        ]
+        several = len(tables) > 1
+        headers = ("Statistic", *seen.target.names) if several else ()
+        self.table.show_facts(side_by_side(tables) if several else tables[0], headers)
+        self.table.setMinimumWidth(min(self.table.wanted_width(), TABLE_WIDEST))
+
+    def _say_scan(self) -> None:
+        """Say how the numbers were counted, and offer what would count all below a container."""
+        seen, scan = self._seen, self.session.scan
+        if seen is None:
+            return
+        below = seen.target.container is not None and seen.sample
+        running = scan.state in (ScanState.RUNNING, ScanState.PAUSED)
+        text = counting.caption(seen)
+        if below and running:
+            text += f"; {grouped(scan.done)} of {grouped(scan.total)} tensors of the file scanned"
+        self.status.setText(text)
+        self.controls.scan.setText(f"Scan all values ({bytes_text(scan.total_bytes)})")
+        self.controls.scan.setVisible(below and not running and scan.state is not ScanState.DONE)
 
     def _the_plot(self) -> HistogramPlot:
         if self._plot is None:
@@ -196,7 +239,8 @@ class HistogramPanel(Panel):
         seen, text = self._seen, ""
         if seen is not None:
             text = bin_text(seen.picture, at) if seen.picture is not None else ""
-            text = text or special_words(seen.profiles[0], seen.partial[0])
+            words = [special_words(*each) for each in zip(seen.profiles, seen.partial, strict=True)]
+            text = text or (words[0] if len(set(words)) == 1 else "")
         self.hover.setText(text or " ")
 
     def resizeEvent(self, event: QResizeEvent) -> None:

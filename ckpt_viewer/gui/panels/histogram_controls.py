@@ -23,6 +23,8 @@ class HistogramControls(QWidget):
     """Bins or the x axis; see `wish`."""
     drawingChanged = Signal()
     """The count axis or the marks."""
+    scanWanted = Signal()
+    """Count every value of the file."""
     wholeWanted = Signal()
     """Show all values again."""
 
@@ -50,6 +52,10 @@ class HistogramControls(QWidget):
         self.whole.setToolTip("Zoom out again; a double click on the picture does the same")
         self.whole.clicked.connect(self.wholeWanted)
         self.whole.hide()
+        self.scan = QToolButton()
+        self.scan.setObjectName("histogramScan")
+        self.scan.clicked.connect(self.scanWanted)
+        self.scan.hide()
         self.status = ElidedLabel(muted=True)
         self.status.setObjectName("histogramStatus")
         self._arrange(save)
@@ -67,6 +73,7 @@ class HistogramControls(QWidget):
         second = QHBoxLayout()
         second.setContentsMargins(0, 0, 0, 0)
         second.addWidget(self.status, 1)
+        second.addWidget(self.scan)
         second.addWidget(self.whole)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.gui.file_scan import ScanState
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.panels import counting
 from ckpt_viewer.gui.panels.counting import Seen, Target
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 KEPT = 32
 """Tensors whose numbers are kept, and pictures, so that going back reads nothing."""
+ENOUGH_BITS = 7
+"""Bits of the cells from which a picture can be drawn: of many tensors a scan keeps wider ones."""
 CALM_MS = 250
 """How long one has to look at a part of the axis before the file is read for it."""
 
@@ -53,6 +57,7 @@ class HistogramFlow(QObject):
         self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
         self._calm.timeout.connect(self._go_on)
         session.opened.connect(self.forget)
+        session.scan.changed.connect(self._on_scanned)
 
     @property
     def _all(self) -> tuple[Latest, ...]:
@@ -62,12 +67,33 @@ class HistogramFlow(QObject):
         """Look at something else."""
         self.cancel()
         self._target, self._wish = target, wish
-        kept = self._pictures.get((self._key(target), wish))
-        if kept is not None:
+        kept = self._pictures.get((target.key, wish))
+        if kept is not None and target.container is None:
             self._take(kept._replace(target=target))
-            return
-        known = self._known(target)
-        self._look.start(lambda context: counting.first_look(target, wish, known, context))
+        elif target.container is not None:
+            self._look_below(target, wish)
+        else:
+            known = self._known(target)
+            self._look.start(lambda context: counting.first_look(target, wish, known, context))
+
+    def _look_below(self, target: Target, wish: Wish) -> None:
+        below, index = self._session.scan.below(target.container), self._session.index
+        if below is not None:
+            self._look.start(lambda context: counting.scanned(target, below, wish, context))
+        elif index is not None:
+            self._look.start(lambda context: counting.first_look_below(target, index, wish, context))
+
+    def _on_scanned(self) -> None:
+        """The scan has gone on: what was shown of a container by a sample is known now."""
+        target, seen = self._target, self._seen
+        sampled = seen is not None and seen.sample
+        if (
+            target is not None
+            and target.container is not None
+            and sampled
+            and self._session.scan.state is ScanState.DONE
+        ):
+            self._look_below(target, self._wish)
 
     def redraw(self, wish: Wish) -> None:
         """Draw the same otherwise: other bins, another axis, a part of it."""
@@ -77,14 +103,14 @@ class HistogramFlow(QObject):
         self._wish = wish
         self._calm.stop()
         self._settle.cancel()
-        kept = self._pictures.get((self._key(target), wish))
+        kept = self._pictures.get((target.key, wish)) if target.container is None else None
         if seen is None:
             self.show(target, wish)
         elif kept is not None:
             self._draw.cancel()
             self._take(kept)
         else:
-            self._draw.start(lambda _: counting.draw(target, seen.profiles, seen.partial, wish))
+            self._draw.start(lambda _: counting.draw(target, seen.profiles, seen.partial, wish, seen.unread))
 
     def cancel(self) -> None:
         """Stop reading."""
@@ -103,12 +129,15 @@ class HistogramFlow(QObject):
         """Whether a better answer will come."""
         return self._calm.isActive() or any(latest.job is not None for latest in self._all)
 
-    def _key(self, target: Target) -> tuple[int, ...]:
-        return tuple(id(tensor) for tensor in target.tensors)
-
     def _known(self, target: Target) -> dict[int, Profile]:
         """Return what was counted before, here or by the scan of the whole file."""
-        return {id(tensor): self._profiles[id(tensor)][1] for tensor in target.tensors if id(tensor) in self._profiles}
+        found = {}
+        for tensor in target.tensors:
+            kept = self._profiles.get(id(tensor))
+            scanned = self._session.scan.profile(tensor) if kept is None else kept[1]
+            if scanned is not None and not isinstance(scanned, CheckpointError) and scanned.cells.bits >= ENOUGH_BITS:
+                found[id(tensor)] = scanned
+        return found
 
     def _on_counted(self, seen: Seen) -> None:
         self._keep(seen)
@@ -119,7 +148,7 @@ class HistogramFlow(QObject):
         self._draw.start(lambda _: counting.draw(seen.target, seen.profiles, seen.partial, wish))
 
     def _keep(self, seen: Seen) -> None:
-        for tensor, profile, partial in zip(seen.target.tensors, seen.profiles, seen.partial, strict=True):
+        for tensor, profile, partial in zip(seen.target.tensors, seen.profiles, seen.partial, strict=False):
             if not partial:
                 self._profiles[id(tensor)] = tensor, profile
         while len(self._profiles) > KEPT:
@@ -133,15 +162,16 @@ class HistogramFlow(QObject):
         self.seen.emit(seen)
         if seen is not self._seen:  # whoever heard of it has asked for something else
             return
-        if seen.sample:
-            self._go_on()
-        elif seen.picture is not None and not seen.picture.exact:
-            self._calm.start(CALM_MS if seen.picture.wish.zoomed else 0)
-        else:
-            self._pictures[self._key(seen.target), self._wish] = seen
+        if seen.final:
+            self._pictures[seen.target.key, self._wish] = seen
             while len(self._pictures) > KEPT:
                 self._pictures.popitem(last=False)
             self.settled.emit()
+            self._on_scanned()
+        elif seen.sample:
+            self._go_on()
+        else:
+            self._calm.start(CALM_MS if seen.picture is not None and seen.picture.wish.zoomed else 0)
 
     def _go_on(self) -> None:
         seen, wish = self._seen, self._wish

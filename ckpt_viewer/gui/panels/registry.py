@@ -16,13 +16,13 @@ from ckpt_viewer.gui.root_panel import RootPanel
 
 PANELS: tuple[type[Panel], ...] = (
     RootPanel,
+    ValuePanel,
+    ContainerPanel,
     HistogramPanel,
     ValuesPanel,
     ImagePanel,
     ChannelsPanel,
     SpectrumPanel,
-    ValuePanel,
-    ContainerPanel,
     StoragePanel,
     SafetyPanel,
 )

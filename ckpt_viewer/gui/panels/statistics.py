@@ -48,6 +48,17 @@ def statistics(profile: Profile, sampled: bool, tensor: TensorSpec | None = None
     return facts
 
 
+def side_by_side(tables: list[list[Fact]]) -> list[Fact]:
+    """Return the rows of several tensors in one table, a column each; a row that one of them lacks is empty there."""
+    by_name = [{fact.name: fact for fact in facts} for facts in tables]
+    names = list(dict.fromkeys(fact.name for facts in tables for fact in facts))
+    rows = []
+    for name in names:
+        first, *others = [facts.get(name, Fact(name, "")) for facts in by_name]
+        rows.append(first._replace(more=tuple((fact.shown, fact.copied) for fact in others)))
+    return rows
+
+
 def _count(name: str, count: int) -> Fact:
     return Fact(name, grouped(count), str(count))
 

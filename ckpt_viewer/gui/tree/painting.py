@@ -112,7 +112,7 @@ class RowPainter:
             return
         # not `options.state`: the one use of QStyle at start-up, and loading that class costs 11 ms
         colours = self._colours[_ACTIVE if self._view.isActiveWindow() else _INACTIVE]
-        selected = self._view.currentIndex().internalId() == index.internalId()
+        selected = self._view.selectionModel().isSelected(index)
         if selected:
             painter.drawPixmap(options.rect, colours.bar)
             colours = colours.selected

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, Qt, Signal
+from PySide6.QtCore import QEvent, QItemSelection, QModelIndex, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
     QGuiApplication,
@@ -45,6 +46,8 @@ class CheckpointTreeView(QTreeView):
     """Another row is current (none is emitted for "show more", nor while a filter only hides the current row)."""
     activatedRow = Signal(int)
     """Enter or a double click on a row without children."""
+    rowsPicked = Signal()
+    """Another set of rows is selected: `picked_rows`."""
     said = Signal(str)
     """Something that the user should know, one sentence."""
     painted = Signal()
@@ -73,6 +76,7 @@ class CheckpointTreeView(QTreeView):
         self.setLayoutDirection(Qt.LayoutDirection.LeftToRight)  # paths are; and rows are painted so
         self.setAllColumnsShowFocus(True)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -194,6 +198,20 @@ class CheckpointTreeView(QTreeView):
             if not self._quiet:
                 self.rowSelected.emit(row)
 
+    def selectionChanged(self, selected: QItemSelection, deselected: QItemSelection) -> None:
+        super().selectionChanged(selected, deselected)
+        self.rowsPicked.emit()
+
+    @property
+    def picked_rows(self) -> list[int]:
+        """The selected rows from top to bottom below each parent; at most MOST_OPENED of them."""
+        rows: list[int] = []
+        ranges = self.selectionModel().selection()
+        for each in (ranges.at(number) for number in range(ranges.count())):
+            indexes = (self.tree_model.index(at, 0, each.parent()) for at in range(each.top(), each.bottom() + 1))
+            rows += [self.tree_model.row_of(index) for index in islice(indexes, MOST_OPENED - len(rows))]
+        return sorted(row for row in rows if row >= 0)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         action = self._action_of(event)
         if action is None or not self.currentIndex().isValid():
@@ -278,22 +296,24 @@ class CheckpointTreeView(QTreeView):
             self.said.emit(f"Stopped at about {grouped(MOST_OPENED)} rows; expand a smaller part, or filter by name.")
 
     def copy_path(self) -> None:
-        """Copy the JSON Pointer of the current row."""
+        """Copy the JSON Pointers of the selected rows, one a line."""
         self._copy(Cells.pointer)
 
     def copy_row(self) -> None:
-        """Copy the current row, tab separated, with full precision."""
+        """Copy the selected rows, tab separated, with full precision."""
         self._copy(Cells.copied_row)
 
     def copy_value(self) -> None:
-        """Copy the value of the current row if it is a scalar."""
+        """Copy the values of the selected rows that are scalars."""
         self._copy(Cells.copied_value)
 
     def _copy(self, text_of: Callable[[Cells, int], str | None]) -> None:
-        cells, row = self.tree_model.cells, self.tree_model.row_of(self.currentIndex())
-        text = text_of(cells, row) if cells is not None and row >= 0 else None
-        if text is not None:
-            QGuiApplication.clipboard().setText(text)
+        cells, current = self.tree_model.cells, self.tree_model.row_of(self.currentIndex())
+        rows = self.picked_rows or [current]
+        texts = [text_of(cells, row) for row in rows if row >= 0] if cells is not None else []
+        found = [text for text in texts if text is not None]
+        if found:
+            QGuiApplication.clipboard().setText("\n".join(found))
 
     # what Qt tells
 

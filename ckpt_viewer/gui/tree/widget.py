@@ -40,6 +40,8 @@ class TreePanel(QWidget):
     """A `core.node.Node`; for a module of a state_dict a `ModuleGroup`. Emitted for the root when an index is set."""
     nodeActivated = Signal(object)
     """The same on Enter: the focus shall go to the panel that shows it."""
+    picked = Signal()
+    """Other rows are selected together: `view.picked_rows`."""
     said = Signal(str)
     """A sentence for the user."""
     groupedWanted = Signal(bool)
@@ -96,6 +98,7 @@ class TreePanel(QWidget):
         self.filter.left.connect(self._leave_filter)
         self.view.rowSelected.connect(lambda row: self.nodeSelected.emit(self._subject(row)))
         self.view.activatedRow.connect(lambda row: self.nodeActivated.emit(self._subject(row)))
+        self.view.rowsPicked.connect(self.picked)
         self.view.said.connect(self.said)
         self.view.flatWanted.connect(lambda flat: self.groupedWanted.emit(not flat))
         self.view.filterCleared.connect(self.filter.clear)
