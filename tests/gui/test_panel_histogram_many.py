@@ -14,7 +14,7 @@ from tree_samples import mapping_of
 from ckpt_viewer.gui.file_scan import ScanState
 from ckpt_viewer.gui.panels import counting
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
-from ckpt_viewer.gui.panels.saving import write_csv
+from ckpt_viewer.gui.panels.saving import write_csv, write_svg
 from ckpt_viewer.gui.panels.targets import holds_tensors
 from ckpt_viewer.gui.picks import MOST, Picks, short_names
 from ckpt_viewer.gui.tree import build_index
@@ -65,16 +65,18 @@ def test_series_differ_in_colour_and_in_lines(open_details):
     looks = {(pen.color().name(), pen.style()) for pen in pens}
     assert len(pens) == len(looks) == MOST
     assert panel.status.text() == "exact; the first 8 of 10 selected tensors"
-    assert len(panel._plot._legend._legend.items) == MOST
+    assert panel._plot.lettering.names == [f"t{number}" for number in range(MOST)]
 
 
-def test_names_in_the_legend_are_no_markup(open_details):
-    details = open_details(many(**{"<b>x</b>": floats(1), "y": floats(2)}))
-    panel = details.select("/model/y")
-    pick(details, "/model/y", "/model/<b>x<~1b>")
+def test_names_in_the_legend_are_plain_text_and_never_leave_the_picture(open_details, tmp_path):
+    details = open_details(many(**{"<b>x</b>": floats(1), "\u202ey" * 200: floats(2)}))
+    panel = details.select("/model/<b>x<~1b>")
+    pick(details, "/model/<b>x<~1b>", "/model/" + "\u202ey" * 200)
     details.wait()
-    names = [label.text for _, label in panel._plot._legend._legend.items]
-    assert "&lt;b&gt;x&lt;~1b&gt;" in names
+    assert panel._plot.lettering.names[0] == "<b>x<~1b>"
+    assert "\u202e" not in panel._plot.lettering.names[1]
+    write_svg(panel._plot, str(tmp_path / "a.svg"))
+    assert "&lt;b&gt;x&lt;~1b&gt;" in (tmp_path / "a.svg").read_text()
 
 
 def test_the_pointer_reads_every_series(overlaid):
@@ -174,7 +176,7 @@ def test_a_container_shows_a_sample_of_all_below_it_until_the_file_is_scanned(qt
     assert facts_of(panel.table)["values"] == "601\u202f000"
     assert facts_of(panel.table)["NaN"] == "300\u202f000"
     assert sum(panel._plot.picture.series[0].counts) == 301_000
-    assert "every value counted" in panel.status.text()
+    assert "exact counts" in panel.status.text()
     assert not panel.controls.scan.isVisibleTo(panel)
 
 

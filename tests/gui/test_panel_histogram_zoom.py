@@ -85,7 +85,7 @@ def test_a_zoomed_picture_comes_from_cells_until_the_file_was_read_again(qtbot, 
     plot._box.setXRange(plot.picture.axis.at(0.5), plot.picture.axis.at(0.6), padding=0)
     qtbot.waitUntil(entered.is_set)
     assert plot.picture.snapped
-    assert "edges moved to the nearest of 1/128" in panel.status.text()
+    assert "edges moved by less than 1/128" in panel.status.text()
     inside = (plot.picture.edges[0] <= NORMAL) & (plot.picture.edges[-1] > NORMAL)
     assert sum(plot.picture.series[0].counts) == np.count_nonzero(inside)
     assert not panel.is_settled
@@ -181,43 +181,39 @@ def test_whole_numbers_on_a_logarithmic_axis_are_not_cut():
 def test_marks_stand_at_the_statistics_and_can_be_switched(qtbot, open_details):
     panel = panel_of(open_details, made_from(NORMAL))
     plot = panel._plot
-    kinds = {mark.kind for mark, *_ in plot.marks._lines}
-    assert kinds == {ZERO, MEAN, SPREAD}
+    assert {each.mark.kind for each in plot.lettering.placed} == {ZERO, MEAN, SPREAD}
     panel.controls._actions[QUANTILES].trigger()
-    names = {mark.text: line.pos().x() for mark, line, *_ in plot.marks._lines}
-    assert set(names) == {"0", "mean", "−std", "+std", "5 %", "25 %", "median", "75 %", "95 %"}
-    assert names["+std"] == pytest.approx(plot.picture.axis.at(float(NORMAL.mean() + NORMAL.std())), abs=0.01)
+    found = {each.mark.text: each.at for each in plot.lettering.placed}
+    assert set(found) == {"0", "mean", "−std", "+std", "5 %", "25 %", "median", "75 %", "95 %"}
+    place = plot._box.mapFromView(QPointF(plot.picture.axis.at(float(NORMAL.mean() + NORMAL.std())), 0))
+    assert found["+std"] == pytest.approx(place.x(), abs=1)
     for kind in (ZERO, MEAN, SPREAD, QUANTILES):
         panel.controls._actions[kind].setChecked(False)
-    assert not plot.marks._lines
+    assert not plot.lettering.placed
     again = panel_of(open_details, made_from(NORMAL))
-    assert not again._plot.marks._lines
+    assert not again._plot.lettering.placed
 
 
 def test_names_of_marks_do_not_lie_over_one_another(open_details):
     panel = panel_of(open_details, made_from(NORMAL))
     panel.controls._actions[QUANTILES].setChecked(True)
-    plot = panel._plot
-    boxes = [
-        text.mapRectToScene(text.boundingRect())
-        for _, _, text, row in plot.marks._lines
-        if row >= 0 and text.isVisible()
-    ]
+    lettering = panel._plot.lettering
+    boxes = [lettering.name_rect(each) for each in lettering.placed if each.row >= 0]
     assert len(boxes) == 9
     for number, one in enumerate(boxes):
-        assert not any(one.adjusted(1, 1, -1, -1).intersects(other.adjusted(1, 1, -1, -1)) for other in boxes[:number])
+        assert lettering.boundingRect().contains(one)
+        assert not any(one.intersects(other) for other in boxes[:number])
 
 
 def test_marks_are_legible_in_both_themes(open_details):
     panel = panel_of(open_details, made_from(NORMAL))
-    lines = {mark.kind: (line, text) for mark, line, text, _ in panel._plot.marks._lines}
-    assert lines[SPREAD][1].color.name() == LIGHT.text
-    themes().choose("dark")
-    try:
-        assert lines[SPREAD][1].color.name() == DARK.text
-        assert lines[SPREAD][0].opts["pen"].color().name() == DARK.text
-    finally:
-        themes().choose("light")
+    lettering = panel._plot.lettering
+    zero, mean = (next(each.mark for each in lettering.placed if each.mark.kind == kind) for kind in (ZERO, MEAN))
+    for theme in (LIGHT, DARK):
+        themes().choose(theme.name)
+        assert lettering.pen_of(zero).color().name() == theme.text
+        assert lettering.pen_of(mean).color().name().lower() == theme.series[1].lower()
+    themes().choose("light")
 
 
 def test_the_pointer_finds_bins_of_a_zoomed_picture(qtbot, open_details):

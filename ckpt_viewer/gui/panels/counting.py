@@ -248,5 +248,5 @@ def _counted(seen: Seen) -> str:
     overs = {profile.over for profile in seen.profiles if profile.over}
     over = f", {overs.pop()} only" if len(overs) == 1 else ""
     if picture is not None and picture.snapped:
-        return f"every value counted{over}; edges moved to the nearest of 1/128"
+        return f"exact counts{over}; edges moved by less than 1/128"
     return f"exact{over}"

@@ -15,6 +15,10 @@ SHOWN = 400
 """Characters of a value that a row shows; its copy is whole."""
 
 
+TITLE_WIDEST = 130
+"""Pixels that the title of a column claims where its values need less."""
+
+
 class Fact(NamedTuple):
     """One row.
 
@@ -143,7 +147,8 @@ class FactsTable(QTableView):
         self.facts.show_facts(facts, headers)
         self.horizontalHeader().setVisible(len(headers) > 2)
         for column in range(1, len(headers) - 1):
-            self.setColumnWidth(column, self._width_of(column) + 26)
+            title = min(self.fontMetrics().horizontalAdvance(headers[column]), TITLE_WIDEST)
+            self.setColumnWidth(column, max(self._width_of(column), title) + 26)
         widest = max((self.fontMetrics().horizontalAdvance(fact.name) for fact in facts), default=0)
         self.setColumnWidth(0, widest + 22)
 

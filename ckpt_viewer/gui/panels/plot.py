@@ -16,7 +16,7 @@ from PySide6.QtGui import QColor
 
 from ckpt_viewer.gui.panels.axis import Axis
 from ckpt_viewer.gui.panels.picture import Picture, Series, Wish
-from ckpt_viewer.gui.panels.plot_parts import MARK_ROW, Legend, Marks, RangeBox, pen_of
+from ckpt_viewer.gui.panels.plot_parts import MARK_ROW, Lettering, RangeBox, pen_of
 from ckpt_viewer.gui.panels.ticks import LOG_FLOOR, Tick, count_ticks, log_ticks
 from ckpt_viewer.gui.theme import Theme, theme, themes
 
@@ -39,7 +39,7 @@ class HistogramPlot(QObject):
     """A pyqtgraph PlotWidget, in `widget`, that shows a Picture and knows which of its bins the pointer is at.
 
     Attributes:
-        picture: what is drawn. at: the bin that is marked, -1 for none. marks: statistics on the x axis.
+        picture: what is drawn. at: the bin that is marked, -1 for none. lettering: marks and legend over the bars.
     """
 
     hovered = Signal(int)
@@ -62,8 +62,8 @@ class HistogramPlot(QObject):
         self._showing = False
         self._moved = QTimer(self, singleShot=True, interval=15)
         self._moved.timeout.connect(self._tell_range)
+        self.lettering = Lettering(box)
         self._prepare()
-        self.marks, self._legend = Marks(self._item), Legend(self._item)
         themes().changed.connect(self._dress)
         self._dress(theme())
 
@@ -129,7 +129,7 @@ class HistogramPlot(QObject):
 
     def set_marks(self, kinds: frozenset[str]) -> None:
         """Show these kinds of marks on the x axis."""
-        self.marks.kinds = kinds
+        self.lettering.kinds = kinds
         self._draw()
 
     def view_all(self) -> None:
@@ -167,7 +167,6 @@ class HistogramPlot(QObject):
             curve.setFillLevel(floor if len(series) == 1 else None)
             if each.counts:
                 curve.setData(list(self.picture.places), self._heights(each.heights, floor))
-        self._legend.show_names([each.name for each in series] if self.picture.shares else [], theme())
         if self.at >= self.picture.bins:
             self.hover(-1)
         self._dress_curves(theme())
@@ -214,12 +213,10 @@ class HistogramPlot(QObject):
         self._set_ticks("left", _height_ticks(highest, rows, self.logarithmic))
         floor = self._floor
         top = math.log10(highest) + 0.15 if self.logarithmic else highest * HEADROOM
-        wide = (last - first) / max(1, area.width() - 70)
-        lines = self.marks.place(self.picture, first, last, wide)
+        lines = self.lettering.place(self.picture, first, last)
         room = max(20, area.height() - 45)
         top += (top - floor) * lines * MARK_ROW / max(room - lines * MARK_ROW, room / 2)
         self._box.setYRange(floor if self.logarithmic else -top * INSIDE, top, padding=0)
-        self.marks.stand(floor, top, (top - floor) / room)
 
     def _highest(self, first: float, last: float) -> float:
         """The height of the highest bar between two positions."""
@@ -260,8 +257,7 @@ class HistogramPlot(QObject):
             axis.setPen(shown.muted)
             axis.setTextPen(shown.text)
         self._dress_curves(shown)
-        self.marks.dress(shown)
-        self._legend.show_names([each.name for each in self.picture.series] if self.picture.shares else [], shown)
+        self.lettering.dress(shown)
 
     def _dress_curves(self, shown: Theme) -> None:
         for number, curve in enumerate(self._curves):

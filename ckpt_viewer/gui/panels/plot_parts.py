@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QPen
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetricsF, QGuiApplication, QPainter, QPen
+from PySide6.QtWidgets import QGraphicsItem
 
-from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.panels.picture import MEAN, QUANTILES, SPREAD, ZERO, Mark, Picture
 from ckpt_viewer.gui.theme import Theme, theme
 
@@ -19,8 +19,8 @@ MARK_ROWS = 3
 """Rows of names at most; a name that finds no place in them is left out, its line is not."""
 GAP = 6
 """Pixels between two names."""
-LEGEND_NAME = 44
-"""Characters of a name in the legend."""
+LEGEND_LINE, LEGEND_MARGIN, LEGEND_SHARE = 24, 6, 0.75
+"""Pixels of a line in the legend and around all, and the share of the width that it may take."""
 MOST_SERIES = 8
 """Tensors that can be told apart: four colours, solid and dashed."""
 DASHES = {ZERO: [1, 0], MEAN: [6, 3], SPREAD: [3, 3], QUANTILES: [1, 3]}
@@ -30,7 +30,7 @@ DASHES = {ZERO: [1, 0], MEAN: [6, 3], SPREAD: [3, 3], QUANTILES: [1, 3]}
 def pen_of(number: int, shown: Theme, *, single: bool = False) -> QPen:
     """Return the pen of a series: the colours of the theme, then the same dashed."""
     colours = shown.series
-    pen: QPen = pg.mkPen(QColor(colours[number % len(colours)]), width=1 if single else 1.6)
+    pen: QPen = pg.mkPen(QColor(colours[number % len(colours)]), width=1 if single else 2)
     if number >= len(colours):
         pen.setDashPattern([4, 2.5])
     return pen
@@ -71,102 +71,118 @@ class RangeBox(pg.ViewBox):  # type: ignore[misc]
         self.translateBy(x=-(last - first) * event.delta() / 1200)
 
 
-class Marks:
-    """Lines for statistics, their names above the bars.
+class Placed(NamedTuple):
+    """A mark and where it stands, in pixels of the area of the bars.
 
     Attributes:
-        kinds: those that are shown.
+        at: where its line stands. centre: of its name. row: of its name, -1 where it found no place.
     """
 
-    def __init__(self, item: Any) -> None:
+    mark: Mark
+    at: float
+    centre: float
+    row: int
+
+
+class Lettering(QGraphicsItem):
+    """What stands over the bars: lines of statistics with their names, and the legend. One item that paints it all:
+    one for each text would take the GUI thread 20 ms.
+
+    Attributes:
+        kinds: of marks that are shown. placed: the marks inside the picture. names: of the series, for the legend.
+    """
+
+    def __init__(self, box: Any) -> None:
+        super().__init__(box)
+        self.setZValue(1000)
+        self.setAcceptedMouseButtons(Qt.MouseButton.NoButton)
+        self._box = box
+        self._theme = theme()
         self.kinds: frozenset[str] = frozenset()
-        self._item = item
-        self._lines: list[tuple[Mark, Any, Any, int]] = []
-        self._shown: list[Mark] = []
+        self.placed: list[Placed] = []
+        self.names: Sequence[str] = ()
 
-    def place(self, picture: Picture, first: float, last: float, wide: float) -> int:
-        """Put lines where they belong; return how many rows their names take.
-
-        Args:
-            first, last: positions that are shown. wide: of a pixel, in positions.
-        """
-        marks = [mark for mark in picture.marks if mark.kind in self.kinds]
-        if marks != self._shown:
-            self._make(marks)
-        ends, rows = [float("-inf")] * MARK_ROWS, 0
-        metrics = QFontMetricsF(self._lines[0][2].textItem.font()) if self._lines else None
-        for number, (mark, line, text, _) in enumerate(self._lines):
-            at = picture.axis.at(mark.value)
-            inside = first <= at <= last
-            line.setVisible(inside)
-            assert metrics is not None
-            half = (metrics.horizontalAdvance(mark.text) / 2 + GAP / 2) * wide
-            centre = min(max(at, first + half), last - half)
-            row = next((row for row, end in enumerate(ends) if centre - half >= end), -1) if inside else -1
-            text.setVisible(row >= 0)
-            if row >= 0:
-                ends[row], rows = centre + half, max(rows, row + 1)
-            self._lines[number] = mark, line, text, row
-            line.setPos(QPointF(at, 0))
-            text.setPos(centre, 0)
-        return rows
-
-    def stand(self, floor: float, top: float, high: float) -> None:
-        """Give lines and names their heights: `top` of the picture, `high` of a pixel. Lines end below all names."""
-        rows = 1 + max((row for *_, row in self._lines), default=0)
-        end = top - max(rows, 1) * MARK_ROW * high
-        for _, line, text, row in self._lines:
-            at = line.pos().x()
-            line.setData([0.0, 0.0], [floor, max(floor, end)])
-            line.setPos(QPointF(at, 0))
-            text.setPos(text.pos().x(), top - max(row, 0) * MARK_ROW * high)
-
-    def _make(self, marks: list[Mark]) -> None:
-        for _, line, text, _ in self._lines:
-            self._item.removeItem(line)
-            self._item.removeItem(text)
-        self._shown, self._lines = marks, []
-        for mark in sorted(marks, key=lambda mark: mark.value):
-            line, text = pg.PlotCurveItem([0.0, 0.0], [0.0, 1.0]), pg.TextItem(anchor=(0.5, 0))
-            text.setPlainText(mark.text)
-            text.textItem.document().setDocumentMargin(0)
-            text.updateTextPos()
-            for each in (line, text):
-                each.setZValue(5)
-                self._item.addItem(each, ignoreBounds=True)
-            self._lines.append((mark, line, text, -1))
-        self.dress(theme())
+    @property
+    def rows(self) -> int:
+        """How many rows the names of the marks take."""
+        return 1 + max((each.row for each in self.placed), default=-1)
 
     def dress(self, shown: Theme) -> None:
         """Take the colours of a theme."""
-        for mark, line, text, _ in self._lines:
-            pen = pg.mkPen(QColor(shown.series[1] if mark.kind == MEAN else shown.text), width=1.2)
-            if mark.kind != ZERO:
-                pen.setDashPattern(DASHES[mark.kind])
-            line.setPen(pen)
-            text.setColor(QColor(shown.text))
+        self._theme = shown
+        self.update()
 
+    def place(self, picture: Picture, first: float, last: float) -> int:
+        """Put what is said of a picture where it belongs; return how many rows the names of marks take.
 
-class Legend:
-    """Names of the series, in the upper right corner."""
+        Args:
+            first, last: positions that are shown.
+        """
+        self.prepareGeometryChange()
+        self.names = [each.name for each in picture.series] if picture.shares else []
+        wide = self._box.width()
+        metrics = QFontMetricsF(QGuiApplication.font())
+        ends = [float("-inf")] * MARK_ROWS
+        self.placed = []
+        for mark in sorted(picture.marks, key=lambda mark: mark.value):
+            at = (picture.axis.at(mark.value) - first) / max(last - first, 1e-300) * wide
+            if mark.kind not in self.kinds or not 0 <= at <= wide:
+                continue
+            half = (metrics.horizontalAdvance(mark.text) + GAP) / 2
+            centre = min(max(at, half), wide - half)
+            row = next((row for row, end in enumerate(ends) if centre - half >= end), -1)
+            if row >= 0:
+                ends[row] = centre + half
+            self.placed.append(Placed(mark, at, centre, row))
+        self.update()
+        return self.rows
 
-    def __init__(self, item: Any) -> None:
-        self._item = item
-        self._legend: Any = None
+    def boundingRect(self) -> QRectF:
+        """The area of the bars."""
+        return QRectF(0, 0, self._box.width(), self._box.height())
 
-    def show_names(self, names: list[str], shown: Theme) -> None:
-        """Show other names; none hides it."""
-        if self._legend is not None:
-            self._legend.scene().removeItem(self._legend)
-            self._legend = None
-        if not names:
-            return
+    def name_rect(self, placed: Placed) -> QRectF:
+        """Where the name of a mark stands."""
+        half = QFontMetricsF(QGuiApplication.font()).horizontalAdvance(placed.mark.text) / 2 + 1
+        return QRectF(placed.centre - half, placed.row * MARK_ROW, 2 * half, MARK_ROW)
+
+    def paint(self, painter: QPainter, _option: Any, _widget: Any = None) -> None:
+        """Draw lines, names, and the legend."""
+        painter.setFont(QGuiApplication.font())
+        top, bottom = self.rows * MARK_ROW, self._box.height()
+        for each in self.placed:
+            painter.setPen(self.pen_of(each.mark))
+            painter.drawLine(QPointF(each.at, top), QPointF(each.at, bottom))
+            if each.row >= 0:
+                painter.setPen(QColor(self._theme.text))
+                painter.drawText(self.name_rect(each), Qt.AlignmentFlag.AlignCenter, each.mark.text)
+        if self.names:
+            self._legend(painter)
+
+    def pen_of(self, mark: Mark) -> QPen:
+        """Return the pen of a mark's line: solid at zero, dashed for all others."""
+        pen: QPen = pg.mkPen(QColor(self._theme.series[1] if mark.kind == MEAN else self._theme.text), width=1.2)
+        if mark.kind != ZERO:
+            pen.setDashPattern(DASHES[mark.kind])
+        return pen
+
+    def _legend(self, painter: QPainter) -> None:
+        metrics, shown = QFontMetricsF(QGuiApplication.font()), self._theme
+        room = max(20.0, LEGEND_SHARE * self._box.width() - LEGEND_LINE - 3 * LEGEND_MARGIN)
+        names = [metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, room) for name in self.names]
+        wide = LEGEND_LINE + 3 * LEGEND_MARGIN + max(metrics.horizontalAdvance(name) for name in names)
+        row = metrics.height()
+        frame = QRectF(self._box.width() - wide - 4, 4, wide, row * len(names) + LEGEND_MARGIN)
         fill = QColor(shown.base)
         fill.setAlphaF(0.85)
-        legend = self._legend = pg.LegendItem(
-            offset=(-8, 8), brush=fill, pen=shown.line, labelTextColor=shown.text, verSpacing=-4
-        )
-        legend.setParentItem(self._item.getViewBox())
+        painter.setPen(QColor(shown.line))
+        painter.setBrush(fill)
+        painter.drawRect(frame)
         for number, name in enumerate(names):
-            sample = pg.PlotDataItem(pen=pen_of(number, shown))
-            legend.addItem(sample, html.escape(plain(name, LEGEND_NAME)))  # pyqtgraph takes names for markup
+            middle = frame.top() + LEGEND_MARGIN / 2 + (number + 0.5) * row
+            start = QPointF(frame.left() + LEGEND_MARGIN, middle)
+            painter.setPen(pen_of(number, shown))
+            painter.drawLine(start, start + QPointF(LEGEND_LINE, 0))
+            painter.setPen(QColor(shown.text))
+            at = QRectF(start.x() + LEGEND_LINE + LEGEND_MARGIN, middle - row / 2, wide, row)
+            painter.drawText(at, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, name)
