@@ -132,7 +132,7 @@ class _TensorText:
         return self._last[1]
 
     def _write(self, tensor: TensorSpec) -> str:
-        known = self.packed.of(tensor)
+        known = self.packed.of(tensor) if self.packed.found else None
         if known is not None:
             fields = tensor_entry(tensor, self.locator.tensor(tensor))
             return _encode({**fields, "packed": _packed_fields(known)})[1:-1]
@@ -146,7 +146,8 @@ class _TensorText:
             fields = tensor_entry(tensor, key[7])
             del fields["storage"]
             shared = self._shared[key] = _encode(fields)[1:-1]
-        return f'{shared}, "storage": {_quote(storage.unique_key)}'
+        key_text = storage.key if storage.home is None or not storage.home.prefix else storage.unique_key
+        return f'{shared}, "storage": {_quote(key_text)}'
 
 
 def _packed_fields(packed: Packed) -> dict[str, Any]:

@@ -144,12 +144,11 @@ def _model_entries(checkpoint: Checkpoint, context: Context) -> list[list[Entry]
 def parameter_count(entries: Sequence[Entry], packed: PackedWeights, context: Context = SILENT) -> int:
     """Return the elements of the distinct (storage, offset, shape, stride) of a model, the packed ones unpacked."""
     distinct: set[tuple[object, ...]] = set()
-    count = 0
-    for entry in stepped(entries, context, len(entries)):
-        tensor = entry.tensor
-        if id(tensor) in packed.helpers:
+    count, found, helpers = 0, packed.found, packed.helpers
+    for _, tensor, _ in stepped(entries, context, len(entries)):
+        if helpers and id(tensor) in helpers:
             continue
-        known = packed.of(tensor)
+        known = found.get(id(tensor)) if found else None
         key = (id(tensor.storage or tensor), tensor.offset, tensor.shape, tensor.stride)
         if key not in distinct:
             distinct.add(key)
@@ -163,10 +162,20 @@ def _totals(outline: Outline, context: Context) -> tuple[Totals, dict[int, Stora
     tensors = size = 0
     storages: dict[int, StorageSpec] = {}
     used: dict[int, int] = {}
+    sizes: dict[tuple[object, ...], int] = {}  # of plain tensors, of which many are alike
     for value in stepped(outline.values, context, len(outline)):
         if type(value) is TensorSpec:
             tensors += 1
-            size += _collect(value, storages, used)
+            storage, alike = value.storage, (value.dtype, value.shape)
+            if storage is None or value.extra is not None:
+                size += _collect(value, storages, used)
+                continue
+            nbytes = sizes.get(alike)
+            if nbytes is None:
+                nbytes = sizes[alike] = value.nbytes
+            size += nbytes
+            storages[id(storage)] = storage
+            used[id(storage)] = used.get(id(storage), 0) + nbytes
         elif type(value) is StorageSpec:
             storages[id(value)] = value
             used[id(value)] = value.nbytes

@@ -76,7 +76,7 @@ def packed_weights(models: Iterable[Sequence[Entry]], context: Context = SILENT)
     found: dict[int, Packed] = {}
     helpers: set[int] = set()
     for entries in models:
-        if not any(_may_be_packed(entry) for entry in stepped(entries, context)):
+        if not _may_be_packed(entries, context):
             continue
         tensors = {entry.name: entry.tensor for entry in entries}
         for name, packed in find_packed(tensors, context):
@@ -100,9 +100,12 @@ def find_packed(tensors: Tensors, context: Context = SILENT) -> Iterator[tuple[s
             yield name, Packed("float4", 4, (*tensor.shape[:-1], 2 * tensor.shape[-1]))
 
 
-def _may_be_packed(entry: Entry) -> bool:
-    tensor = entry.tensor
-    return entry.name.endswith(_ENDINGS) or tensor.dtype == _FLOAT4 or tensor.type.startswith(_TORCHAO)
+def _may_be_packed(entries: Sequence[Entry], context: Context) -> bool:
+    """Whether any entry has a name or a type that packed weights have."""
+    for name, tensor, _ in stepped(entries, context):
+        if name.endswith(_ENDINGS) or tensor.dtype == _FLOAT4 or tensor.type.startswith(_TORCHAO):
+            return True
+    return False
 
 
 Found: TypeAlias = "tuple[str, Packed] | None"
