@@ -42,7 +42,8 @@ class Harvest:
         scan: None until it was planned. columns: the figures of each item that is done, by its number in the plan.
         table: the same by rows of the tree; None until it was made.
         done, total: tensors, each TensorSpec once. done_bytes, total_bytes: that are read.
-        nan, inf: tensors with a NaN, with an infinity. unread: tensors that have no numbers.
+        complete: whether every tensor is done. unread: tensors that have no numbers.
+        nan, inf: tensors with a NaN, with an infinity.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class Harvest:
         self.table: FigureTable | None = None
         self.done = self.total = self.done_bytes = self.total_bytes = 0
         self.nan = self.inf = self.unread = 0
+        self.complete = False
         self._taken = 0
         self._shares: Counter[int] = Counter()
 
@@ -103,6 +105,17 @@ class Watch:
             self._due = time.monotonic() + TAKE_EVERY
 
 
+def draw_sparks(harvest: Harvest, table: FigureTable, rows: Iterable[int], context: Context) -> None:
+    """Make the small histograms of some rows of the tree; raises Cancelled."""
+    from ckpt_viewer.gui.tree.sparks import spark
+    from ckpt_viewer.stats.profile import Profile
+
+    for row in rows:
+        context.step(0, 0)
+        outcome = harvest.scan.outcomes[table.item(row)] if harvest.scan is not None else None
+        table.sparks[row] = spark(outcome) if isinstance(outcome, Profile) else ""
+
+
 def scan_all(index: TreeIndex, harvest: Harvest, gate: Gate, context: Context, *, only_kept: bool) -> bool:
     """Scan every tensor of a checkpoint; return whether all is known now.
 
@@ -129,7 +142,17 @@ def scan_all(index: TreeIndex, harvest: Harvest, gate: Gate, context: Context, *
         scan.run(watch)
     harvest.done_bytes = harvest.total_bytes
     harvest.take(context)
+    harvest.complete = True
+    if harvest.table is not None:
+        roll_up_into(harvest.table, scan, context)
     return True
+
+
+def roll_up_into(table: FigureTable, scan: Scan, context: Context) -> None:
+    """Add up what lies in each row of a table; raises Cancelled."""
+    from ckpt_viewer.gui.tree.figure_rollup import roll_up
+
+    table.rolled = roll_up(table.index, table.items, scan.outcomes, context)
 
 
 def tabulate(index: TreeIndex, harvest: Harvest, context: Context) -> None:
@@ -137,7 +160,10 @@ def tabulate(index: TreeIndex, harvest: Harvest, context: Context) -> None:
     from ckpt_viewer.gui.tree.figures import FigureTable
 
     if harvest.scan is not None and harvest.scan.plan is not None and harvest.columns is not None:
-        harvest.table = FigureTable(index, harvest.scan.plan.of, harvest.columns, context)
+        table = FigureTable(index, harvest.scan.plan.of, harvest.columns, context)
+        if harvest.complete:
+            roll_up_into(table, harvest.scan, context)
+        harvest.table = table
 
 
 def put_together(scan: Scan, index: TreeIndex, row: int, context: Context) -> Below:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
 
 from ckpt_viewer.gui.file_scan import ScanState
+from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.messages import Message, Messages
+from ckpt_viewer.gui.scan_work import draw_sparks
 from ckpt_viewer.gui.session import Session
 from ckpt_viewer.gui.settings import Settings
 from ckpt_viewer.gui.tree.widget import TreePanel
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.tree.figures import FigureTable
 
 COLUMNS, FLAT = "tree/columns", "tree/flat"
 
@@ -31,6 +36,9 @@ class TreeFlow(QObject):
         panel.columnsChanged.connect(lambda: settings.set(COLUMNS, panel.save_state()))
         panel.groupedWanted.connect(self._on_grouped)
         panel.scanWanted.connect(session.scan.start)
+        panel.sparksWanted.connect(self._draw_sparks)
+        self._sparks = Latest(session.jobs, self)
+        self._sparks.finished.connect(lambda _: self._show_figures())
         session.scan.changed.connect(self._show_figures)
         session.opened.connect(self._show)
         session.indexed.connect(self._show)
@@ -49,6 +57,10 @@ class TreeFlow(QObject):
     def _show_figures(self) -> None:
         scan = self._session.scan
         self._panel.set_figures(scan.table, complete=scan.state is ScanState.DONE)
+
+    def _draw_sparks(self, table: FigureTable) -> None:
+        harvest, rows = self._session.scan.harvest, tuple(table.missing)
+        self._sparks.start(lambda context: draw_sparks(harvest, table, rows, context))
 
     def _on_selected(self, subject: Any) -> None:
         if not self._following:

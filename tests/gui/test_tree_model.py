@@ -126,7 +126,8 @@ def test_numbers_stand_right(model):
     assert weight.data() == "6"
     assert weight.data(Qt.ItemDataRole.TextAlignmentRole) & int(Qt.AlignmentFlag.AlignRight)
     heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(model.columnCount())]
-    assert heads == ["Name", "Type", "Shape", "Dtype", "Device", "Parameters", "Size"]
+    assert heads[:7] == ["Name", "Type", "Shape", "Dtype", "Device", "Parameters", "Size"]
+    assert heads[7:] == ["Min", "Max", "|Max|", "Mean", "Std", "Zeros", "NaN", "Inf", "Histogram"]
 
 
 def test_large_containers_come_by_fetch_more(qtbot, long_model):

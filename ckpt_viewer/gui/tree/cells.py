@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.core.expand import SCALARS, length_of, type_of
 from ckpt_viewer.core.location import Locator
@@ -10,12 +10,21 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text, count_text, escape_text, grouped, parameters_text, shape_text, shorten
 from ckpt_viewer.core.value import Global, Instance, NdArray
 from ckpt_viewer.errors import BadMapLocation
+from ckpt_viewer.gui.tree.figure_cells import HISTOGRAM, TITLES, figure_text, figure_tip, unsound_words, value_of
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.names import TEXT_LIMIT, display_name, raw_name, role_word
 from ckpt_viewer.gui.tree.values import amount_text, full_text, is_short, value_text
 
-COLUMNS = ("Name", "Type", "Shape", "Dtype", "Device", "Parameters", "Size")
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.stats.figures import Figures
+
+COLUMNS = ("Name", "Type", "Shape", "Dtype", "Device", "Parameters", "Size", *TITLES, HISTOGRAM)
 NAME, TYPE, SHAPE, DTYPE, DEVICE, PARAMETERS, SIZE = range(7)
+FIGURES = range(7, 7 + len(TITLES))
+"""Columns whose numbers a scan finds."""
+PICTURE = FIGURES.stop
+"""The column of small histograms: a character for the height of each bar."""
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 NOTE_LIMIT = 120
@@ -25,6 +34,8 @@ NAMED_DEVICES = 2
 KEPT = 2000
 """Rows whose painted texts are kept."""
 
+UNSOUND = "unsound"
+"""The mark of a tensor with NaN or Inf, and of what it lies in."""
 _BARE = ("torch.", "collections.")
 """Classes from these modules are shown by their name alone; all others with their module."""
 
@@ -63,6 +74,7 @@ class Cells:
     def __init__(self, index: TreeIndex, locator: Locator, title: str, dangerous: frozenset[str] = frozenset()) -> None:
         self.index, self.title, self.dangerous = index, title, dangerous
         self._locator = locator
+        self._table: FigureTable | None = None
         self._painted: dict[int, RowTexts] = {}
 
     @property
@@ -75,6 +87,26 @@ class Cells:
         self._locator = locator
         self._painted.clear()
 
+    @property
+    def table(self) -> FigureTable | None:
+        """What a scan has found so far."""
+        return self._table
+
+    @table.setter
+    def table(self, table: FigureTable | None) -> None:
+        self._table = table
+        self._painted.clear()
+
+    def figures(self, row: int) -> Figures | None:
+        """Return the figures of a tensor, or of all in a row; None where they are not known."""
+        return self._table.figures(row) if self._table is not None else None
+
+    def figure(self, row: int, column: int) -> str:
+        """Return the text of one of the columns `FIGURES` or `PICTURE`."""
+        if self._table is None:
+            return ""
+        return self._table.spark(row) if column == PICTURE else figure_text(self.figures(row), COLUMNS[column])
+
     def painted(self, row: int) -> RowTexts:
         """Return what is painted in a row; kept until there is another map_location."""
         texts = self._painted.get(row)
@@ -82,13 +114,16 @@ class Cells:
             if len(self._painted) >= KEPT:
                 self._painted.clear()
             cells = tuple(shown(self, row) for shown in _SHOWN)
+            if self._table is not None:
+                figures = self.figures(row)
+                cells += (*(figure_text(figures, title) for title in TITLES), self._table.spark(row))
             link = self.index.same_as(row) is not None
             texts = self._painted[row] = RowTexts(cells, self.note(row), self.mark(row), link)
         return texts
 
     def shown(self, row: int, column: int) -> str:
         """Return the text of a cell, numbers with three digits."""
-        return _SHOWN[column](self, row)
+        return _SHOWN[column](self, row) if column < len(_SHOWN) else self.figure(row, column)
 
     def name(self, row: int) -> str:
         """Return the name; see `names.display_name`."""
@@ -103,6 +138,9 @@ class Cells:
 
     def note(self, row: int) -> str:
         """Return what stands behind the name: a scalar's value, ``same as /model``, how many blocks a run has."""
+        return ", ".join(filter(None, (self._note(row), unsound_words(self.figures(row)))))
+
+    def _note(self, row: int) -> str:
         index = self.index
         if index.is_run(row):
             return f"{index.count(row)} equal blocks, {parameters_text(index.totals.elements(row))}"
@@ -124,7 +162,8 @@ class Cells:
             value = index.value(row)
             if isinstance(value, Instance | Global) and type_of(value) in self.dangerous:
                 return "dangerous"
-        return index.marks.get(row, "")
+        figures = self.figures(row)
+        return index.marks.get(row, "") or ("" if figures is None or figures.is_sound else UNSOUND)
 
     def _mark_word(self, row: int) -> str:
         """Return the word for a row's mark, unless its name says so already."""
@@ -132,6 +171,8 @@ class Cells:
         if mark == "dangerous":
             is_call = isinstance(self.index.value(row), Instance)  # a name by itself is its own value
             return f"dangerous, not called{f': {self.type(row)}' if is_call else ''}"  # a narrow tree has no Type
+        if mark == UNSOUND:
+            return ""
         named = row > 0 and mark in raw_name(self.index.names[row])
         return "" if named or mark == "progress" else role_word(mark)
 
@@ -244,7 +285,9 @@ class Cells:
             return [parameters_text(1) if count == 1 else f"{amount_text(count, grouped)} parameters"]
         if column == SIZE and amounts:
             return [f"{amount_text(amounts[1], grouped)} bytes"]
-        return [self.shown(row, column)]
+        if column in FIGURES:
+            return figure_tip(self.figures(row), COLUMNS[column])
+        return [self.shown(row, column)] if column != PICTURE else []
 
     def _value(self, row: int, limit: int) -> str:
         value = self.index.value(row) if self.index.is_entry(row) else None
@@ -254,13 +297,14 @@ class Cells:
         """Return what a screen reader says."""
         if column == NAME:
             mark, note = role_word(self.mark(row)).replace("_", " "), self.note(row)
+            mark = "" if mark == UNSOUND else mark
             return ", ".join(filter(None, (self.name(row), "" if note.startswith(mark) else mark, note)))
         if column == DEVICE:
             return ", ".join(
                 f"saved on {line.replace(ARROW, 'loads onto')}" if ARROW in line else line
                 for line in self._device_lines(row)
             )
-        return self.shown(row, column)
+        return self.shown(row, column) if column != PICTURE else ""
 
     def copied_value(self, row: int) -> str | None:
         """Return a scalar's full value for the clipboard: a string bare, all else as Python writes it; None without."""
@@ -285,6 +329,10 @@ class Cells:
             "" if count is None else amount_text(count, str),
             amount_text(amounts[1], str) if amounts else "",
         ]
+        figures = self.figures(row)
+        if figures is not None:
+            values = (value_of(figures, title) for title in TITLES)
+            cells += ["" if value is None else repr(value) for value in values]
         return "\t".join(cells)
 
 

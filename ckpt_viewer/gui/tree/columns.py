@@ -6,11 +6,23 @@ from PySide6.QtCore import QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QAction, QFontMetrics
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView
 
-from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE
+from ckpt_viewer.gui.tree.cells import (
+    COLUMNS,
+    DEVICE,
+    DTYPE,
+    FIGURES,
+    NAME,
+    PARAMETERS,
+    PICTURE,
+    SHAPE,
+    SIZE,
+    TYPE,
+)
+from ckpt_viewer.gui.tree.figure_cells import SAMPLE
 
 NARROW = 720
 """Width in pixels below which a tree is narrow: all seven columns would leave less to the names than they need."""
-LEAST_NAME = 110
+LEAST_NAME, LEAST_BESIDE_FIGURES = 110, 240
 """Width of the Name column in pixels below which the tree scrolls sideways instead."""
 
 _SAMPLES = {
@@ -20,7 +32,11 @@ _SAMPLES = {
     DEVICE: "cuda:1 → cpu",
     PARAMETERS: "Parameters",
     SIZE: "99.9 MB",
+    **dict.fromkeys(FIGURES, SAMPLE),
+    PICTURE: "Histogram wide",
 }
+USUAL = frozenset(range(SIZE + 1))
+"""Columns of a wide tree, until a person chooses others."""
 
 
 class Columns(QObject):
@@ -31,11 +47,13 @@ class Columns(QObject):
     """
 
     changed = Signal()
+    figuresWanted = Signal()
+    """A column shows what only a scan can tell."""
 
     def __init__(self, view: QTreeView) -> None:
         super().__init__(view)
         self._view, self._header = view, view.header()
-        self._shown = {False: set(range(len(COLUMNS))), True: {NAME, SHAPE, DTYPE, DEVICE}}
+        self._shown = {False: set(USUAL), True: {NAME, SHAPE, DTYPE, DEVICE}}
         self._widths = {column: self._natural(column) for column in _SAMPLES}
         self._fitting = False
         self.is_narrow = False
@@ -61,7 +79,8 @@ class Columns(QObject):
             return
         others = sum(self._widths[column] for column in self._shown[self.is_narrow] if column != NAME)
         self._fitting = True
-        self._header.resizeSection(NAME, max(LEAST_NAME, self._inner_width() - others))
+        least = LEAST_BESIDE_FIGURES if self.shows_figures else LEAST_NAME
+        self._header.resizeSection(NAME, max(least, self._inner_width() - others))
         self._fitting = False
 
     def _inner_width(self) -> int:
@@ -75,6 +94,17 @@ class Columns(QObject):
             (self._shown[self.is_narrow].add if shown else self._shown[self.is_narrow].discard)(column)
             self._apply()
             self.changed.emit()
+            self.ask_for_figures()
+
+    @property
+    def shows_figures(self) -> bool:
+        """Whether one of the columns that show what only a scan can tell is there."""
+        return not self._shown[self.is_narrow] <= USUAL
+
+    def ask_for_figures(self) -> None:
+        """Ask for a scan if a column needs one."""
+        if self.shows_figures:
+            self.figuresWanted.emit()
 
     def _apply(self) -> None:
         self._fitting = True
@@ -95,6 +125,8 @@ class Columns(QObject):
         """Return a menu with a check box for each column but Name."""
         menu = QMenu(self._view)
         for column in _SAMPLES:
+            if column == FIGURES.start:
+                menu.addSeparator()
             action = QAction(COLUMNS[column], menu)
             action.setCheckable(True)
             action.setChecked(column in self._shown[self.is_narrow])

@@ -61,6 +61,8 @@ class FigureTable:
 
     Attributes:
         index: whose tensors these are. items: of each tensor of the tree in its order, the scan's item or NONE.
+        rolled: row -> figures of all tensors in it; empty until the scan is done.
+        sparks: row -> small histogram. missing: rows whose small histogram was asked for and is not made yet.
     """
 
     def __init__(self, index: TreeIndex, numbers: Mapping[int, int], columns: Columns, context: Context) -> None:
@@ -72,6 +74,9 @@ class FigureTable:
         self.index, self.columns = index, columns
         find, values, sources = numbers.get, index.outline.values, index.sources
         rows = stepped(index.totals.tensor_rows, context)
+        self.rolled: dict[int, Figures] = {}
+        self.sparks: dict[int, str] = {}
+        self.missing: set[int] = set()
         self.items = array("i", (find(id(values[sources[row]]), NONE) for row in rows))
 
     def mask(self, condition: Condition) -> bytes:
@@ -79,9 +84,19 @@ class FigureTable:
         return bytes(map(self.columns.flags(condition).__getitem__, self.items))
 
     def figures(self, row: int) -> Figures | None:
-        """Return the figures of the tensor at a row; None where it is none or they are not known."""
+        """Return the figures of the tensor at a row, or of all tensors in it; None where they are not known."""
+        item = self.item(row)
+        return self.rolled.get(row) if item == NONE else self.columns.figures[item]
+
+    def item(self, row: int) -> int:
+        """Return the scan's item of the tensor at a row, NONE where there is none."""
         rows: Sequence[int] = self.index.totals.tensor_rows
         at = bisect_left(rows, row)
-        if at == len(rows) or rows[at] != row:
-            return None
-        return self.columns.figures[self.items[at]]
+        return self.items[at] if at < len(rows) and rows[at] == row else NONE
+
+    def spark(self, row: int) -> str:
+        """Return a small histogram, a character for the height of each bar; ``""`` and a note in `missing` without."""
+        known = self.sparks.get(row)
+        if known is None and self.figures(row) is not None and self.item(row) != NONE:
+            self.missing.add(row)
+        return known or ""

@@ -79,6 +79,7 @@ _PICTURES = {
     "model": _layers,
     "ema": _layers,
     "dangerous": _warning,
+    "unsound": _warning,
     LOST: _lost,
     "optimizer": _descent,
     "lr_scheduler": _stairs,

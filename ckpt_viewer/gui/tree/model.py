@@ -10,7 +10,7 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistent
 
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.text import grouped
-from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, NAME, PARAMETERS, SIZE, Cells
+from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, FIGURES, NAME, PARAMETERS, SIZE, Cells
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.pages import Change, Pages
 
@@ -42,7 +42,7 @@ _DISPLAY, _TIP, _ALIGNMENT, _SPOKEN = (
 )
 _NOTE, _MARK = int(TreeRole.NOTE), int(TreeRole.MARK)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-_NUMBERS = (PARAMETERS, SIZE)
+_NUMBERS = (PARAMETERS, SIZE, *FIGURES)
 _ENABLED = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 _LEAF = _ENABLED | Qt.ItemFlag.ItemNeverHasChildren
 

@@ -11,7 +11,21 @@ from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette, QPixmap
 from PySide6.QtWidgets import QStyleOptionViewItem, QTreeView
 
-from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE, RowTexts
+from ckpt_viewer.gui.theme import theme
+from ckpt_viewer.gui.tree.cells import (
+    COLUMNS,
+    DEVICE,
+    DTYPE,
+    FIGURES,
+    NAME,
+    PARAMETERS,
+    SHAPE,
+    SIZE,
+    TYPE,
+    UNSOUND,
+    RowTexts,
+)
+from ckpt_viewer.gui.tree.cells import PICTURE as PICTURE_COLUMN
 from ckpt_viewer.gui.tree.lost import LOST
 from ckpt_viewer.gui.tree.marks import SIZE as PICTURE
 from ckpt_viewer.gui.tree.marks import picture
@@ -22,13 +36,23 @@ GAP = 8
 """Pixels between a name and its note."""
 LEAST_NOTE = 24
 """Pixels below which a note is left out."""
+BAR_WIDTH, LEVELS = 4, 9
+"""Pixels of a bar of a small histogram, and heights that it can have; see `sparks`."""
 REMEMBERED = 4000
 """Texts whose width, or whose shorter form, is remembered."""
 
 _MIDDLE, _LEFT, _RIGHT = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideLeft, Qt.TextElideMode.ElideRight
-_ELIDED = {NAME: _MIDDLE, TYPE: _LEFT, SHAPE: _RIGHT, DTYPE: _RIGHT, DEVICE: _RIGHT, PARAMETERS: _RIGHT, SIZE: _RIGHT}
-_NUMBERS = (PARAMETERS, SIZE)
-_PLAIN = ("", LOST)
+_ELIDED = dict.fromkeys(FIGURES, _RIGHT) | {
+    NAME: _MIDDLE,
+    TYPE: _LEFT,
+    SHAPE: _RIGHT,
+    DTYPE: _RIGHT,
+    DEVICE: _RIGHT,
+    PARAMETERS: _RIGHT,
+    SIZE: _RIGHT,
+}
+_NUMBERS = (PARAMETERS, SIZE, *FIGURES)
+_PLAIN = ("", LOST, UNSOUND)
 """Marks whose rows are not bold."""
 _EMPTY = ("",) * len(COLUMNS)
 _ACTIVE, _INACTIVE = QPalette.ColorGroup.Active, QPalette.ColorGroup.Inactive
@@ -44,11 +68,14 @@ class _Colours(NamedTuple):
     link: QColor
     bar: QPixmap
     highlighted: QColor
+    bars: QColor
 
     @property
     def selected(self) -> _Colours:
         """The colours on a selected row."""
-        return self._replace(text=self.highlighted, muted=self.highlighted, link=self.highlighted)
+        return self._replace(
+            text=self.highlighted, muted=self.highlighted, link=self.highlighted, bars=self.highlighted
+        )
 
 
 class _Look(NamedTuple):
@@ -130,9 +157,12 @@ class RowPainter:
 
     def _cells(self, painter: QPainter, look: _Look, texts: RowTexts) -> None:
         painter.setFont(self._plain.font)
-        for column in range(1, len(COLUMNS)):
+        for column in range(1, len(texts.cells)):
             text = texts.cells[column]
             if text and not self._header.isSectionHidden(column):
+                if column == PICTURE_COLUMN:
+                    self._spark(painter, look, text)
+                    continue
                 faint = column == TYPE or (column == SHAPE and look.has_children)
                 self._cell(painter, look, column, text, look.colours.muted if faint else look.colours.text)
 
@@ -154,6 +184,17 @@ class RowPainter:
             left += width - self._plain.width(text)
         painter.setPen(colour)
         painter.drawText(left, self._baseline(look.rect, self._plain), text)
+
+    def _spark(self, painter: QPainter, look: _Look, heights: str) -> None:
+        """Draw a small histogram: a digit each for the height of a bar."""
+        left = self._header.sectionViewportPosition(PICTURE_COLUMN) + MARGIN
+        wide = min(self._header.sectionSize(PICTURE_COLUMN) - 2 * MARGIN, BAR_WIDTH * len(heights))
+        bottom, tall = look.rect.bottom() - 2, look.rect.height() - 6
+        for number, digit in enumerate(heights):
+            start, stop = (left + wide * at // len(heights) for at in (number, number + 1))
+            height = max(1, tall * int(digit) // LEVELS) if digit != "0" else 0
+            if height:
+                painter.fillRect(start, bottom - height, max(1, stop - start - 1), height, look.colours.bars)
 
     def _name_rect(self, look: _Look, cells: tuple[str, ...]) -> QRect:
         """Return the place of a name and its note: they may run on where the next columns are empty."""
@@ -207,4 +248,4 @@ def _colours(palette: QPalette, group: QPalette.ColorGroup) -> _Colours:
     bar = QPixmap(1, 1)
     bar.fill(palette.color(group, role.Highlight))
     text, muted, link = (palette.color(group, each) for each in (role.Text, role.PlaceholderText, role.Link))
-    return _Colours(text, muted, link, bar, palette.color(group, role.HighlightedText))
+    return _Colours(text, muted, link, bar, palette.color(group, role.HighlightedText), QColor(theme().series[0]))

@@ -19,7 +19,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractItemView, QApplication, QStyleOptionViewItem, QTreeView, QWidget
 
 from ckpt_viewer.core.text import grouped
-from ckpt_viewer.gui.tree.cells import Cells
+from ckpt_viewer.gui.tree.cells import PICTURE, Cells
 from ckpt_viewer.gui.tree.columns import Columns
 from ckpt_viewer.gui.tree.delegate import RowHeight
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel
@@ -54,6 +54,8 @@ class CheckpointTreeView(QTreeView):
     """Rows stand on the screen for the first time since `start`."""
     flatWanted = Signal(bool)
     """The menu's "Show flat keys" was switched."""
+    sparksWanted = Signal(object)
+    """See `TreePanel`."""
     filterCleared = Signal()
     """Esc while a filter hides rows."""
 
@@ -187,6 +189,13 @@ class CheckpointTreeView(QTreeView):
             found.append(index)
             index = self.indexBelow(index)
         return found
+
+    def show_figures(self, figures: FigureTable | None) -> None:
+        """Show what a scan has found so far; the table may be the same as before with more in it."""
+        cells = self.tree_model.cells
+        if cells is not None and (figures is not None or cells.table is not None):
+            cells.table = figures
+            self.viewport().update()
 
     # what the user does
 
@@ -330,6 +339,11 @@ class CheckpointTreeView(QTreeView):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
+        table = self.tree_model.cells.table if self.tree_model.cells is not None else None
+        if table is not None and table.missing:
+            if not self.isColumnHidden(PICTURE):
+                self.sparksWanted.emit(table)
+            table.missing.clear()
         if not self._is_painted and self.tree_model.tree is not None:
             self._is_painted = True
             self.painted.emit()

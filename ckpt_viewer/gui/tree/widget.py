@@ -50,6 +50,8 @@ class TreePanel(QWidget):
     """`save_state` returns something new."""
     scanWanted = Signal()
     """What is shown needs the numbers of all tensors: see `set_figures`."""
+    sparksWanted = Signal(object)
+    """Small histograms shall be drawn into the FigureTable, of its `missing` rows."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -103,6 +105,8 @@ class TreePanel(QWidget):
         self.view.flatWanted.connect(lambda flat: self.groupedWanted.emit(not flat))
         self.view.filterCleared.connect(self.filter.clear)
         self.view.columns.changed.connect(self.columnsChanged)
+        self.view.columns.figuresWanted.connect(self._want_figures)
+        self.view.sparksWanted.connect(self.sparksWanted)
 
     @property
     def index(self) -> TreeIndex | None:
@@ -234,10 +238,15 @@ class TreePanel(QWidget):
         if figures is not None and figures.index is not self.index:
             figures, complete = None, False
         finished = complete and not self._knows_all
+        self.view.show_figures(figures)
         self._figures, self._knows_all = figures, complete
         query = self._query
         if not isinstance(query, str) and query.needs_scan and (finished or self.view.is_outdated(query, figures)):
             self._filter()
+
+    def _want_figures(self) -> None:
+        if not self._knows_all and self.index is not None:
+            self.scanWanted.emit()
 
     def _leave_filter(self, to_match: bool) -> None:
         row = self.view.first_match() if to_match else None
