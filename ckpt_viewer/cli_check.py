@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ckpt_viewer.core.outline import Pointers
 from ckpt_viewer.core.text import escape_text
@@ -32,6 +32,9 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--code", action="store_true", help="print the Python that loads FILE, and nothing else")
     parser.add_argument(
         "--no-values", action="store_true", help="leave out NaN, Inf and constant weights: much quicker"
+    )
+    parser.add_argument(
+        "--curve", action="store_true", help="have torch compute learning rates of every epoch (--json)"
     )
     parser.add_argument("--crc", action="store_true", help="read the whole file and compare its checksums")
     add_map_location(parser)
@@ -61,11 +64,24 @@ def run_check(options: argparse.Namespace) -> int:
         finally:
             bar.clear()
         if options.json:
-            sys.stdout.write(json.dumps(report_json(checkpoint, report), allow_nan=False) + "\n")
+            sys.stdout.write(
+                json.dumps(report_json(checkpoint, report, _curves(options, report)), allow_nan=False) + "\n"
+            )
         else:
             sys.stdout.writelines(escape_text(line) + "\n" for line in _lines(checkpoint, report))
         sys.stdout.flush()
     return 0 if report.healthy else UNHEALTHY
+
+
+def _curves(options: argparse.Namespace, report: Report) -> dict[int, dict[str, Any]]:
+    """Have torch compute the curve of each scheduler that it can, where that was asked for."""
+    if not options.curve:
+        return {}
+    from ckpt_viewer.analysis.scheduler import curve_request
+    from ckpt_viewer.torch_schedules import lr_curve
+
+    asked = {each.row: curve_request(each) for each in report.schedulers}
+    return {row: lr_curve(**request) for row, request in asked.items() if request is not None}
 
 
 def _print_code(checkpoint: Checkpoint) -> int:
@@ -102,6 +118,12 @@ def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
             f"optimizer {pointer or '(root)'}: {text} ({seen.guess.reason}), {seen.join.matched} of {len(seen.slots)} "
             f"parameters joined ({seen.join.confidence}, {seen.join.reason}), state {seen.state_bytes} bytes for "
             f"{seen.model_bytes} of model"
+        )
+    for scheduler in report.schedulers:
+        rates = ", ".join(f"{rate:.6g}" for rate in scheduler.rates[:4])
+        yield (
+            f"lr_scheduler {pointer_of(scheduler.row) or '(root)'}: {scheduler.guess.text or 'unknown class'} "
+            f"({scheduler.guess.reason}), epoch {scheduler.epoch}, lr {rates or 'unknown'}"
         )
     yield "can be resumed" if report.resume.possible else f"cannot be resumed: {report.resume.reason}"
 

@@ -126,11 +126,20 @@ def count(device: str, **request: Any) -> dict[str, Any]:
     return serve(TorchKernels(device), **request)
 
 
+def lr_curve(state: dict[str, Any], groups: list[dict[str, float]], until: int) -> dict[str, Any]:
+    """Return the learning rates of every epoch; see `torch_schedules.lr_curve`."""
+    allow(0)
+    from ckpt_viewer import torch_schedules
+
+    return torch_schedules.lr_curve(state, groups, until)
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "devices": devices,
     "device_info": device_info,
     "load_errors": load_errors,
     "verify": verify,
     "compile_kernels": compile_kernels,
+    "lr_curve": lr_curve,
     "count": count,
 }

@@ -5,15 +5,16 @@ What is looked for is in `CHECKS`, one function each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ckpt_viewer.analysis.ledger import Ledger, ledger, ledger_json
 from ckpt_viewer.analysis.load_code import snippet
 from ckpt_viewer.analysis.optimizer_json import optimizer_json
 from ckpt_viewer.analysis.overview import Overview, overview
-from ckpt_viewer.analysis.resume import Resume, resume
+from ckpt_viewer.analysis.resume import Resume, resume, scheduler_views
 from ckpt_viewer.analysis.safety import globals_json, verdict_json
+from ckpt_viewer.analysis.scheduler import SchedulerView, scheduler_json
 from ckpt_viewer.analysis.where import Where, where, where_json
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
@@ -86,6 +87,7 @@ class Report(NamedTuple):
         resume: whether a training can go on from it, why not, and what is known of its optimizers.
         findings: in the order of `CHECKS`. where: what torch.load does with every device tag.
         view: what the file is. ledger: what its bytes are for.
+        schedulers: what is known of each.
     """
 
     resume: Resume
@@ -93,6 +95,7 @@ class Report(NamedTuple):
     where: Where
     view: Overview
     ledger: Ledger
+    schedulers: list[SchedulerView]
 
     @property
     def healthy(self) -> bool:
@@ -115,13 +118,20 @@ def check(
     view = overview(checkpoint, context)
     going_on = resume(checkpoint, view, context)
     request = Request(checkpoint, view, going_on, context, crc)
+    schedulers = scheduler_views(going_on, checkpoint, view)
     book = ledger(checkpoint, view.role_rows, context)
     findings = tuple(finding for each in CHECKS for finding in each(request))
-    return Report(going_on, findings, where(checkpoint, devices, context), view, book)
+    return Report(going_on, findings, where(checkpoint, devices, context), view, book, schedulers)
 
 
-def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
-    """Return the document of ``check --json``."""
+def report_json(
+    checkpoint: Checkpoint, report: Report, curves: Mapping[int, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return the document of ``check --json``.
+
+    Args:
+        curves: row of a scheduler -> its learning-rate curve, where that was asked for.
+    """
     return {
         "schema": 1,
         "resumable": report.resume.possible,
@@ -136,5 +146,6 @@ def report_json(checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
         },
         "globals": globals_json(checkpoint),
         "storage": ledger_json(report.ledger),
+        "schedulers": [scheduler_json(each, curves.get(each.row) if curves else None) for each in report.schedulers],
         "optimizers": [optimizer_json(each) for each in report.resume.optimizers],
     }

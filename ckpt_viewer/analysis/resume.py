@@ -14,6 +14,7 @@ from ckpt_viewer.analysis.code import access
 from ckpt_viewer.analysis.optimizer import OptimizerView
 from ckpt_viewer.analysis.overview import Overview
 from ckpt_viewer.analysis.resume_model import model_findings
+from ckpt_viewer.analysis.scheduler import SchedulerView
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
 from ckpt_viewer.core.path import Path
@@ -288,3 +289,15 @@ def _scalers(facts: _Facts) -> Iterator[Finding]:
             yield Finding("warning", "scaler-collapsed", path, f"its scale fell to {scale:g}: gradients "
                           f"overflowed again "
                           "and again; look for NaN and Inf in the weights, or train in bfloat16")  # fmt: skip
+
+
+def scheduler_views(going_on: Resume, checkpoint: Checkpoint, view: Overview) -> list[SchedulerView]:
+    """Return the schedulers of a checkpoint, each with the groups of the optimizer that it steers."""
+    found = []
+    rows = [row for row, role in view.role_rows.items() if role.name == "lr_scheduler"]
+    for number, row in enumerate(rows):
+        seen = SchedulerView(checkpoint, row)
+        fitting = [each for each in going_on.optimizers if len(each.groups) == len(seen.rates)] or going_on.optimizers
+        chosen = fitting[min(number, len(fitting) - 1)] if fitting else None
+        found.append(SchedulerView(checkpoint, row, [group.fields for group in chosen.groups] if chosen else []))
+    return found
