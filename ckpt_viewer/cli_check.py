@@ -78,7 +78,7 @@ def _curves(options: argparse.Namespace, report: Report) -> dict[int, dict[str, 
     if not options.curve:
         return {}
     from ckpt_viewer.analysis.scheduler import curve_request
-    from ckpt_viewer.torch_schedules import lr_curve
+    from ckpt_viewer.torch_bridge.schedules import lr_curve
 
     asked = {each.row: curve_request(each) for each in report.schedulers}
     return {row: lr_curve(**request) for row, request in asked.items() if request is not None}

@@ -51,7 +51,7 @@ class Worker:
         ``load_errors`` (tags): what torch.load would say for each tag, ``""`` if it loads.
         ``compile_kernels``: machine code, see `stats.native_source.compile_kernels`.
         ``count``: see `stats.remote.WorkerKernels`.
-        ``lr_curve`` (state, groups, until): see `torch_schedules.lr_curve`.
+        ``lr_curve`` (state, groups, until): see `torch_bridge.schedules.lr_curve`.
         ``verify`` (path, expected, weights_only): the version of torch that loaded the file and found it equal.
 
         Raises:

@@ -127,11 +127,11 @@ def count(device: str, **request: Any) -> dict[str, Any]:
 
 
 def lr_curve(state: dict[str, Any], groups: list[dict[str, float]], until: int) -> dict[str, Any]:
-    """Return the learning rates of every epoch; see `torch_schedules.lr_curve`."""
+    """Return the learning rates of every epoch; see `torch_bridge.schedules.lr_curve`."""
     allow(0)
-    from ckpt_viewer import torch_schedules
+    from ckpt_viewer.torch_bridge import schedules
 
-    return torch_schedules.lr_curve(state, groups, until)
+    return schedules.lr_curve(state, groups, until)
 
 
 METHODS: dict[str, Callable[..., Any]] = {

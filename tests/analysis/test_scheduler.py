@@ -19,7 +19,7 @@ from ckpt_viewer.analysis.resume import resume, scheduler_views
 from ckpt_viewer.analysis.scheduler import SchedulerView, curve_request
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats import open_checkpoint
-from ckpt_viewer.torch_schedules import lr_curve
+from ckpt_viewer.torch_bridge.schedules import lr_curve
 
 EPOCHS, SAVED = 30, 11
 MAKERS = {

@@ -1,7 +1,7 @@
 """Learning-rate curves, computed by torch's own schedulers on an optimizer with nothing to train.
 
-Imported by the worker process and by commands that ask for a curve; beside `torch_bridge` the only module that
-imports torch. Only the classes named here are ever made, with numbers from the file as their arguments.
+Imported by the worker process and by commands that ask for a curve. Only the classes named here are ever made, with
+numbers from the file as their arguments.
 """
 
 from __future__ import annotations
