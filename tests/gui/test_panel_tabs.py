@@ -56,7 +56,7 @@ def test_every_panel_rates_within_bounds_and_has_a_title(open_details):
         ("/number", ["Value"]),
         ("/none", ["Value"]),
         ("/list", ["Contents"]),
-        ("/model", ["Contents", "Histogram"]),
+        ("/model", ["Contents", "Breakdown", "Histogram"]),
         ("/object", ["Value", "Contents"]),
         ("/storage", ["Storage"]),
     ],
@@ -163,7 +163,7 @@ def test_crumbs_lead_to_what_they_name(qtbot, open_details):
     buttons[2].click()
     assert details.session.selected.prefix == "layer1"
     details.wait()
-    assert titles(details) == ["Contents", "Histogram"]
+    assert titles(details) == ["Contents", "Breakdown", "Histogram"]
     assert facts_of(details.tabs.panel.table)["tensors"] == "2"
     buttons = [child for child in breadcrumb.findChildren(QToolButton) if child.isVisible()]
     buttons[0].click()

@@ -52,7 +52,7 @@ def look_into(subject: Node | ModuleGroup, index: TreeIndex, context: Context) -
     Raises:
         Cancelled: by `context`.
     """
-    row = _tree_row(subject, index)
+    row = tree_row(subject, index)
     if row is None:
         return Contents(_facts(subject, None), index, [], 0)
     rows = [index.sources[row]] if isinstance(subject, Node) else list(_entries(index, row))
@@ -65,7 +65,8 @@ def look_into(subject: Node | ModuleGroup, index: TreeIndex, context: Context) -
     return Contents(_facts(subject, rollup), index, lines, sum(1 for _ in index.children(row)), grouped)
 
 
-def _tree_row(subject: Node | ModuleGroup, index: TreeIndex) -> int | None:
+def tree_row(subject: Node | ModuleGroup, index: TreeIndex) -> int | None:
+    """Return the row of the tree that a selection has; None where it has none."""
     if isinstance(subject, ModuleGroup):
         return index.find(subject.pointer)
     row = outline_row(index.outline, subject)

@@ -29,10 +29,12 @@ class LinksModel(QAbstractListModel):
         super().__init__(parent)
         self._index: TreeIndex | None = None
         self.rows: Sequence[int] = ()
+        self._notes: Sequence[str] = ()
 
-    def show_rows(self, index: TreeIndex | None, rows: Sequence[int]) -> None:
-        """Show other rows of the outline."""
+    def show_rows(self, index: TreeIndex | None, rows: Sequence[int], notes: Sequence[str] = ()) -> None:
+        """Show other rows of the outline, with a few words about each if there are any."""
         self.beginResetModel()
+        self._notes = notes
         self._index, self.rows = index, rows if index is not None else ()
         self.endResetModel()
 
@@ -49,6 +51,8 @@ class LinksModel(QAbstractListModel):
             value, text = outline.values[row], row_pointer(outline, row)
             if isinstance(value, TensorSpec):
                 text += f"   {shape_text(value.shape)}"
+            if self._notes:
+                text += f"   {self._notes[index.row()]}"
             return text if role == Qt.ItemDataRole.DisplayRole else tooltip(text)
         if role == Qt.ItemDataRole.ForegroundRole:
             return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
@@ -76,9 +80,9 @@ class LinksView(QListView):
         self.clicked.connect(self.follow)
         self.activated.connect(self.follow)
 
-    def show_rows(self, rows: Sequence[int]) -> None:
-        """Show other rows of the outline."""
-        self.links.show_rows(self._session.index, rows)
+    def show_rows(self, rows: Sequence[int], notes: Sequence[str] = ()) -> None:
+        """Show other rows of the outline, with a few words about each if there are any."""
+        self.links.show_rows(self._session.index, rows, notes)
 
     def follow(self, index: QModelIndex) -> None:
         """Select what a row stands for; finding its place may pass many siblings, so in a job."""

@@ -7,6 +7,7 @@ from ckpt_viewer.gui.panels.channels import ChannelsPanel
 from ckpt_viewer.gui.panels.container import ContainerPanel
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
 from ckpt_viewer.gui.panels.image import ImagePanel
+from ckpt_viewer.gui.panels.overview import OverviewPanel
 from ckpt_viewer.gui.panels.safety import SafetyPanel
 from ckpt_viewer.gui.panels.spectrum import SpectrumPanel
 from ckpt_viewer.gui.panels.storage import StoragePanel
@@ -18,6 +19,7 @@ PANELS: tuple[type[Panel], ...] = (
     RootPanel,
     ValuePanel,
     ContainerPanel,
+    OverviewPanel,
     HistogramPanel,
     ValuesPanel,
     ImagePanel,
