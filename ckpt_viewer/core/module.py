@@ -14,6 +14,7 @@ from ckpt_viewer.core.model import is_module, is_script_module, wrapped_module
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.quantised import SCRIPT_OBJECT, conv_entries, is_quantised_conv, own_entries, unpacked, version_of
 from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, Sequence, Value
 
 DEEPEST = 200
@@ -22,6 +23,10 @@ MOST_ENTRIES = 1_000_000
 """Entries of one state_dict."""
 MOST_NOTES = 200
 """Sentences about modules that cannot be read."""
+MOST_CLASSES, NAME_LIMIT = 3, 100
+"""Classes that a sentence names, and characters of a name."""
+WITHOUT_EXTRA_STATE = ("torch.", "torchvision.", "__torch__.")
+"""How the names of classes begin that are known to have no extra state, and those of TorchScript, which has none."""
 MODULE_COST = 10
 """A module counts as so many entries: going into it takes as long."""
 
@@ -77,6 +82,7 @@ def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
         _walk_module(inner, "_orig_mod.", walk, set())
     elif isinstance(value, Instance):
         _walk_module(value, "", walk, set())
+    walk.note_extra_state()
     return result._replace(metadata=walk.metadata) if walk.metadata.pairs else result
 
 
@@ -93,16 +99,26 @@ class _Walk:
 
     Attributes:
         metadata: the versions that must be known to load them again; most modules need none.
+        foreign: classes that are not torch's own, of which only their code tells what they add.
     """
 
     def __init__(self, result: Entries) -> None:
         self.result, self.left = result, MOST_ENTRIES
+        self.foreign: dict[str, None] = {}
         self.metadata = Mapping("collections.OrderedDict")
 
     def note_version(self, prefix: str, version: int) -> None:
         stated = Mapping()
         stated.pairs += ("version", version)
         self.metadata.pairs += (prefix.rstrip("."), stated)
+
+    def note_extra_state(self) -> None:
+        """Say what no structure tells: a class that overrides get_extra_state adds an entry made by its code."""
+        names = [shorten(name, NAME_LIMIT) for name in self.foreign]
+        if names:
+            named = ", ".join(names[:MOST_CLASSES]) + (" and others" if len(names) > MOST_CLASSES else "")
+            entries = "its entries (_extra_state) are missing: only their code can make them"
+            self.result.notes.append(f"if {named} keep extra state (get_extra_state), {entries}")
 
     def goes_on(self, module: Instance, prefix: str, above: set[int]) -> bool:
         where = prefix.rstrip(".") or "the root"
@@ -125,6 +141,8 @@ def _walk_module(module: Instance, prefix: str, walk: _Walk, above: set[int]) ->
     if not walk.spend(MODULE_COST) or not walk.goes_on(module, prefix, above):
         return
     result, attributes = walk.result, module.attributes()
+    if not module.type.startswith(WITHOUT_EXTRA_STATE):
+        walk.foreign[module.type] = None
     own = _script_entries(module, attributes) if is_script_module(module) else _module_entries(module, attributes)
     for name, value, buffer in own:
         if walk.spend(1):

@@ -115,12 +115,16 @@ class PickleReader:
             context=context,
             depth=depth,
         )
+        self._dtypes: dict[int, str] = {}
+        self._connect()
+
+    def _connect(self) -> None:
+        """Have the machine ask this reader for what lies outside of the pickle."""
         self.machine.nested = self._nested
         self.machine.new_storage = self._storage_in_pickle
         self.machine.fast_storage = self._fast_storage
         self.machine.forget = self._forget
         self.machine.storage_dtype = lambda cls: storage_dtype(cls.module, cls.name)
-        self._dtypes: dict[int, str] = {}
 
     def read(self, position: int) -> Unpickled:
         """Read the pickle that starts at `position`, once; raises CheckpointError."""
