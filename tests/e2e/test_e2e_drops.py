@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 
 import pytest
 import torch
@@ -87,6 +88,36 @@ def test_the_other_half_writes_a_copy_for_the_cpu(start, drag, neighbour, hand, 
     viewer.says("messageBar", f"Deleted {copy}")
     assert not (home / copy).exists()
     viewer.focus(name)
+    viewer.quit()
+
+
+@pytest.fixture
+def read_only(home):
+    """A folder of the user's that nobody can write to, not even root; with a checkpoint in it."""
+    folder = home / "archive"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        write_checkpoint(folder / "x.pth")
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_copy_that_cannot_lie_beside_its_file_is_asked_for(start, drag, neighbour, hand, home, read_only):
+    viewer = start()
+    viewer.widget("startPage")
+    drag(900, 400, read_only / "x.pth")
+    viewer.says("dropRemapCpu", "and asks where: its folder is read-only")
+    over_half(viewer, hand, "dropRemapCpu")
+    drop(neighbour, hand)
+    viewer.answer_dialog("its folder is read-only", str(home / "here.cpu.pth"))
+    viewer.focus("x.pth")
+    viewer.says("messageBar", "Wrote here.cpu.pth")
+    assert same(torch.load(home / "here.cpu.pth", weights_only=True), make_checkpoint())
+    assert [path.name for path in read_only.iterdir()] == ["x.pth"]
     viewer.quit()
 
 
