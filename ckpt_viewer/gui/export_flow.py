@@ -224,11 +224,19 @@ class ExportFlow(QObject):
         return Action("Show in folder", lambda: self._show(path), dismisses=False)
 
     def _show(self, path: Path) -> None:
-        from ckpt_viewer.gui.reveal import show_in_folder
+        from ckpt_viewer.gui.reveal import open_folder, select_in_folder
 
-        if not show_in_folder(path):
-            where = plain(str(path.parent), 300)
-            self._messages.post(Message("info", f"No file manager answered. The file is in {where}."))
+        def go_on(shown: object) -> None:
+            if not shown and not open_folder(path):
+                self._say_where(path)
+
+        job = self._session.jobs.start(lambda _: select_in_folder(path))
+        job.finished.connect(go_on)
+        job.failed.connect(lambda _: self._say_where(path))
+
+    def _say_where(self, path: Path) -> None:
+        where = plain(str(path.parent), 300)
+        self._messages.post(Message("info", f"No file manager answered. The file is in {where}."))
 
 
 def _mark(path: Path) -> tuple[int, int]:
