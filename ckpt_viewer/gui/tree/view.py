@@ -207,11 +207,10 @@ class CheckpointTreeView(QTreeView):
             if not self._quiet:
                 self.rowSelected.emit(row)
 
-    def selectionCommand(self, index: AnyIndex, event: QEvent | None = None) -> QItemSelectionModel.SelectionFlag:
-        """What is selected by the program replaces the selection, whatever keys are held down."""
-        if event is None:
-            return QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-        return super().selectionCommand(index, event)
+    def setCurrentIndex(self, index: AnyIndex) -> None:
+        """Make a row current, and the only selected one, whatever keys are held down."""
+        flags = QItemSelectionModel.SelectionFlag
+        self.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
 
     def selectionChanged(self, selected: QItemSelection, deselected: QItemSelection) -> None:
         super().selectionChanged(selected, deselected)
