@@ -15,7 +15,10 @@ from ckpt_viewer.gui.settings import Settings
 from ckpt_viewer.gui.tree.widget import TreePanel
 
 if TYPE_CHECKING:
+    from ckpt_viewer.core.progress import Context
+    from ckpt_viewer.gui.tree.cells import Cells
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.ordering import Order
 
 COLUMNS, FLAT = "tree/columns", "tree/flat"
 
@@ -37,6 +40,9 @@ class TreeFlow(QObject):
         panel.groupedWanted.connect(self._on_grouped)
         panel.scanWanted.connect(session.scan.start)
         panel.sparksWanted.connect(self._draw_sparks)
+        panel.orderWanted.connect(self._sort)
+        self._sorting = Latest(session.jobs, self)
+        self._sorting.finished.connect(self._on_sorted)
         self._sparks = Latest(session.jobs, self)
         self._sparks.finished.connect(lambda _: self._show_figures())
         session.scan.changed.connect(self._show_figures)
@@ -57,6 +63,19 @@ class TreeFlow(QObject):
     def _show_figures(self) -> None:
         scan = self._session.scan
         self._panel.set_figures(scan.table, complete=scan.state is ScanState.DONE)
+
+    def _sort(self, cells: Cells, column: int, descending: bool) -> None:
+        def work(context: Context) -> tuple[Cells, Order]:
+            from ckpt_viewer.gui.tree.ordering import sort_rows
+
+            return cells, sort_rows(cells, column, context, descending=descending)
+
+        self._sorting.start(work, title="Sorting the tree")
+
+    def _on_sorted(self, result: tuple[Cells, Order]) -> None:
+        cells, order = result
+        if self._panel.view.tree_model.cells is cells:  # else another file is shown by now
+            self._panel.set_order(order)
 
     def _draw_sparks(self, table: FigureTable) -> None:
         harvest, rows = self._session.scan.harvest, tuple(table.missing)

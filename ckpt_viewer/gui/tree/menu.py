@@ -8,8 +8,26 @@ from typing import TYPE_CHECKING
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu
 
+from ckpt_viewer.gui.tree.cells import COLUMNS
+
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.view import CheckpointTreeView
+
+
+def _sort_menu(view: CheckpointTreeView, parent: QMenu) -> QMenu:
+    """Return what a click on a column's head does, for the keyboard; with a mark at what the rows are sorted by."""
+    from ckpt_viewer.gui.tree.ordering import NUMBERS, SORTABLE
+
+    menu, order = QMenu("Sort by", parent), view.tree_model.order
+    menu.setEnabled(view.tree_model.tree is not None)
+    for column in (-1, *sorted(SORTABLE)):
+        action = menu.addAction(COLUMNS[column] if column >= 0 else "As saved")
+        action.setCheckable(True)
+        action.setChecked(column == (order.column if order is not None else -1))
+        action.triggered.connect(lambda _=False, chosen=column: view.sortWanted.emit(chosen, chosen in NUMBERS))
+        if column < 0:
+            menu.addSeparator()
+    return menu
 
 
 def tree_menu(view: CheckpointTreeView) -> QMenu:
@@ -39,6 +57,7 @@ def tree_menu(view: CheckpointTreeView) -> QMenu:
     flat.setChecked(tree is not None and not tree.grouped)
     flat.setEnabled(tree is not None)
     flat.toggled.connect(view.flatWanted.emit)
+    menu.addMenu(_sort_menu(view, menu))
     columns = view.columns.menu()
     columns.setTitle("Columns")
     columns.setParent(menu, columns.windowFlags())

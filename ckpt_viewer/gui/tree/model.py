@@ -16,6 +16,8 @@ from ckpt_viewer.gui.tree.pages import Change, Pages
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.matches import Matches
+    from ckpt_viewer.gui.tree.ordering import Order
     from ckpt_viewer.gui.tree.query import Query
 
 MOST_FOUND = 150
@@ -61,6 +63,7 @@ class CheckpointTreeModel(QAbstractItemModel):
         self._cells: Cells | None = None
         self._pages: Pages | None = None
         self._all: Pages | None = None
+        self._order: Order | None = None
         self._rows = 0
 
     @property
@@ -88,8 +91,31 @@ class CheckpointTreeModel(QAbstractItemModel):
         self.beginResetModel()
         self._cells = cells
         self._rows = len(cells.index) if cells else 0
+        self._order = None
         self._pages = self._all = Pages(cells.index) if cells else None
         self.endResetModel()
+
+    @property
+    def order(self) -> Order | None:
+        """What the rows are sorted by; None as they were saved."""
+        return self._order
+
+    def set_order(self, order: Order | None) -> None:
+        """Sort the rows below each row, or have them as saved; a filter is to be set again."""
+        if self._cells is None:
+            return
+        self.beginResetModel()
+        self._order = order
+        self._pages = self._all = self._make_pages(None)
+        self.endResetModel()
+
+    def _make_pages(self, matches: Matches | None) -> Pages:
+        assert self._cells is not None
+        if self._order is None:
+            return Pages(self._cells.index, matches)
+        from ckpt_viewer.gui.tree.sorted_pages import SortedPages
+
+        return SortedPages(self._cells.index, self._order, matches)
 
     def set_filter(self, query: str | Query, figures: FigureTable | None = None, most: int = MOST_FOUND) -> list[int]:
         """Show only what a filter finds and what is above it; everything for a blank one. See `TreeIndex.matches`.
@@ -102,7 +128,7 @@ class CheckpointTreeModel(QAbstractItemModel):
         index = self._cells.index
         self.beginResetModel()
         blank = not (query.split() if isinstance(query, str) else query)
-        self._pages = self._all if blank else Pages(index, index.matches(query, figures))
+        self._pages = self._all if blank else self._make_pages(index.matches(query, figures))
         opened = self._pages.opened(most) if self._pages.matches is not None else []
         self.endResetModel()
         return opened

@@ -29,6 +29,7 @@ from ckpt_viewer.gui.tree.typeahead import TypeAhead
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.ordering import Order
     from ckpt_viewer.gui.tree.query import Query
 
 MOST_OPENED = 2000
@@ -56,6 +57,8 @@ class CheckpointTreeView(QTreeView):
     """The menu's "Show flat keys" was switched."""
     sparksWanted = Signal(object)
     """See `TreePanel`."""
+    sortWanted = Signal(int, bool)
+    """Sort by a column, descending or not; -1 for the order as saved."""
     filterCleared = Signal()
     """Esc while a filter hides rows."""
 
@@ -83,6 +86,8 @@ class CheckpointTreeView(QTreeView):
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.columns = Columns(self)
+        self.header().setSectionsClickable(True)
+        self.header().sectionClicked.connect(self.sort_by)
         self.expanded.connect(self._on_expanded)
         self.collapsed.connect(self._on_collapsed)
         self.clicked.connect(self._show_more)
@@ -119,6 +124,29 @@ class CheckpointTreeView(QTreeView):
         self.scrollToTop()
         self._restore_current(scroll=False)
         return bool(opened)
+
+    def set_order(self, order: Order | None) -> None:
+        """Show the rows sorted, or as saved; what was open and selected stays so."""
+        self.tree_model.set_order(order)
+        self.open_rows(self._opened)
+        if self._current >= 0:
+            self._quiet = True
+            self.select(self._current)
+            self._quiet = False
+
+    def sort_by(self, column: int) -> None:
+        """Sort by a column as a click on its head does: one way, the other way, then as saved again."""
+        from ckpt_viewer.gui.tree.ordering import NUMBERS, SORTABLE
+
+        order, first = self.tree_model.order, column in NUMBERS
+        if column not in SORTABLE:
+            return
+        if order is None or order.column != column:
+            self.sortWanted.emit(column, first)
+        elif order.descending == first:
+            self.sortWanted.emit(column, not first)
+        else:
+            self.sortWanted.emit(-1, False)
 
     def is_outdated(self, query: Query, figures: FigureTable | None) -> bool:
         """Whether a filter would find something else now than what is shown."""

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QLabel, QStackedLayout, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.gui.tree.cells import Cells
+from ckpt_viewer.gui.tree.cells import FIGURES, Cells
 from ckpt_viewer.gui.tree.filter_edit import FilterEdit
 from ckpt_viewer.gui.tree.view import CheckpointTreeView
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.path import Path
     from ckpt_viewer.gui.tree.figures import FigureTable
     from ckpt_viewer.gui.tree.index import TreeIndex
+    from ckpt_viewer.gui.tree.ordering import Order
     from ckpt_viewer.gui.tree.query import Query
 
 SCAN_AFTER_MS = 700
@@ -50,6 +51,8 @@ class TreePanel(QWidget):
     """`save_state` returns something new."""
     scanWanted = Signal()
     """What is shown needs the numbers of all tensors: see `set_figures`."""
+    orderWanted = Signal(object, int, bool)
+    """Cells, a column, whether descending: an Order shall be worked out and be given to `set_order`."""
     sparksWanted = Signal(object)
     """Small histograms shall be drawn into the FigureTable, of its `missing` rows."""
 
@@ -107,6 +110,7 @@ class TreePanel(QWidget):
         self.view.columns.changed.connect(self.columnsChanged)
         self.view.columns.figuresWanted.connect(self._want_figures)
         self.view.sparksWanted.connect(self.sparksWanted)
+        self.view.sortWanted.connect(self._sort)
 
     @property
     def index(self) -> TreeIndex | None:
@@ -138,6 +142,7 @@ class TreePanel(QWidget):
         self._figures, self._knows_all, self._query = None, False, ""
         self._say("")
         self._stack.setCurrentWidget(self.view)
+        self.view.header().setSortIndicatorShown(False)
         self.view.tree_model.set_tree(cells)
         self.view.start(row)
 
@@ -242,6 +247,29 @@ class TreePanel(QWidget):
         self._figures, self._knows_all = figures, complete
         query = self._query
         if not isinstance(query, str) and query.needs_scan and (finished or self.view.is_outdated(query, figures)):
+            self._filter()
+        order = self.view.tree_model.order
+        if finished and order is not None and order.column in FIGURES:
+            self.orderWanted.emit(self.view.tree_model.cells, order.column, order.descending)
+
+    def _sort(self, column: int, descending: bool) -> None:
+        cells = self.view.tree_model.cells
+        if column < 0 or cells is None:
+            self.set_order(None)
+            return
+        if column in FIGURES:
+            self._want_figures()
+        self.orderWanted.emit(cells, column, descending)
+
+    def set_order(self, order: Order | None) -> None:
+        """Show the rows in an order, None for the one they were saved in; a filter stays."""
+        header = self.view.header()
+        header.setSortIndicatorShown(order is not None)
+        if order is not None:
+            down = Qt.SortOrder.DescendingOrder if order.descending else Qt.SortOrder.AscendingOrder
+            header.setSortIndicator(order.column, down)
+        self.view.set_order(order)
+        if self._query if not isinstance(self._query, str) else self._query.split():
             self._filter()
 
     def _want_figures(self) -> None:
