@@ -29,9 +29,10 @@ OTHER_OPCODES: dict[bytes, Handler] = {
     b"L": val.op_long, b"P": op.op_persid, b"S": val.op_string, b"T": val.op_binstring, b"V": val.op_unicode,
     b"d": op.op_dict, b"g": stack.op_get, b"i": op.op_inst, b"l": op.op_list, b"o": op.op_obj, b"p": stack.op_put,
     b"\x82": op.op_ext1, b"\x83": op.op_ext2, b"\x84": op.op_ext4, b"\x8b": val.op_long4, b"B": val.op_binbytes,
-    b"C": val.op_short_binbytes, b"\x8c": val.op_short_binunicode, b"\x8d": val.op_binunicode8, b"\x8e": val.op_binbytes8,
-    b"\x90": op.op_appends, b"\x91": op.op_frozenset, b"\x92": op.op_newobj_ex, b"\x93": op.op_stack_global,
-    b"\x94": stack.op_memoize, b"\x95": stack.op_frame, b"\x96": val.op_binbytes8, b"\x97": val.op_out_of_band, b"\x98": val.op_out_of_band,
+    b"C": val.op_short_binbytes, b"\x8c": val.op_short_binunicode, b"\x8d": val.op_binunicode8,
+    b"\x8e": val.op_binbytes8, b"\x90": op.op_appends, b"\x91": op.op_frozenset, b"\x92": op.op_newobj_ex,
+    b"\x93": op.op_stack_global, b"\x94": stack.op_memoize, b"\x95": stack.op_frame, b"\x96": val.op_binbytes8,
+    b"\x97": val.op_out_of_band, b"\x98": val.op_out_of_band,
 }  # fmt: skip
 
 
