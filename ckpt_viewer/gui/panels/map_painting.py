@@ -146,7 +146,7 @@ def _draw_tiles(painter: QPainter, frame: Frame, tile: tuple[int, int], shown: T
     down = frame.picture.height() / frame.rows * rows
     if min(across, down) < TILE_GAP:
         return
-    painter.setPen(QPen(QColor(shown.base), 2 if min(across, down) > 4 * TILE_GAP else 1))
+    painter.setPen(QPen(QColor(shown.base), min(max(1.0, min(across, down) * 0.04), 6.0)))
     for column in range(columns, frame.columns, columns):
         x = frame.picture.left() + column / columns * across
         if frame.area.left() <= x <= frame.area.right():
