@@ -18,7 +18,7 @@ import numpy as np
 from ckpt_viewer.core.decode import read_slice
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.stats.spectrum_plan import SpectrumPlan, plan_spectrum
+from ckpt_viewer.stats.spectrum_plan import BASIS, SpectrumPlan, plan_spectrum
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context
@@ -31,6 +31,10 @@ WHOLE = 1 << 22
 """Elements of a matrix that is decomposed as it is."""
 EXTRA = 16
 """Directions beyond the rank that are carried along."""
+LINES = 256
+"""Rows of a block that is multiplied by a basis, where so many fit into memory."""
+NOISE = 1e-13
+"""Share of the greatest weight below which a direction is left out."""
 ITERATIONS = 2
 SHARES = (0.5, 0.9, 0.99)
 """Shares of the energy for which the number of directions is told."""
@@ -175,18 +179,34 @@ def _all_values(matrix: _Matrix) -> tuple[Array, float]:
 
 def _largest_values(matrix: _Matrix, rank: int, seed: int) -> tuple[Array, float]:
     random = np.random.default_rng(seed).standard_normal((matrix.width, min(rank + EXTRA, matrix.width)))
-    basis = np.linalg.qr(random)[0]
+    basis, lines = _orthonormal(random), max(1, min(LINES, BASIS // matrix.width))
     for _ in range(ITERATIONS):
         image, quick = np.zeros(basis.shape, matrix.double), basis.astype(matrix.quick)
-        for block in matrix.blocks(matrix.quick):
+        for block in matrix.blocks(matrix.quick, lines):
             image += block.conj().T @ (block @ quick)
-        basis = np.linalg.qr(image)[0]
+        basis = _orthonormal(image)
     energy, rest = 0.0, np.empty((0, basis.shape[1]), matrix.double)
-    for block in matrix.blocks(matrix.double):
+    for block in matrix.blocks(matrix.double, lines):
         energy += float(np.vdot(block, block).real)
         rest = _triangle(np.concatenate([rest, block @ basis]))
-    values: Array = np.linalg.svd(rest, compute_uv=False)
-    return values[:rank], energy
+    values = np.zeros(rank)
+    found = np.linalg.svd(rest, compute_uv=False)[:rank]
+    values[: found.size] = found
+    return values, energy
+
+
+def _orthonormal(columns: Array) -> Array:
+    """Return an orthonormal basis of the span of columns, without directions that are noise.
+
+    By Gram matrices, twice since one loses half of the digits: a QR of many rows is several times slower.
+    """
+    for _ in range(2):
+        weights, directions = np.linalg.eigh(columns.conj().T @ columns)
+        kept = weights > weights[-1] * NOISE
+        if not kept.any():  # a matrix of zeros
+            return np.eye(columns.shape[0], 1, dtype=columns.dtype)
+        columns = columns @ (directions[:, kept] / np.sqrt(weights[kept]))
+    return columns
 
 
 def _triangle(rows: Array) -> Array:

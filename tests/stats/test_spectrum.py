@@ -81,6 +81,18 @@ def test_the_largest_values_of_a_large_matrix_and_their_error(monkeypatch, shape
     assert found.stable_rank == pytest.approx((true**2).sum() / 100, rel=1e-5)
 
 
+def test_a_large_matrix_of_low_rank_or_of_zeros(monkeypatch):
+    monkeypatch.setattr(spectrum_plan, "EXACT", 10)
+    monkeypatch.setattr(spectrum_plan, "RANK", 8)
+    found = singular_values(made_from(np.outer(np.arange(1, 41.0), np.ones(30))))
+    assert found.values[0] == pytest.approx(found.energy**0.5)
+    assert found.values[1:] == pytest.approx(np.zeros(7), abs=1e-9 * found.values[0])
+    assert found.error < 1e-7
+    zero = singular_values(made_from(np.zeros((40, 30))))
+    assert zero.values.tolist() == [0.0] * 8
+    assert (zero.energy, zero.error, zero.stable_rank) == (0.0, 0.0, None)
+
+
 def test_memory_is_bounded_by_the_smaller_dimension():
     source = CountingSource(RNG.normal(size=600_000 * 8).astype("float32").tobytes())
     tensor = made_tensor(b"", "float32", (600_000, 8), source=source)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STATISTICS = {"norm": "norm", "mean": "mean", "std": "std", "max": "high", "min": "low", "|max|": "peak"}
 """What can be drawn, by what it is called in `Channels`."""
+MOST_MARKED = 300
+"""Dead channels that get a cross each; more would be a solid line, and 20,000 took the window 0.2 s."""
 MOST_LISTED = 10_000
 """Channels that are listed as noteworthy."""
 
@@ -39,7 +41,8 @@ def draw(channels: Channels, statistic: str, logarithmic: bool) -> Curve:
     if logarithmic:
         drawn = np.full(heights.shape, np.nan)
         np.log10(np.abs(heights), out=drawn, where=heights != 0)
-    marked = np.concatenate([channels.zero, channels.constant])
+    dead = np.concatenate([channels.zero, channels.constant])
+    marked = dead if dead.size <= MOST_MARKED else dead[:0]
     up = f"|{statistic}|" if logarithmic and statistic in ("mean", "max", "min") else statistic
     return Curve(heights, drawn, 0, f"channel (index of dimension {channels.axis})", up, logarithmic, marked)
 

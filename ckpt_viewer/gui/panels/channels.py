@@ -148,7 +148,8 @@ class ChannelsPanel(Panel):
         self._the_plot().show_curve(curve)
         self.places.show_places([(at, f"channel {at}:  {words}") for at, words in places])
         self._listing.setVisible(bool(places))
-        self.heading.setText(f"Dead or not finite: {grouped(len(places))}; a click shows the values")
+        first = "the first " if len(places) == channel_work.MOST_LISTED else ""
+        self.heading.setText(f"Dead or not finite: {first}{grouped(len(places))}; a click shows the values")
         self.status.setText(channel_work.caption(channels))
         self._on_hover(-1)
         self.show_body()
