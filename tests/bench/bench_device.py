@@ -1,9 +1,9 @@
-"""Exact statistics of a 400 MB tensor on each device of torch's, beside this computer's cores and torch's own operators.
+"""Exact statistics of a 400 MB tensor on each of torch's devices, beside this computer's cores and torch's operators.
 
     python tests/bench/bench_device.py [--numel N] [--times N]
 
-The file is in the page cache; every way reads it anew. Medians of the runs, first runs left out; the numbers of all ways
-are compared.
+The file is in the page cache; every way reads it anew. Medians of the runs, first runs left out; the numbers of all
+ways are compared.
 """
 
 from __future__ import annotations

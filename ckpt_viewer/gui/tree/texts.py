@@ -70,7 +70,7 @@ class _Writer:
     def __init__(self) -> None:
         self._forms: dict[str, dict[str, None]] | None = {}
         self._count = 0
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[str, str, str]] = {}
         self.chunks: list[bytes] = []
         self.starts = array("q", [0])
         self._rows: list[str] = []
@@ -90,28 +90,28 @@ class _Writer:
             self._rows.append("\n\t" + prefix)
             above.append((end, prefix, form, names))
             return
-        text = name if type(name) is str else raw_name(name)  # type: ignore[arg-type]
-        text = text[:LONGEST].lower()
-        if not text.isprintable():
-            text = escape_text(text)
-        path = prefix + text
-        self._rows.append(f"\n{text}\t{path}")
-        name_form = self._known.get(text)
-        if name_form is None:
-            name_form = self._form_of(text)
+        known = self._known.get(name) if type(name) is str else None
+        head, text, name_form = known or self._known_form(name)
+        self._rows.append(f"{head}{prefix}{text}")
         if name_form not in names:
             self._collect(name_form, names)
         if end > row + 1:
+            path = prefix + text
             mark = "." if kind == GROUP else "/"
             budget = LONGEST if self.starts[-1] < BUDGET else 0
             form = form + name_form + mark if self._forms is not None else ""
             above.append((end, (path + mark)[-budget:] if budget else "", form, self._below(form)))
 
-    def _form_of(self, text: str) -> str:
-        form = _NUMBER.sub("0", text)
-        if len(self._known) < MOST_FORMS:
-            self._known[text] = form
-        return form
+    def _known_form(self, name: object) -> tuple[str, str, str]:
+        """Return of a name what a row begins with, the text that is searched, and its form."""
+        text = name if type(name) is str else raw_name(name)  # type: ignore[arg-type]
+        text = text[:LONGEST].lower()
+        if not text.isprintable():
+            text = escape_text(text)
+        found = f"\n{text}\t", text, _NUMBER.sub("0", text)
+        if type(name) is str and len(self._known) < MOST_FORMS:
+            self._known[name] = found
+        return found
 
     def _collect(self, form: str, names: dict[str, None]) -> None:
         self._count += 1
