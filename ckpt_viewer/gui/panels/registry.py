@@ -7,8 +7,11 @@ from ckpt_viewer.gui.panels.channels import ChannelsPanel
 from ckpt_viewer.gui.panels.container import ContainerPanel
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
 from ckpt_viewer.gui.panels.image import ImagePanel
+from ckpt_viewer.gui.panels.loading import LoadingPanel
+from ckpt_viewer.gui.panels.optimizer import OptimizerPanel
 from ckpt_viewer.gui.panels.overview import OverviewPanel
 from ckpt_viewer.gui.panels.safety import SafetyPanel
+from ckpt_viewer.gui.panels.scheduler import SchedulerPanel
 from ckpt_viewer.gui.panels.spectrum import SpectrumPanel
 from ckpt_viewer.gui.panels.storage import StoragePanel
 from ckpt_viewer.gui.panels.value import ValuePanel
@@ -17,6 +20,8 @@ from ckpt_viewer.gui.root_panel import RootPanel
 
 PANELS: tuple[type[Panel], ...] = (
     RootPanel,
+    OptimizerPanel,
+    SchedulerPanel,
     ValuePanel,
     ContainerPanel,
     OverviewPanel,
@@ -26,5 +31,6 @@ PANELS: tuple[type[Panel], ...] = (
     ChannelsPanel,
     SpectrumPanel,
     StoragePanel,
+    LoadingPanel,
     SafetyPanel,
 )

@@ -1,0 +1,198 @@
+"""A learning-rate scheduler: its class, its fields in words, and the curve that torch computes from its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from ckpt_viewer.analysis.scheduler_class import is_scheduler_fields
+from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Mapping
+from ckpt_viewer.gui.jobs import Latest
+from ckpt_viewer.gui.labels import label, larger, plain
+from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
+from ckpt_viewer.gui.panels.crumbs import outline_row
+from ckpt_viewer.gui.panels.facts_table import Fact, FactsTable
+
+if TYPE_CHECKING:
+    from ckpt_viewer.analysis.overview import Overview
+    from ckpt_viewer.gui.panels.curves import Curve, CurvePlot
+    from ckpt_viewer.gui.session import Session
+
+RATE = 95
+KEYS = 100
+"""Entries that a scheduler's state has at most."""
+
+
+class SchedulerReport(NamedTuple):
+    """What is shown before the curve: class, sentence and fields; `request` is what the curve is computed from."""
+
+    heading: str
+    sentence: str
+    facts: list[Fact]
+    request: dict[str, Any] | None
+
+
+class Curves(NamedTuple):
+    """The learning rates of each group, ready to be drawn, and what is to be said of them."""
+
+    groups: list[Curve]
+    note: str
+
+
+def scheduler_report(subject: Node, view: Overview | None, context: Context) -> SchedulerReport:
+    """Look into a scheduler and for the optimizer that it steers; raises Cancelled."""
+    from ckpt_viewer.analysis.overview import overview
+    from ckpt_viewer.analysis.resume import resume, scheduler_views
+    from ckpt_viewer.analysis.scheduler import SchedulerView, curve_request
+
+    checkpoint = subject.checkpoint
+    row = outline_row(checkpoint.load_outline(context), subject) or 0
+    view = view if view is not None else overview(checkpoint, context)
+    known = scheduler_views(resume(checkpoint, view, context), checkpoint, view)
+    seen = next((each for each in known if each.row == row), None) or SchedulerView(checkpoint, row)
+    rates = ", ".join(f"{rate:.6g}" for rate in seen.rates[:4]) or "unknown"
+    heading = f"{seen.guess.text or 'A scheduler of an unknown class'}, epoch {seen.epoch}, learning rate {rates}"
+    sentence = seen.refusal or f"told by its fields: {seen.guess.reason}"
+    facts = [
+        Fact(each.name, f"{each.text}{'  ·  ' if each.words else ''}{each.words}", each.text) for each in seen.told
+    ]
+    return SchedulerReport(heading, f"{sentence[:1].upper()}{sentence[1:]}.", facts, curve_request(seen))
+
+
+def compute_curves(request: dict[str, Any], _context: Context) -> Curves:
+    """Have torch compute the curve, in a process of its own; raises CheckpointError."""
+    import numpy as np
+
+    from ckpt_viewer.gui.panels.curves import Curve  # imports pyqtgraph, here and not on the GUI thread
+    from ckpt_viewer.worker import Worker
+
+    with Worker() as worker:
+        answer = worker.request("lr_curve", request)
+    marked = np.array([answer["now"]], np.int64)
+    groups = [np.array(rates, np.float64) for rates in answer["rates"]]
+    return Curves(
+        [
+            Curve(rates, rates, 0, "epoch (the cross is the saved one)", "learning rate", False, marked)
+            for rates in groups
+        ],
+        str(answer["note"]),
+    )
+
+
+class SchedulerPanel(Panel):
+    """Fields and curve of a scheduler's state."""
+
+    title = "Scheduler"
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self._reading, self._computing = Latest(session.jobs, self), Latest(session.jobs, self)
+        self._reading.finished.connect(self._show)
+        self._reading.failed.connect(self.show_error)
+        self._computing.finished.connect(self._show_curves)
+        self._computing.failed.connect(self._on_failed)
+        self._curves: list[Curve] = []
+        self.plot: CurvePlot | None = None
+        self.heading = label(wrap=True, selectable=True)
+        self.heading.setObjectName("schedulerClass")
+        larger(self.heading, 1.2, bold=True)
+        self.words = label(wrap=True, muted=True, selectable=True)
+        self.words.setObjectName("schedulerSentence")
+        self.hover = label(muted=True)
+        self.hover.setObjectName("schedulerHover")
+        self.group = QComboBox()
+        self.group.setObjectName("schedulerGroup")
+        self.group.setAccessibleName("Group whose learning rate is drawn")
+        self.group.currentIndexChanged.connect(self._draw)
+        self.table = FactsTable("schedulerTable", "Fields of the scheduler", ("Field", "Value"))
+        self._place = QVBoxLayout()
+        above = QHBoxLayout()
+        above.addWidget(self.group)
+        above.addWidget(self.hover, 1)
+        layout = QVBoxLayout(self.body)
+        layout.setContentsMargins(10, 8, 10, 8)
+        for widget in (self.heading, self.words):
+            widget.setMinimumWidth(1)
+            layout.addWidget(widget)
+        layout.addLayout(above)
+        layout.addLayout(self._place, 3)
+        layout.addWidget(self.table, 2)
+
+    @classmethod
+    def rate(cls, subject: Any) -> int:
+        """The first thing to see of a scheduler's state."""
+        value = subject.value if isinstance(subject, Node) else None
+        if not isinstance(value, Mapping) or len(value) > KEYS:
+            return UNSUPPORTED
+        keys = {key for key in value.pairs[::2] if type(key) is str}
+        tensors = any(type(each) is TensorSpec for each in value.pairs[1::2])
+        return RATE if is_scheduler_fields(keys) and not tensors else UNSUPPORTED
+
+    def show_subject(self, subject: Node) -> None:
+        """Look into another scheduler; its curve follows."""
+        self._forget()
+        self.begin("Looking into the scheduler …")
+        view = self.session.overview
+        self._reading.start(lambda context: scheduler_report(subject, view, context))
+
+    def clear(self) -> None:
+        """Stop looking and computing."""
+        self._reading.cancel()
+        self._computing.cancel()
+
+    def _forget(self) -> None:
+        self._computing.cancel()
+        self._curves = []
+        self.group.hide()
+        self.hover.setText("")
+        if self.plot is not None:
+            self.plot.widget.hide()
+
+    def _show(self, said: SchedulerReport) -> None:
+        self.heading.setText(plain(said.heading, 300))
+        self.words.setText(plain(said.sentence, 1000))
+        self.table.show_facts(said.facts)
+        self.show_body()
+        if said.request is None:
+            self.hover.setText("No curve: see above." if said.facts else "")
+            self.settle()
+            return
+        request = said.request
+        self.hover.setText("torch computes the learning rates …")
+        self._computing.start(lambda context: compute_curves(request, context))
+
+    def _show_curves(self, found: Curves) -> None:
+        self._curves = found.groups
+        self.hover.setText(plain(found.note, 400))
+        if self.plot is None:
+            from ckpt_viewer.gui.panels.curves import CurvePlot  # imported by the job before
+
+            self.plot = CurvePlot("schedulerPlot", "Learning rate by epoch", self)
+            self.plot.hovered.connect(self._on_hover)
+            self._place.addWidget(self.plot.widget)
+        self.group.blockSignals(True)
+        self.group.clear()
+        self.group.addItems([f"Group {number}" for number in range(len(self._curves))])
+        self.group.blockSignals(False)
+        self.group.setVisible(len(self._curves) > 1)
+        self.plot.widget.show()
+        self._draw()
+        self.settle()
+
+    def _draw(self) -> None:
+        number = self.group.currentIndex()
+        if self.plot is not None and 0 <= number < len(self._curves):
+            self.plot.show_curve(self._curves[number])
+
+    def _on_hover(self, at: int) -> None:
+        number = max(self.group.currentIndex(), 0)
+        if at >= 0 and number < len(self._curves):
+            self.hover.setText(f"epoch {at}: learning rate {float(self._curves[number].heights[at])!r}")
+
+    def _on_failed(self, error: BaseException) -> None:
+        self.hover.setText(plain(f"No curve: {error}", 400))
+        self.settle()
