@@ -41,8 +41,17 @@ def checkpoint() -> Checkpoint:
     return make_checkpoint()
 
 
+@pytest.fixture(scope="session")
+def all_classes(qapp):
+    """Make Qt's classes on the GUI thread, as the program does before a panel is imported on another one."""
+    from ckpt_viewer.gui.qt_classes import ClassMaker
+
+    for module, name in ClassMaker()._left:
+        getattr(module, name)
+
+
 @pytest.fixture
-def open_details(qtbot):
+def open_details(qtbot, all_classes):
     """Open details over checkpoints made by hand: ``open_details(root)``; closed when the test ends."""
     from panel_samples import OpenDetails
 
