@@ -143,6 +143,12 @@ def test_constants_booleans_integers_and_complex_numbers(open_details):
     assert table(panel)["values"] == "1"
 
 
+def test_counts_have_no_marks_between_whole_numbers(open_details):
+    panel = panel_of(open_details, floats(1, 2))
+    marks = panel._plot._item.getAxis("left")._tickLevels[0]
+    assert [text for _, text in marks] == ["0", "1"]
+
+
 def test_values_at_the_ends_of_float64_are_drawn(open_details):
     panel = panel_of(open_details, made_from(np.array([1e308, -1e308, 5e-324])))
     assert sum(panel._plot.picture.series[0].counts) == 3

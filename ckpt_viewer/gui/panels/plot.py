@@ -210,7 +210,7 @@ class HistogramPlot(QObject):
         self._set_ticks("bottom", self._fitting_ticks(first, last, area.width() - 90))
         highest = self._highest(first, last)
         rows = max(1, min(6, area.height() // 45))
-        self._set_ticks("left", _height_ticks(highest, rows, self.logarithmic))
+        self._set_ticks("left", _height_ticks(highest, rows, self.logarithmic, whole=not self.picture.shares))
         floor = self._floor
         top = math.log10(highest) + 0.15 if self.logarithmic else highest * HEADROOM
         lines = self.lettering.place(self.picture, first, last)
@@ -267,15 +267,15 @@ class HistogramPlot(QObject):
             curve.setBrush(None if self.picture.shares else fill)
 
 
-def _height_ticks(highest: float, rows: int, logarithmic: bool) -> list[Tick]:
-    """Return marks of counts, or of percents where nothing reaches a whole one."""
+def _height_ticks(highest: float, rows: int, logarithmic: bool, *, whole: bool) -> list[Tick]:
+    """Return marks of counts, which are `whole`, or of percents, of which few may reach 1."""
     if logarithmic:
         if highest >= 10:
             return log_ticks(int(highest), rows)
         powers = range(-6, math.ceil(math.log10(highest)) + 1)
         return [Tick(float(power), f"{10.0**power:g}") for power in powers if 10.0**power <= highest]
-    if highest >= 3:
-        return count_ticks(int(highest), rows)
+    if whole or highest >= 3:
+        return count_ticks(max(1, int(highest)), rows)
     step = 10.0 ** math.floor(math.log10(highest))
     step = next(factor * step for factor in (0.2, 0.5, 1, 2) if highest / (factor * step) <= rows + 1 or factor == 2)
     return [Tick(number * step, f"{number * step:g}") for number in range(int(highest / step) + 1)]
