@@ -3,9 +3,9 @@
     python tests/bench/bench_heartbeat.py [--many FILE] [--tensor FILE] [--times N] [--platform offscreen|xcb]
 
 A timer of 10 ms on the GUI thread notes how late it comes: 100,000 tensors load while the tree of another window
-scrolls, then their own tree scrolls and is filtered letter by letter, a tensor of 400 MB is counted, and the state_dict
-of the 100,000 is written and read back. For each, the largest gap of a run; medians over the runs. The target is 50 ms.
-Files that are not given are made by torch.
+scrolls, are scanned while their own tree scrolls, it scrolls alone and is filtered letter by letter, a tensor of 400 MB
+is counted, a file of 1 GB is scanned, and the state_dict of the 100,000 is written and read back. For each, the largest
+gap of a run; medians over the runs. The target is 50 ms. Files that are not given are made by torch.
 
 A gap is what the GUI thread computed, plus what it waited for its timer or the GIL (our threads' doing), plus what it
 waited for a processor: that is other programs' doing where more of them run than there are processors, so the second
@@ -98,7 +98,7 @@ class Heart:
             phase.begin()
 
 
-def phases(windows: Any, many: str, tensor: str, out: str) -> Iterator[Phase]:
+def phases(windows: Any, many: str, tensor: str, giant: str, out: str) -> Iterator[Phase]:
     """Yield what is measured, one after the other; the window of the sample is open."""
 
     def window(number: int) -> Any:
@@ -109,6 +109,14 @@ def phases(windows: Any, many: str, tensor: str, out: str) -> Iterator[Phase]:
         calm = shown is not None and shown.session.overview is not None and shown.details is not None
         return bool(calm and shown.details.is_settled and not shown.session.jobs.active)
 
+    def loaded(number: int) -> bool:
+        shown = window(number)
+        calm = shown is not None and shown.session.overview is not None and shown.details is not None
+        return bool(calm and shown.details.panel is not None and shown.details.is_settled)
+
+    def scanned(number: int) -> bool:
+        return window(number).session.scan.state.name == "DONE"
+
     def scroll(number: int) -> None:
         bar = window(number).tree.view.verticalScrollBar()
         bar.setValue((bar.value() + 60) % max(1, bar.maximum()))
@@ -116,7 +124,10 @@ def phases(windows: Any, many: str, tensor: str, out: str) -> Iterator[Phase]:
     yield Phase("", lambda: None, lambda: None, lambda: settled(0))
     window(0).tree.view.expand_subtree()
     title = "100,000 tensors load, another tree scrolls"
-    yield Phase(title, lambda: windows.open([many]), lambda: scroll(0), lambda: settled(1))
+    yield Phase(title, lambda: windows.open([many]), lambda: scroll(0), lambda: loaded(1))
+    window(1).tree.view.expand_subtree()
+    scan = window(1).session.scan
+    yield Phase("they are scanned, their tree scrolls", scan.start, lambda: scroll(1), lambda: scanned(1))
     left = iter(range(SCROLLS))
     yield Phase("the tree of 100,000 scrolls", window(1).tree.view.expand_subtree, lambda: scroll(1),
                 lambda: next(left, None) is None)  # fmt: skip
@@ -131,12 +142,16 @@ def phases(windows: Any, many: str, tensor: str, out: str) -> Iterator[Phase]:
     yield Phase("the filter is typed and taken back", lambda: None, write_letter, lambda: typed[0] == "over")
     title = "a tensor of 400 MB is counted"
     yield Phase(title, lambda: windows.open([tensor]), lambda: scroll(1), lambda: settled(2))
+    yield Phase("", lambda: windows.open([giant]), lambda: None, lambda: loaded(3))
+    window(3).tree.view.expand_subtree()
+    title = "1 GB in 1,000 tensors is scanned, its tree scrolls"
+    yield Phase(title, window(3).session.scan.start, lambda: scroll(3), lambda: scanned(3))
     flow = window(1).export_flow
     done = lambda: not flow.writing and Path(out).exists()  # noqa: E731
     yield Phase("100,000 tensors are exported", flow.export_state_dict, lambda: scroll(1), done)
 
 
-def run_child(many: str, tensor: str, out: str) -> int:
+def run_child(many: str, tensor: str, giant: str, out: str) -> int:
     """Be the program, with a heart; print what was found as JSON."""
     from ckpt_viewer.gui import app, asking, windows
     from ckpt_viewer.resources import sample_checkpoint
@@ -148,7 +163,7 @@ def run_child(many: str, tensor: str, out: str) -> int:
     def on_painted(self: Any, window: Any) -> None:
         usual(self, window)
         if not hearts:
-            hearts.append(Heart(phases(self, many, tensor, out)))
+            hearts.append(Heart(phases(self, many, tensor, giant, out)))
 
     windows.Windows.on_painted = on_painted  # type: ignore[method-assign]
     code = app.run([str(sample_checkpoint())], app.ViewOptions(map_location="cpu"))
@@ -165,7 +180,23 @@ def make_tensor(folder: Path) -> Path:
     return target
 
 
-def measure(many: Path, tensor: Path, platform: str, times: int) -> dict[str, list[list[float]]]:
+def make_giant(folder: Path, tensors: int = 1000) -> Path:
+    """Write 1 GB and a little more, so that no scan begins by itself: sparse, float32 zeros, a safetensors file."""
+    target, nbytes = folder / "giant.safetensors", 1_000_448
+    header = {
+        f"layers.{n}.{'weight' if n % 2 else 'bias'}": {
+            "dtype": "F32", "shape": [nbytes // 4], "data_offsets": [n * nbytes, (n + 1) * nbytes],
+        }
+        for n in range(tensors)
+    }  # fmt: skip
+    text = json.dumps(header).encode()
+    with target.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + tensors * nbytes)
+    return target
+
+
+def measure(many: Path, tensor: Path, giant: Path, platform: str, times: int) -> dict[str, list[list[float]]]:
     """Run the program some times; return for each phase the largest gap of each run, in milliseconds."""
     from bench_window import platform as home
 
@@ -173,7 +204,7 @@ def measure(many: Path, tensor: Path, platform: str, times: int) -> dict[str, li
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder, home(platform, folder) as environ:
             environ.pop("CKPT_VIEWER_EXIT")
-            command = [sys.executable, __file__, "--child", str(many), str(tensor), f"{folder}/out.pth"]
+            command = [sys.executable, __file__, "--child", str(many), str(tensor), str(giant), f"{folder}/out.pth"]
             done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(done.stderr)
@@ -197,7 +228,7 @@ def main() -> int:
 
         many = options.many or make_many(Path(folder))
         tensor = options.tensor or make_tensor(Path(folder))
-        found = measure(many, tensor, options.platform, options.times)
+        found = measure(many, tensor, make_giant(Path(folder)), options.platform, options.times)
     print(f"largest gap in the heartbeat of the GUI thread, {options.platform}   (target: {TARGET_MS} ms)")
     for title, gaps in found.items():
         if title:
