@@ -158,7 +158,12 @@ def _add(value: TensorSpec | StorageSpec, row: int, role: str, lines: dict[int, 
         for part in value.extra.parts.values():
             _add(part, row, role, lines)
     if value.storage is not None and value.storage.home is not None:
-        _line(value.storage, role, lines).uses.append(use_of(value, row))
+        uses = _line(value.storage, role, lines).uses
+        last = uses[-1] if uses else None
+        if last is not None and last.region == (value.offset, value.shape, value.stride, value.dtype):
+            uses.append(last._replace(row=row))  # one tensor under many names
+        else:
+            uses.append(use_of(value, row))
 
 
 def _line(storage: StorageSpec, role: str, lines: dict[int, Line]) -> Line:
