@@ -110,18 +110,18 @@ def singular_values(tensor: TensorSpec, context: Context = SILENT, seed: int = 0
 
 
 class _Matrix:
-    """Blocks of a tensor as a matrix that is at least as high as wide: turned where it is not.
+    """Blocks of a tensor as a matrix, turned where it is wider than high; a large one where it is much wider.
 
     Attributes:
-        width: the smaller dimension. precision: see Spectrum.
+        width, height: columns and rows, after turning. precision: see Spectrum.
     """
 
     def __init__(self, tensor: TensorSpec, plan: SpectrumPlan, context: Context, passes: int) -> None:
         assert tensor.shape is not None
         self._tensor, self._shape, self._context = tensor, tensor.shape, context
-        self._turned = plan.rows < plan.columns
-        self.width = min(plan.rows, plan.columns)
-        self.height = max(plan.rows, plan.columns)
+        # columns of a large matrix lie far apart in the file: many small reads, so only where there are many more
+        self._turned = plan.columns > plan.rows * (1 if plan.exact else 2)
+        self.width, self.height = (plan.rows, plan.columns) if self._turned else (plan.columns, plan.rows)
         others = range(1, len(tensor.shape))
         self._dim = max(others, key=lambda dim: self._shape[dim]) if self._turned else 0
         self._total, self._done = passes * plan.rows * plan.columns, 0
