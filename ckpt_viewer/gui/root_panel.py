@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.tensor import TensorSpec
@@ -71,15 +71,7 @@ class RootPanel(Panel):
         column.addWidget(self._code)
         column.addWidget(label("Nothing in it was run to show this.", muted=True))
         column.addStretch()
-        area = QScrollArea()
-        area.setWidget(inside)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setAccessibleName("Overview of the file")
-        layout = QVBoxLayout(self.body)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        self.fill_scrolling(inside, "Overview of the file")
 
     @classmethod
     def rate(cls, subject: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QStackedLayout, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import SourceError
 from ckpt_viewer.gui.labels import label
@@ -54,6 +54,18 @@ class Panel(QWidget):
         self._late.setSingleShot(True)
         self._late.setInterval(LOADING_AFTER)
         self._late.timeout.connect(lambda: self._page(self._late_sentence))
+
+    def fill_scrolling(self, inside: QWidget, words: str) -> None:
+        """Put `inside` on the body, with a scroll bar where it is too high; `words` is the area's accessible name."""
+        area = QScrollArea()
+        area.setWidget(inside)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setAccessibleName(words)
+        layout = QVBoxLayout(self.body)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
 
     @classmethod
     def rate(cls, subject: Any) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QCursor, QGuiApplication, QPalette
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
+from PySide6.QtGui import QGuiApplication, QPalette
+from PySide6.QtWidgets import QHeaderView, QWidget
 
-from ckpt_viewer.gui.jobs import Latest
+from ckpt_viewer.gui.panels.link_table import LinkTable
 from ckpt_viewer.gui.tree.cells import DTYPE, NAME, SHAPE, SIZE, TYPE, Cells
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ COLUMNS = ((NAME, "Name"), (TYPE, "Type"), (SHAPE, "Shape"), (DTYPE, "Dtype"), (
 class EntriesModel(QAbstractTableModel):
     """Rows of the tree, with the tree's own texts."""
 
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.cells: Cells | None = None
         self.lines: list[int] = []
 
@@ -66,34 +67,12 @@ class EntriesModel(QAbstractTableModel):
         return None
 
 
-class EntriesView(QTableView):
-    """Shows EntriesModel; a click on a row or Enter selects the entry in the window."""
+class EntriesView(LinkTable):
+    """Shows EntriesModel."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._session = session
-        self.setObjectName("entriesTable")
-        self.setAccessibleName("Entries")
-        self.entries = EntriesModel(self)
-        self.setModel(self.entries)
-        self._finder = Latest(session.jobs, self)
-        self._finder.finished.connect(session.select)
-        self.clicked.connect(self.follow)
-        self.activated.connect(self.follow)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
-        self.setAlternatingRowColors(True)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.viewport().setCursor(QCursor(Qt.CursorShape.PointingHandCursor))
-        rows, across = self.verticalHeader(), self.horizontalHeader()
-        rows.hide()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(self.fontMetrics().height() + 7)
-        across.setHighlightSections(False)
-        across.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self.entries = EntriesModel()
+        super().__init__(session, self.entries, "entriesTable", "Entries", parent)
 
     def show_lines(self, contents: Contents) -> None:
         """Show other rows of the tree."""
@@ -105,9 +84,10 @@ class EntriesView(QTableView):
         for column in range(1, len(COLUMNS)):
             across.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
 
-    def follow(self, index: QModelIndex) -> None:
-        """Select what a row stands for; finding its place may pass many siblings, so in a job."""
+    def target(self, row: int) -> Callable[[], Any] | None:
+        """Return what finds an entry."""
         checkpoint, cells = self._session.checkpoint, self.entries.cells
-        if checkpoint is not None and cells is not None:
-            tree, row = cells.index, self.entries.lines[index.row()]
-            self._finder.start(lambda _context: tree.subject(row, checkpoint))
+        if checkpoint is None or cells is None:
+            return None
+        tree, line = cells.index, self.entries.lines[row]
+        return lambda: tree.subject(line, checkpoint)

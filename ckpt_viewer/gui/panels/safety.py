@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.text import grouped
@@ -82,15 +81,7 @@ class SafetyPanel(Panel):
         for widget in (self.heading, self.details, self.noticed, self.findings, self.summary, self.names):
             layout.addWidget(widget, 1 if widget is self.names else 0)
         layout.addStretch()
-        area = QScrollArea()
-        area.setWidget(inside)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setAccessibleName("What the file names and what was noticed about it")
-        around = QVBoxLayout(self.body)
-        around.setContentsMargins(0, 0, 0, 0)
-        around.addWidget(area)
+        self.fill_scrolling(inside, "What the file names and what was noticed about it")
 
     @classmethod
     def rate(cls, subject: Any) -> int:

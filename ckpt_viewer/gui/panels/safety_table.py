@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QAction, QCursor, QGuiApplication, QIcon, QKeySequence, QPalette, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView
+from PySide6.QtGui import QAction, QGuiApplication, QIcon, QKeySequence, QPalette, QResizeEvent
+from PySide6.QtWidgets import QHeaderView
 
 from ckpt_viewer.gui import icons
-from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import plain, tooltip
+from ckpt_viewer.gui.panels.link_table import LinkTable
 from ckpt_viewer.gui.panels.safety_report import Row
 from ckpt_viewer.gui.theme import theme, themes
 
@@ -102,8 +103,8 @@ class RowsModel(QAbstractTableModel):
         return None
 
 
-class RowsTable(QTableView):
-    """Shows RowsModel; a click or Enter selects the entry in the window, Ctrl+C copies whole rows."""
+class RowsTable(LinkTable):
+    """Shows RowsModel; Ctrl+C copies whole rows."""
 
     def __init__(
         self, session: Session, model: RowsModel, name: str, words: str, *, stretched: int, spare: int
@@ -113,19 +114,12 @@ class RowsTable(QTableView):
         Args:
             stretched: the column that gets what is left of the width. spare: the one that goes where there is little.
         """
-        super().__init__()
-        self._session, self._stretched, self._spare = session, stretched, spare
+        super().__init__(session, model, name, words)
+        self._stretched, self._spare = stretched, spare
         self._name_width = 0
-        self.setObjectName(name)
-        self.setAccessibleName(words)
         self.lines = model
-        model.setParent(self)
-        self.setModel(model)
-        self._finder = Latest(session.jobs, self)
-        self._finder.finished.connect(session.select)
-        self.clicked.connect(self.follow)
-        self.activated.connect(self.follow)
-        self._look()
+        middle = stretched != NAME  # the end of a name says more than its middle, that of a sentence less
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle if middle else Qt.TextElideMode.ElideRight)
         for text, call, keys in (("Copy", self.copy, QKeySequence.StandardKey.Copy), ("Copy all", self.copy_all, None)):
             action = QAction(text, self)
             if keys is not None:
@@ -135,25 +129,6 @@ class RowsTable(QTableView):
             self.addAction(action)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         themes().changed.connect(model.dress)
-
-    def _look(self) -> None:
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        middle = self._stretched != NAME  # the end of a name says more than its middle, that of a sentence less
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle if middle else Qt.TextElideMode.ElideRight)
-        self.setTabKeyNavigation(False)
-        self.setAlternatingRowColors(True)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.viewport().setCursor(QCursor(Qt.CursorShape.PointingHandCursor))
-        rows, across = self.verticalHeader(), self.horizontalHeader()
-        rows.hide()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(self.fontMetrics().height() + 7)
-        across.setHighlightSections(False)
-        across.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
     def show_rows(self, rows: list[Row]) -> None:
         """Show other rows; columns are as wide as the first of them ask for."""
@@ -187,12 +162,13 @@ class RowsTable(QTableView):
         self.setMinimumHeight(head + rows.defaultSectionSize() * min(rows.count(), least))
         self.setMaximumHeight(head + rows.defaultSectionSize() * min(rows.count(), most))
 
-    def follow(self, index: QModelIndex) -> None:
-        """Select what a row is about; finding its place may pass many siblings, so in a job."""
-        row = self.lines.rows[index.row()].row
+    def target(self, row: int) -> Callable[[], Any] | None:
+        """Return what finds the entry that a row is about."""
+        line = self.lines.rows[row].row
         checkpoint, tree = self._session.checkpoint, self._session.index
-        if row is not None and checkpoint is not None and tree is not None:
-            self._finder.start(lambda _context: tree.subject(tree.rows[row], checkpoint))
+        if line is None or checkpoint is None or tree is None:
+            return None
+        return lambda: tree.subject(tree.rows[line], checkpoint)
 
     def copy(self) -> None:
         """Put the selected rows on the clipboard; all of them where none is selected."""
