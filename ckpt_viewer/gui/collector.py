@@ -45,6 +45,13 @@ def resume(reason: object, *, keep: bool = False) -> None:
     gc.enable()
 
 
+def keep() -> None:
+    """Set aside what the jobs that run have made: see `resume`."""
+    reason = object()
+    pause(reason)
+    resume(reason, keep=True)
+
+
 def spare(runner: JobRunner) -> object:
     """Have nothing collected while jobs of a runner run; return the reason, for when the runner goes away first."""
     reason = ("jobs", id(runner))

@@ -131,6 +131,11 @@ class FileScan(QObject):
     # --- what it answers
 
     @property
+    def is_done(self) -> bool:
+        """Whether every tensor was scanned."""
+        return self.state is ScanState.DONE
+
+    @property
     def done(self) -> int:
         """Tensors that are done, those without numbers included."""
         return self.harvest.done

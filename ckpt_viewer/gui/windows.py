@@ -66,6 +66,8 @@ class Windows(QObject):
         window = MainWindow(self)
         window.session.kernels_on = self.devices.kernels_on
         window.session.failed.connect(self.failed)
+        scan = window.session.scan
+        scan.changed.connect(lambda: collector.keep() if scan.is_done else None)
         session, reason, jobs = window.session, id(window), collector.spare(window.session.jobs)
         session.loading.connect(lambda: collector.pause(reason))
         session.described.connect(lambda: collector.resume(reason, keep=True))

@@ -1,7 +1,8 @@
 """What scans found, kept on disk by the identity of the files: a file that was looked at before is not read again.
 
-A cache file is one line of JSON, then plain little-endian arrays: keys of cells (int64 of single values, int32 of wider
-cells), then counts. Whatever is wrong with one, the scan is done again.
+A cache file is a line of JSON, lines of JSON with `A_LINE` profiles each, then plain little-endian arrays: keys of
+cells (int64 of single values, int32 of wider cells), then counts. Whatever is wrong with one, the scan is done again.
+JSON is read and written line by line: a hundred thousand profiles at once would hold the interpreter up for a second.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckpt_viewer.core.filemap import bottom
+from ckpt_viewer.core.progress import SILENT, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.stats.cells import EXACT, Cells
 from ckpt_viewer.stats.census import Census
@@ -26,10 +28,11 @@ from ckpt_viewer.stats.tally import SHARES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ckpt_viewer.core.progress import Context
     from ckpt_viewer.core.strided import Array
     from ckpt_viewer.stats.scan_plan import Item, Plan
 
-VERSION = 1
+VERSION = 2
 """Changes with the numbers or with the form of the file."""
 MOST_FILES, MOST_BYTES = 200, 256 << 20
 LARGEST = 64 << 20
@@ -37,9 +40,11 @@ LARGEST = 64 << 20
 IN_MEMORY = 16 << 20
 """Bytes of tensors that lie in no file, which are known by their content."""
 FOLDER = "scans"
+A_LINE = 64
+"""Profiles in a line of JSON."""
 
 
-def key_of(plan: Plan) -> str | None:
+def key_of(plan: Plan, context: Context = SILENT) -> str | None:
     """Return what a plan's results are kept under: a digest of the files' identities and of what is read of them.
 
     None where a tensor lies in something without an identity.
@@ -50,7 +55,7 @@ def key_of(plan: Plan) -> str | None:
     digest = hashlib.sha256(f"{VERSION} {np.dtype(np.intp).byteorder}".encode())
     numbers: dict[int, int] = {}
     identities: dict[int, object] = {}
-    for item in plan.items:
+    for item in stepped(plan.items, context):
         if id(item.source) not in numbers:
             numbers[id(item.source)] = len(numbers)
             identity = _identity(item.source, identities)
@@ -109,8 +114,8 @@ def _described(item: Item) -> object:
     return described(item.tensor)
 
 
-def load(key: str) -> list[Profile] | None:
-    """Return the profiles kept under `key`, in the plan's order; None where there are none."""
+def load(key: str, context: Context = SILENT) -> list[Profile] | None:
+    """Return the profiles kept under `key`, in the plan's order; None where there are none. Raises Cancelled."""
     path = _path(key)
     if path is None:
         return None
@@ -123,13 +128,18 @@ def load(key: str) -> list[Profile] | None:
         head = json.loads(data[:end])
         if head["key"] != key or hashlib.sha256(data[end + 1 :]).hexdigest() != head["digest"]:
             return None
-        return list(_profiles(head["items"], data[end + 1 :]))
+        items: list[list[Any]] = []
+        for _ in range(head["lines"]):
+            start, end = end + 1, data.index(b"\n", end + 1)
+            items += json.loads(data[start:end])
+            context.step(0, 0)
+        return list(stepped(_profiles(items, data[end + 1 :]), context))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
 
-def save(key: str, profiles: Sequence[Profile]) -> None:
-    """Keep profiles under `key`, if they are not too many; what was used longest ago makes room."""
+def save(key: str, profiles: Sequence[Profile], context: Context = SILENT) -> None:
+    """Keep profiles under `key`, if they are not too many; what was used longest ago makes room. Raises Cancelled."""
     path = _path(key)
     if path is None:
         return
@@ -139,9 +149,14 @@ def save(key: str, profiles: Sequence[Profile]) -> None:
         _joined([cells.keys for cells in wide], "<i4"),
         _joined([each.cells.counts for each in profiles], "<i8"),
     ]
-    body = b"".join(arrays)
-    head = {"key": key, "digest": hashlib.sha256(body).hexdigest(), "items": [_entry(each) for each in profiles]}
-    line = json.dumps(head, allow_nan=False).encode()
+    lines: list[bytes] = []
+    for start in range(0, len(profiles), A_LINE):
+        context.step(0, 0)
+        entries = [_entry(each) for each in profiles[start : start + A_LINE]]
+        lines.append(json.dumps(entries, allow_nan=False).encode() + b"\n")
+    body = b"".join(lines + arrays)
+    head = {"key": key, "digest": hashlib.sha256(body).hexdigest(), "lines": len(lines)}
+    line = json.dumps(head).encode()
     if len(line) + len(body) < LARGEST and store(path, [line, b"\n", body]):
         shrink(path.parent, MOST_BYTES, MOST_FILES)
 

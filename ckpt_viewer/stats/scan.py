@@ -74,7 +74,7 @@ class Scan:
             context.step(plan.nbytes, plan.nbytes)  # what was given up must not be kept
             profiles = [each for each in self.outcomes if isinstance(each, Profile)]
             if self._key is not None and len(profiles) == len(plan.items):
-                cache.save(self._key, profiles)
+                cache.save(self._key, profiles, _Unmoved(context, plan.nbytes))
         context.step(plan.nbytes, plan.nbytes)
 
     def recall(self, context: Context = SILENT) -> bool:
@@ -82,17 +82,17 @@ class Scan:
         plan = self.prepare(context)
         if len(self.finished) == len(plan.items):
             return True
-        self._key = self._find_key(plan) if self._cached else None
-        kept = cache.load(self._key) if self._key is not None else None
+        self._key = self._find_key(plan, context) if self._cached else None
+        kept = cache.load(self._key, _Unmoved(context, 0)) if self._key is not None else None
         if kept is None or len(kept) != len(plan.items):
             return False
         self.outcomes = [*kept]
         self.finished.extend(range(len(kept)))
         return True
 
-    def _find_key(self, plan: Plan) -> str | None:
+    def _find_key(self, plan: Plan, context: Context) -> str | None:
         try:
-            return cache.key_of(plan)
+            return cache.key_of(plan, _Unmoved(context, 0))
         except (SourceChanged, Unreadable):
             raise
         except CheckpointError:  # something is missing: counting will say what
@@ -220,6 +220,17 @@ class Scan:
             failed = self.outcomes[reader.number]
             self._conclude(reader.number, reader.profile(self._entries) if failed is None else failed)
         yield task.nbytes - done
+
+
+class _Unmoved:
+    """A context for what comes before and after counting: the progress stays where it is."""
+
+    def __init__(self, context: Context, done: int) -> None:
+        self._context, self._done = context, done
+
+    def step(self, done: int, total: int) -> None:
+        del done, total
+        self._context.step(self._done, self._done)
 
 
 class _Hand:
