@@ -167,7 +167,8 @@ class FactsTable(QTableView):
 
     def wanted_width(self) -> int:
         """Pixels in which every value is shown whole."""
-        return self.columnWidth(0) + self._width_of(1) + 30
+        columns = range(1, len(self.facts.headers))
+        return self.columnWidth(0) + sum(self._width_of(column) + 30 for column in columns)
 
     def _width_of(self, column: int) -> int:
         """Pixels of the longest value of a column."""

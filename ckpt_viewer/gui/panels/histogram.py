@@ -202,7 +202,8 @@ class HistogramPanel(Panel):
         several = len(tables) > 1
         headers = ("Statistic", *seen.target.names) if several else ()
         self.table.show_facts(side_by_side(tables) if several else tables[0], headers)
-        self.table.setMinimumWidth(min(self.table.wanted_width(), TABLE_WIDEST))
+        widest = max(TABLE_WIDEST, self.width() // 3) if several else TABLE_WIDEST
+        self.table.setMinimumWidth(min(self.table.wanted_width(), widest))
 
     def _say_scan(self) -> None:
         """Say how the numbers were counted, and offer what would count all below a container."""
