@@ -47,6 +47,9 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
     platform = display.choose_platform(os.environ, screenshot=options.screenshot is not None)
     if platform:
         os.environ["QT_QPA_PLATFORM"] = platform
+    # numpy's threads wait for one another by spinning: one for each core would leave none for the window, and where
+    # other programs run too, a decomposition of a second takes minutes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
     _import_plainly()
     from ckpt_viewer.gui.application import make_application
 
