@@ -138,7 +138,7 @@ def _starts(edges: Array, dtype: np.dtype[Any]) -> tuple[Array, int]:
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             starts = edges.astype(dtype)
-        starts = np.where(starts < edges, np.nextafter(starts, np.asarray(inf, dtype)), starts)
+            starts = np.where(starts < edges, np.nextafter(starts, np.asarray(inf, dtype)), starts)
         last = np.asarray(edges[-1]).astype(dtype)
         if last <= edges[-1]:
             last = np.nextafter(last, np.asarray(inf, dtype))
