@@ -139,9 +139,9 @@ def _starts(edges: Array, dtype: np.dtype[Any]) -> tuple[Array, int]:
         with np.errstate(over="ignore"):
             starts = edges.astype(dtype)
             starts = np.where(starts < edges, np.nextafter(starts, np.asarray(inf, dtype)), starts)
-        last = np.asarray(edges[-1]).astype(dtype)
-        if last <= edges[-1]:
-            last = np.nextafter(last, np.asarray(inf, dtype))
+            last = np.asarray(edges[-1]).astype(dtype)
+            if last <= edges[-1]:
+                last = np.nextafter(last, np.asarray(inf, dtype))
         starts[-1] = last
         return starts, edges.size - 1
     limits = np.iinfo(dtype)
