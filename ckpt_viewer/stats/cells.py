@@ -60,13 +60,17 @@ class Cells(NamedTuple):
 
     def within(self, entries: int) -> Cells:
         """Return the same values in at most `entries` cells where 0 bits, a cell for each power of two, allow it."""
-        bits, keys = self.bits, self.keys
-        while keys.size > entries and bits > 0:
-            fewer = FINE if bits > FINE else bits - 1
-            keys = keys >> (bits - fewer)
-            keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
-            bits = fewer
-        return self.coarse(bits)
+        if self.keys.size <= entries:
+            return self
+        bits = min(self.bits, FINE)
+        keys = self.keys >> (self.bits - bits)
+        apart = keys[1:] ^ keys[:-1]
+        lengths = np.frexp(apart.astype(np.float64))[1]  # neighbours stay apart while fewer bits than this are dropped
+        lengths[apart < 0] = EXACT  # below and above zero: always
+        dropped = 0
+        if lengths.size >= entries:
+            dropped = int(np.partition(lengths, lengths.size - entries)[lengths.size - entries])
+        return self.coarse(max(0, bits - dropped))
 
     def plus(self, other: Cells) -> Cells:
         """Return the values of both, in the wider cells of the two."""

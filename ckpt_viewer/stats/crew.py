@@ -56,7 +56,7 @@ class Crew(Generic[T, H]):
         tasks: what is to be done. make: makes what each thread has of its own.
         work: does a task on the calling thread: ``work(own, task)`` yields amounts as they are done.
         context: told by the calling thread how much is done of `total`; when it raises, all stop.
-        gate: where to pause.
+        gate: where to pause. most: threads at most, 0 for one on each core.
     """
 
     def __init__(
@@ -69,10 +69,11 @@ class Crew(Generic[T, H]):
         *,
         done: int = 0,
         gate: Gate | None = None,
+        most: int = 0,
     ) -> None:
         self._tasks, self._make, self._work, self._context, self._total = iter(tasks), make, work, context, total
         self._gate = gate or Gate()
-        self._hands = max(1, min(cores(), len(tasks)))
+        self._hands = max(1, min(most or cores(), cores(), len(tasks)))
         self._lock = threading.Lock()
         self._done = done
         self._stop = threading.Event()

@@ -18,7 +18,7 @@ import numpy as np
 from ckpt_viewer.core.strided import Array
 from ckpt_viewer.stats.census import Census, census_of_integers
 from ckpt_viewer.stats.kernels import BLOCK, FLOAT32_CELLS, WIDE_BLOCK, Bins, Plain
-from ckpt_viewer.stats.moments import Moments, moments_of_integer_sums, moments_of_sums
+from ckpt_viewer.stats.moments import ROWS, Moments, moments_of_integer_sums, moments_of_sums
 
 _POINTER, _SIZE, _REAL = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_double
 _ARGUMENTS = {
@@ -40,6 +40,7 @@ _OBJECT_FILES = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x64\x86", b"\x64\xaa")
 """Beginnings of object files of Linux, macOS and Windows."""
 SHORT = 1 << 13
 """Elements up to which a kernel takes a few microseconds: other threads may wait that long."""
+_EXPONENT = np.uint64(52)
 _INFINITE_ORDER = 0x7F800000
 """Infinity as an ordered integer; minus infinity is one less than its negative."""
 _NO_VALUE = {4: (0x7FFFFFFF, -0x80000000), 8: ((1 << 63) - 1, -(1 << 63))}
@@ -51,7 +52,7 @@ class _Own(threading.local):
 
     def __init__(self) -> None:
         self.plain = Plain()
-        self.sums = np.zeros((1 << 12, 4), np.uint64)
+        self.sums, self.marks = np.zeros((ROWS, 4), np.uint64), np.zeros(ROWS, np.bool_)
 
 
 class Native:
@@ -136,10 +137,13 @@ class Native:
 
     def moments(self, block: Array) -> Moments:
         """See `Kernels`; those of the finite values, whatever else is there."""
-        sums = self._own.sums
-        sums.fill(0)
+        sums, marks = self._own.sums, self._own.marks
+        marks[block.view(np.uint64) >> _EXPONENT] = True  # so that nobody has to look through 4,096 rows
+        used = np.flatnonzero(marks)
         self._call("float64_sums", block, sums.ctypes.data)
-        return moments_of_sums(block.size, sums)
+        moments = moments_of_sums(block.size, sums, used)
+        sums[used], marks[used] = 0, False
+        return moments
 
     def integers(self, block: Array, counts: Array) -> tuple[Census, Moments]:
         """See `Kernels`."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ENTRIES, MOST, LEAST = 3_000_000, 4096, 32
 """Cells that are kept of all tensors together, and of each at most and at least."""
 ALIGNMENT = 64
+SHARED = 1 << 15
+"""Bytes of an item on average from which several threads are faster: below, they only wait for the GIL."""
 ENOUGH = 1 << 14
 """Values that are worth being counted at once."""
 Outcome = Profile | CheckpointError
@@ -105,7 +107,8 @@ class Scan:
         for number, left in enumerate(self._left):
             if not left:
                 self._conclude(number, self._empty(plan.items[number].tensor))
-        Crew(plan.tasks, _Hand, self._work, context, plan.nbytes, gate=self.gate).run()
+        most = 1 if plan.nbytes < SHARED * len(plan.items) else 0
+        Crew(plan.tasks, _Hand, self._work, context, plan.nbytes, gate=self.gate, most=most).run()
 
     def outcome(self, tensor: TensorSpec) -> Outcome | None:
         """Return the numbers of a tensor, or why it has none; None while it is not done."""
@@ -144,6 +147,7 @@ class Scan:
         else:
             for use in task.uses:
                 self._count(hand, use, memory[use.start - task.start : use.stop - task.start])
+                yield 0  # of small tensors there are hundreds in a task, which would hold the GIL for 0.1 s
         yield task.nbytes
 
     def _alone(self, hand: _Hand, task: Sweep, use: Use) -> None:
