@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QStringListModel, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent
-from PySide6.QtWidgets import QCompleter, QLineEdit, QListView
+from PySide6.QtWidgets import QLineEdit
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QCompleter, QListView
 
 LEAST = 2
 """Letters of a word from which on the list opens by itself; Ctrl+Space opens it at once."""
@@ -29,7 +33,6 @@ class FilterEdit(QLineEdit):
         self.offer: Callable[[str], Sequence[str]] = lambda _: ()
         self._completer: QCompleter | None = None
         self._popup: QListView | None = None
-        self._words = QStringListModel(self)
         self.textEdited.connect(lambda _: self._complete(LEAST))
 
     def focusInEvent(self, event: QFocusEvent) -> None:
@@ -58,7 +61,11 @@ class FilterEdit(QLineEdit):
         """Whether a key is meant for the list, which is open; Enter and Tab only once something in it was chosen."""
         if self._popup is None or not self._popup.isVisible():
             return False
-        return key in _MOVES or (key in _TAKES and self._popup.currentIndex().isValid())
+        names = Qt.Key  # not at start-up: its 500 members cost 4 ms
+        if key in (names.Key_Down, names.Key_Up, names.Key_Escape):
+            return True
+        taken = key in (names.Key_Return, names.Key_Enter, names.Key_Tab)
+        return taken and self._popup.currentIndex().isValid()
 
     def _close_list(self) -> None:
         if self._popup is not None:
@@ -76,12 +83,14 @@ class FilterEdit(QLineEdit):
         if not words:
             self._close_list()
             return
-        self._words.setStringList(words)
-        self._list().complete(self.rect().adjusted(0, 0, min(0, 320 - self.width()), 0))
+        self._list(words).complete(self.rect().adjusted(0, 0, min(0, 320 - self.width()), 0))
 
-    def _list(self) -> QCompleter:
+    def _list(self, words: list[str]) -> QCompleter:
+        from PySide6.QtCore import QStringListModel
+        from PySide6.QtWidgets import QCompleter, QListView
+
         if self._completer is None:
-            completer = self._completer = QCompleter(self._words, self)
+            completer = self._completer = QCompleter(self)
             popup = self._popup = QListView()
             popup.setObjectName("filterWords")
             popup.setAccessibleName("Words for the filter")
@@ -91,6 +100,7 @@ class FilterEdit(QLineEdit):
             completer.setWidget(self)
             completer.setMaxVisibleItems(12)
             completer.activated.connect(self._take)
+        self._completer.setModel(QStringListModel(words, self._completer))
         return self._completer
 
     def _take(self, word: str) -> None:
@@ -100,7 +110,3 @@ class FilterEdit(QLineEdit):
         self.setText(text[:start] + word + gap + text[end:])
         self.setCursorPosition(start + len(word) + len(gap))
         self._complete(LEAST)
-
-
-_MOVES = (Qt.Key.Key_Down, Qt.Key.Key_Up, Qt.Key.Key_Escape)
-_TAKES = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Tab)
