@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.outline import Outline
 
+QUICK = 5000
+"""Rows whose text for the filter is written when it is first asked for: it takes a few milliseconds."""
+
 
 def build_index(
     checkpoint: Checkpoint,
@@ -54,7 +57,8 @@ def _build(
     table, rows = lay_out(outline, context, grouped=grouped)
     table, ends = fold(table, rows, find_ends(table, context), outline, context)
     totals = add_up(table, ends, outline, context)
-    index = TreeIndex(outline, table, rows, ends, totals, write_text(table, ends, context), grouped)
+    paths = write_text(table.names, table.kinds, ends, context) if len(table) > QUICK else None
+    index = TreeIndex(outline, table, rows, ends, totals, paths, grouped)
     index.large = count_children(ends, context)
     index.mark({rows[row]: mark for row, mark in marks.items()})
     index.notes = {rows[row]: note for row, note in notes.items()}

@@ -11,11 +11,12 @@ from ckpt_viewer.core.expand import length_of
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path, Step, escape_token, unescape_token
+from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.gui.tree.matches import Matches
 from ckpt_viewer.gui.tree.rollup import Totals
 from ckpt_viewer.gui.tree.table import GROUP, PLAIN, RUN, Table
-from ckpt_viewer.gui.tree.texts import PathText, search_word
+from ckpt_viewer.gui.tree.texts import PathText, search_word, write_text
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -63,7 +64,7 @@ class TreeIndex:
     """
 
     __slots__ = (
-        "_models", "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents", "paths",
+        "_models", "_paths", "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents",
         "rows", "sources", "totals",
     )  # fmt: skip
 
@@ -74,16 +75,23 @@ class TreeIndex:
         rows: array[int],
         ends: array[int],
         totals: Totals,
-        paths: PathText,
+        paths: PathText | None,
         grouped: bool,
     ) -> None:
         self.outline, self.rows, self.ends, self.totals = outline, rows, ends, totals
         self.names, self.sources, self.kinds, self.parents = table.names, table.sources, table.kinds, table.parents
-        self.paths, self.grouped = paths, grouped
+        self._paths, self.grouped = paths, grouped
         self.large: dict[int, int] = {}
         self.marks: dict[int, str] = {}
         self.notes: dict[int, str] = {}
         self._models: list[int] = []
+
+    @property
+    def paths(self) -> PathText:
+        """The text of all names and paths; see `texts`."""
+        if self._paths is None:
+            self._paths = write_text(self.names, self.kinds, self.ends, SILENT)
+        return self._paths
 
     def mark(self, marks: dict[int, str]) -> None:
         """Learn what was recognised: row -> model, optimizer ..."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from ckpt_viewer.core.path import Step
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import escape_text
 from ckpt_viewer.gui.tree.names import raw_name
-from ckpt_viewer.gui.tree.table import EVERY, GROUP, RUN, Table
+from ckpt_viewer.gui.tree.table import EVERY, GROUP, RUN
 
 LONGEST = 300
 """Characters of a name, and of the path before it, that can be found; with longer ones the text could grow with the
@@ -27,14 +29,16 @@ BUDGET = 250_000_000
 _NUMBER, _DIGITS = re.compile("[0-9]+"), re.compile(b"[0-9]")
 
 
-def write_text(table: Table, ends: array[int], context: Context) -> PathText:
-    """Return all names and paths.
+def write_text(names: Sequence[Step], kinds: bytearray, ends: array[int], context: Context) -> PathText:
+    """Return all names and paths of rows in pre-order.
+
+    Args:
+        names, kinds: see `table.Table`. ends: one past the last row below each.
 
     Raises:
         Cancelled: by `context`.
     """
-    writer, total = _Writer(), len(table)
-    names, kinds = table.names, table.kinds
+    writer, total = _Writer(), len(names)
     for row in range(total):
         if not row & EVERY:
             context.step(3 * total + row, 4 * total)

@@ -26,8 +26,8 @@ SCAN_AFTER_MS = 700
 TIP = (
     "Parts of names, and words about tensors: dtype:bf16 ndim:4 shape:64x* size>1MB nan inf zeros>50% max>10 role:model"
 )
-_MAY_BE_WORD = re.compile(r'[:<>="]|(^|\s)-|(^|\s)(nan|inf)(\s|$)', re.IGNORECASE)
-"""Finds what is not just parts of names."""
+_MAY_BE_WORD = r'[:<>="]|(^|\s)-|(^|\s)(nan|inf)(\s|$)'
+"""Finds, without regard to case, what is not just parts of names; compiled when something is typed."""
 
 
 class TreePanel(QWidget):
@@ -211,7 +211,7 @@ class TreePanel(QWidget):
 
     def _parsed(self, text: str) -> str | Query:
         """Return the query, a text where it asks for parts of names only; raises WrongWord."""
-        if not _MAY_BE_WORD.search(text):
+        if not re.search(_MAY_BE_WORD, text, re.IGNORECASE):
             return text
         from ckpt_viewer.gui.tree.query import parse_query
 
