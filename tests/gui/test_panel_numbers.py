@@ -7,7 +7,7 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ckpt_viewer.core.slicing import first_slicing
@@ -91,6 +91,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(finite, finite, st.integers(1, 12))
+@example(1.7976931348623083e308, 1.7976931348623085e308, 2)
 def test_marks_lie_inside_ascend_and_differ(a, b, wanted):
     low, high = min(a, b), max(a, b)
     values = nice_values(low, high, wanted)

@@ -32,7 +32,7 @@ def nice_values(low: float, high: float, wanted: int) -> list[tuple[float, str]]
     values = [0.0 if abs(value) < step / 2 else value for value in values if low <= value <= high]
     if not values and wanted < 4:  # no multiple of a step that is nearly as long as the axis
         return nice_values(low, high, wanted + 1)
-    return [(value, _written(value, step, largest)) for value in values]
+    return [(value, _written(value, step, largest)) for value in dict.fromkeys(values)]  # rounded, two may be one
 
 
 def _step(low: float, high: float, wanted: int) -> float:
