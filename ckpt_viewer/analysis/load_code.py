@@ -247,6 +247,7 @@ class _Parts:
         self._call = call
 
     def write(self) -> None:
+        """Append what loads each file of the folder or set, then what its parts are for."""
         wanted = [row for row, role in self.view.role_rows.items() if role.name not in ("config", "metrics", "rng")]
         bases: dict[int, str] = {}
         for row in wanted:

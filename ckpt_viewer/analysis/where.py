@@ -118,6 +118,7 @@ class _Table:
         )
 
     def add(self, tensor: TensorSpec) -> None:
+        """Count a tensor and what it is made of, by the tag that it was saved with."""
         extra = tensor.extra
         for part in extra.parts.values() if extra is not None else ():
             self.add(part)

@@ -152,6 +152,7 @@ class _Builder:
         self.context = context
 
     def build(self, root: Value) -> Outline:
+        """Go through everything below `root` in pre-order; raises Cancelled."""
         outline = self.outline
         self._add(-1, "", root)
         stack: list[tuple[int, Iterator[tuple[Step, Value]]]] = [(0, children(root))]

@@ -79,6 +79,7 @@ class _Adder:
         self.dtypes: Counter[str] = Counter()
 
     def add(self, tensor: TensorSpec) -> None:
+        """Count one tensor."""
         self.tensors += 1
         self.dtypes[tensor.dtype] += 1
         try:

@@ -38,6 +38,7 @@ class _Layout:
         self._same: dict[str, str] = {}
 
     def run(self, *, grouped: bool) -> tuple[Table, array[int]]:
+        """Return the rows, and for each row of the outline its row; raises Cancelled."""
         values, ends, step = self.outline.values, self.outline.ends, self.context.step
         row, total = 0, len(self.outline)
         while row < total:
