@@ -9,23 +9,20 @@ from typing import NamedTuple, Protocol
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
-from ckpt_viewer.core.lost import Losses
 from ckpt_viewer.core.model import Model
-from ckpt_viewer.core.module import Entries, state_dict_entries
-from ckpt_viewer.core.progress import SILENT, Context, drain
-from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.blocks import Meter, StepBytes
+from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.names import beside, remap_target
 from ckpt_viewer.export.remap import plan_tags
 from ckpt_viewer.export.retag import Retagger, out_of_reach
+from ckpt_viewer.export.selection import select
 from ckpt_viewer.export.state_dict import plan_state_dict
 from ckpt_viewer.formats import open_checkpoint
 
-MOST_ERRORS = 5
-"""What is wrong with a file, of which an export warns."""
 OUR_READER = "ckpt-viewer"
 """What `Written.verified` says when this program's reader compared the copy with the source."""
 
@@ -35,6 +32,7 @@ class Recipe(Protocol):
 
     Attributes:
         nbytes: length of the file. copied_bytes: how many of them come from a source and are compared with it.
+        warnings: what the target cannot hold, or costs, a sentence each. dropped: names that it leaves out.
     """
 
     @property
@@ -42,6 +40,12 @@ class Recipe(Protocol):
 
     @property
     def copied_bytes(self) -> int: ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+    @property
+    def dropped(self) -> tuple[str, ...]: ...
 
     def write(self, copier: Copier) -> None:
         """Append everything; raises SourceError, WriteFailed, Cancelled."""
@@ -98,58 +102,39 @@ class Written(NamedTuple):
     verified: str | None = None
 
 
-def plan_export(checkpoint: Checkpoint, model: Model | str | None = None, context: Context = SILENT) -> Plan:
-    """Plan the params-only state_dict of a model.
+def plan_export(checkpoint: Checkpoint, choice: Choice | Model | str | None = None, context: Context = SILENT) -> Plan:
+    """Plan an export: what was chosen, under its names, in the format that was chosen.
 
     Args:
-        model: one of ``checkpoint.models``, or a JSON Pointer to a state_dict or a whole module; the only one without.
+        choice: what to export and how; one of ``checkpoint.models``, or a JSON Pointer, stands for just that; the only
+            model without.
 
     Raises:
         CannotExport: there is no model, there are several and none was chosen, or a tensor cannot be written
             faithfully. Of a salvaged file the lost ones are left out and named, in `dropped` and in a warning.
-        NoSuchNode: the pointer leads nowhere.
+        NoSuchNode: a pointer leads nowhere.
         Cancelled: by `context`.
     """
-    node = checkpoint[model] if isinstance(model, str) else checkpoint.node(_choose(checkpoint, model).path)
-    entries, lost = _without_lost(checkpoint, state_dict_entries(node.value, context))
-    planned = plan_state_dict(entries, context)
-    drain(entries.entries, context)
-    tensors = sum(isinstance(value, TensorSpec) for value in planned.items.values())
-    target = beside(checkpoint.path, "state_dict")
-    errors = [note.message for note in checkpoint.contents.notes if note.severity == "error"]
-    missing = [f"lost with the broken file and left out: {', '.join(lost)}"] if lost else []
-    warnings = (*missing, *errors[:MOST_ERRORS], *planned.warnings)
-    dropped = (*planned.dropped, *lost)
-    return Plan("state_dict", checkpoint.path, target, planned, tensors, dropped=dropped, warnings=warnings)
+    choice = _as_choice(checkpoint, choice)
+    selection = select(checkpoint, choice, context)
+    recipe = plan_state_dict(selection.cargo, context)
+    return Plan(
+        "state_dict",
+        checkpoint.path,
+        beside(checkpoint.path, "state_dict"),
+        recipe,
+        selection.tensors,
+        dropped=(*selection.dropped, *recipe.dropped),
+        warnings=(*selection.warnings, *recipe.warnings),
+    )
 
 
-def _without_lost(checkpoint: Checkpoint, entries: Entries) -> tuple[Entries, list[str]]:
-    """Return the entries whose values are there, and the names of the others; there are such in a salvaged file only.
-
-    Raises:
-        CannotExport: there is none whose values are there.
-    """
-    if not checkpoint.contents.salvaged:
-        return entries, []
-    losses = Losses()
-    kept = [entry for entry in entries.entries if not losses.of(entry.tensor)]
-    names = {entry.name for entry in kept}
-    lost = [entry.name for entry in entries.entries if entry.name not in names]
-    if lost and not kept:
-        raise CannotExport("no tensor of the model is left in this file; copy or download it again")
-    return entries._replace(entries=kept), lost
-
-
-def _choose(checkpoint: Checkpoint, model: Model | None) -> Model:
-    models = checkpoint.models
-    if model is not None:
-        return model
-    if not models:
-        raise CannotExport("no model was recognised in this file; choose a state_dict or a module with --from")
-    if len(models) > 1:
-        names = ", ".join(checkpoint.node(each.path).pointer or "the root" for each in models)
-        raise CannotExport(f"there are {len(models)} models in this file ({names}); choose one with --from")
-    return models[0]
+def _as_choice(checkpoint: Checkpoint, choice: Choice | Model | str | None) -> Choice:
+    if isinstance(choice, Choice):
+        return choice
+    if isinstance(choice, Model):
+        choice = checkpoint.node(choice.path).pointer
+    return DEFAULT if choice is None else Choice((choice,))
 
 
 def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Context = SILENT) -> Plan:

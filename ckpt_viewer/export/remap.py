@@ -25,12 +25,15 @@ class Remap(NamedTuple):
     Attributes:
         checkpoint: the source. retagger: holds the new tags. parts: of the new file.
         references: persistent ids whose tag changes; 0 if the copy would equal the source.
+        warnings, dropped: nothing; `plan_remap` warns of what tags do not reach.
     """
 
     checkpoint: Checkpoint
     retagger: Retagger
     parts: Parts
     references: int
+    warnings: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:

@@ -12,15 +12,15 @@ import zlib
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.module import Entries
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
+from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text
-from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import StepBytes
+from ckpt_viewer.export.cargo import Cargo
 from ckpt_viewer.export.check_state_dict import check_state_dict
 from ckpt_viewer.export.copier import Copier
-from ckpt_viewer.export.emit import PLAIN_TENSORS, Emitter, is_plain, obstacle, tensors_in
+from ckpt_viewer.export.emit import Emitter, obstacle, tensors_in
 from ckpt_viewer.export.pieces import Pieces
 from ckpt_viewer.export.zip_writer import ZipWriter, zip_size
 
@@ -32,19 +32,17 @@ class StateDict(NamedTuple):
     """A state_dict that can be written.
 
     Attributes:
-        items: tensors and plain values by name, in order. metadata: ``_metadata`` or None.
-        pickle: the new ``data.pkl``. pieces: its storages.
-        dropped: names of entries that are left out. warnings: a sentence each.
+        cargo: tensors and plain values by name. pickle: the new ``data.pkl``. pieces: its storages.
         nbytes: length of the file in bytes.
+        warnings: a sentence each. dropped: names that this target leaves out: none.
     """
 
-    items: dict[str, Value]
-    metadata: Value
+    cargo: Cargo
     pickle: bytes
     pieces: Pieces
-    dropped: tuple[str, ...]
-    warnings: tuple[str, ...]
     nbytes: int
+    warnings: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
 
     @property
     def copied_bytes(self) -> int:
@@ -72,7 +70,7 @@ class StateDict(NamedTuple):
 
     def check(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
-        check_state_dict(self.items, self.metadata, self.pieces, copy, step)
+        check_state_dict(self.cargo.items, self.cargo.metadata, self.pieces, copy, step)
 
     def discard(self, context: Context) -> None:
         """Free the pieces, of which there are as many as tensors; raises Cancelled."""
@@ -85,27 +83,20 @@ def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
     writer.end(zlib.crc32(data))
 
 
-def plan_state_dict(entries: Entries, context: Context = SILENT) -> StateDict:
-    """Decide what to write for a model's entries.
+def plan_state_dict(cargo: Cargo, context: Context = SILENT) -> StateDict:
+    """Decide how to write a cargo.
 
     Raises:
-        CannotExport: there is no tensor, or one cannot be written faithfully (named in the message).
+        CannotExport: a tensor cannot be written faithfully (named in the message).
         Cancelled: by `context`.
     """
-    items, dropped, warnings = _sort_out(entries, context)
-    pieces = Pieces((tensor for value in items.values() for tensor in tensors_in(value)), context)
-    emitter = Emitter(pieces, context)
-    emitter.pickler.ordered_dict()
-    emitter.pairs([part for item in items.items() for part in item])
-    metadata = entries.metadata if isinstance(entries.metadata, Mapping) and is_plain(entries.metadata) else None
-    if metadata is not None:
-        emitter.pickler.op(b"}")
-        emitter.pairs(["_metadata", metadata])
-        emitter.pickler.op(b"b")
-    elif entries.metadata is not None:
-        warnings.append("_metadata (versions of the modules) holds more than plain values and is left out")
-    emitter.pickler.op(b".")
-    pickle = bytes(emitter.pickler.data)
+    for name, value in stepped(cargo.items.items(), context):
+        reason = obstacle(value) if isinstance(value, TensorSpec) else ""
+        if reason:
+            raise CannotExport(f"{name!r} {reason}, so it cannot be written into a plain state_dict")
+    pieces = Pieces((tensor for value in cargo.items.values() for tensor in tensors_in(value)), context)
+    pickle = _pickle(cargo, pieces, context)
+    warnings = []
     if pieces.unused:
         warnings.append(
             f"the storages hold {bytes_text(pieces.unused)} that no tensor of the model uses; they are left out"
@@ -115,33 +106,16 @@ def plan_state_dict(entries: Entries, context: Context = SILENT) -> StateDict:
     records.append((b"version", 2))
     nbytes = zip_size(((ROOT + name, size) for name, size in records), context)
     drain(records, context)
-    return StateDict(items, metadata, pickle, pieces, tuple(dropped), tuple(warnings), nbytes)
+    return StateDict(cargo, pickle, pieces, nbytes, tuple(warnings))
 
 
-def _sort_out(entries: Entries, context: Context) -> tuple[dict[str, Value], list[str], list[str]]:
-    """Return what is written, in order; the names left out; and warnings."""
-    warnings = list(entries.notes)
-    retyped: dict[str, int] = {}
-    for name, tensor, _ in stepped(entries.entries, context):
-        reason = obstacle(tensor)
-        if reason:
-            raise CannotExport(f"{name!r} {reason}, so it cannot be written into a plain state_dict")
-        if tensor.type not in PLAIN_TENSORS:
-            retyped[tensor.type] = retyped.get(tensor.type, 0) + 1
-    if not entries.entries:
-        raise CannotExport("there is no tensor in what was chosen; choose a model or a state_dict")
-    kept = {name: value for name, value in entries.others.items() if is_plain(value)}
-    dropped = [name for name in entries.others if name not in kept]
-    warnings += [f"{count} tensors of class {name} become plain tensors" for name, count in retyped.items()]
-    if kept:
-        warnings.append(f"kept although no tensors: {_names(list(kept))}")
-    if dropped:
-        warnings.append(f"left out, being neither tensors nor plain values: {_names(dropped)}")
-    written: dict[str, Value] = {entry.name: entry.tensor for entry in stepped(entries.entries, context)}
-    written.update(kept)
-    return {name: written[name] for name in stepped(entries.names, context) if name in written}, dropped, warnings
-
-
-def _names(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
+def _pickle(cargo: Cargo, pieces: Pieces, context: Context) -> bytes:
+    emitter = Emitter(pieces, context)
+    emitter.pickler.ordered_dict()
+    emitter.pairs([part for item in cargo.items.items() for part in item])
+    if cargo.metadata is not None:
+        emitter.pickler.op(b"}")
+        emitter.pairs(["_metadata", cargo.metadata])
+        emitter.pickler.op(b"b")
+    emitter.pickler.op(b".")
+    return bytes(emitter.pickler.data)

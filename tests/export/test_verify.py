@@ -106,7 +106,8 @@ def test_a_state_dict_that_is_not_what_was_planned(tmp_path, attribute, value, w
     source = builders.save(state, tmp_path / "x.pth")
     with ckpt_viewer.open_checkpoint(source) as checkpoint:
         plan = plan_export(checkpoint, "")
-        other = plan.recipe._replace(**{attribute: value(getattr(plan.recipe, attribute))})
+        cargo = plan.recipe.cargo
+        other = plan.recipe._replace(cargo=cargo._replace(**{attribute: value(getattr(cargo, attribute))}))
         with pytest.raises(WriteFailed, match=f"differs from the source at {where},"):
             write(plan._replace(recipe=other), tmp_path / "out.pth")
     assert not (tmp_path / "out.pth").exists()
