@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckpt_viewer.analysis.packed import PackedWeights, packed_sentence, packed_weights
@@ -66,14 +66,10 @@ class Overview(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def overview(checkpoint: Checkpoint, context: Context = SILENT, given: Mapping[str, str] | None = None) -> Overview:
-    """Return the overview of a checkpoint; walks its outline, reads no weights. Raises Cancelled by `context`.
-
-    Args:
-        given: JSON Pointer -> role that the user chose, see `roles.find_roles`.
-    """
+def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
+    """Return the overview of a checkpoint; walks its outline, reads no weights. Raises Cancelled by `context`."""
     outline = checkpoint.load_outline(context)
-    roles = find_roles(outline, checkpoint.models, context, given)
+    roles = find_roles(outline, checkpoint.models, context, checkpoint.given)
     totals, storages, used = _totals(outline, context)
     pointer = Pointers(outline).of
     pointers = {row: pointer(row) for row in roles}

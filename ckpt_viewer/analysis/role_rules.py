@@ -11,10 +11,12 @@ from ckpt_viewer.core.model import MODEL_KEYS, is_optimizer_state
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, NdArray, Value, state_items
 
-CERTAIN, LIKELY, GUESSED = "certain", "likely", "guess"
-"""How sure a role is: its structure is that of nothing else; structure or value and a usual name fit; little tells."""
-NAMES = ("model", "ema", "optimizer", "lr_scheduler", "scaler", "progress", "metrics", "config", "rng", "none")
-"""Every role there is; ``none`` is what a user says of an entry that has none."""
+CERTAIN, LIKELY, GUESSED, GIVEN = "certain", "likely", "guess", "given"
+"""How sure a role is: its structure is that of nothing else; structure or value and a usual name fit; little tells; the
+user said so.
+"""
+CHOSEN = "chosen by you for this file"
+"""The reason for a role that the user gave."""
 
 PROGRESS_NAMES = frozenset(
     """epoch iter iteration iterations step steps global_step global_steps num_updates current_epoch updates last_epoch
@@ -58,7 +60,7 @@ class Role(NamedTuple):
     """What an entry is for.
 
     Attributes:
-        name: one of `NAMES`.
+        name: one of `core.model.ROLES`.
         detail: what can be said in a few words, ``"SGD, momentum 0.9"``; ``""`` if nothing.
         reason: what told us, for a tooltip.
         confidence: ``certain``, ``likely``, ``guess``, or ``given`` by the user.
@@ -68,6 +70,11 @@ class Role(NamedTuple):
     detail: str
     reason: str
     confidence: str = CERTAIN
+
+    @property
+    def words(self) -> str:
+        """Confidence and reason: ``certain: has state and param_groups``."""
+        return self.reason if self.confidence == GIVEN else f"{self.confidence}: {self.reason}"
 
 
 def words_of(name: str) -> set[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping as Given
 from collections.abc import Sequence
 
-from ckpt_viewer.analysis.role_rules import GUESSED, LIKELY, NAMES, Role, role_of, tensor_role, words_of
+from ckpt_viewer.analysis.role_rules import CHOSEN, GIVEN, GUESSED, LIKELY, Role, role_of, tensor_role, words_of
 from ckpt_viewer.core.model import MODEL_KEYS, Model, find_models, is_optimizer_state
-from ckpt_viewer.core.outline import Outline, Pointers
+from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path, step_text
 from ckpt_viewer.core.progress import EVERY, SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
@@ -31,13 +31,13 @@ def find_roles(
     outline: Outline,
     models: Sequence[Model] | None = None,
     context: Context = SILENT,
-    given: Given[str, str] | None = None,
+    given: Given[int, str] | None = None,
 ) -> dict[int, Role]:
     """Return the role of each row that has one, in the order of the file.
 
     Args:
         models: the outline's, where they are known already.
-        given: JSON Pointer -> role that the user chose for it (`NAMES`), over what is found here.
+        given: row -> role that the user chose for it (`core.model.ROLES`), over what is found here.
     """
     roles: dict[int, Role] = {}
     for model in find_models(outline, context) if models is None else models:
@@ -57,7 +57,7 @@ def find_roles(
         row = _visit(outline, row, roles)
     _find_copies(outline, roles)
     if given:
-        _correct(outline, roles, given)
+        _correct(roles, given)
     return dict(sorted(roles.items()))
 
 
@@ -143,21 +143,15 @@ def _shapes(model: Mapping) -> dict[str, object]:
 # --- what the user said -------------------------------------------------------------------------------------------
 
 
-def _correct(outline: Outline, roles: dict[int, Role], given: Given[str, str]) -> None:
-    """Put the roles that a user chose over those that were found; pointers that lead nowhere any more are left out."""
-    left = {pointer: name for pointer, name in given.items() if name in NAMES}
-    pointer = Pointers(outline).of
-    row = 0
-    while row < len(outline) and left:
-        name = left.pop(pointer(row), None)
+def _correct(roles: dict[int, Role], given: Given[int, str]) -> None:
+    """Put the roles that a user chose over those that were found."""
+    for row, name in given.items():
         if name == "none":
             roles.pop(row, None)
-        elif name is not None:
+        else:
             old = roles.get(row)
             detail = old.detail if old is not None and old.name == name else ""
-            roles[row] = Role(name, detail, "chosen by you for this file", "given")
-        deep = depth_of(outline, row) > NEAR_ROOT
-        row = outline.ends[row] if deep else row + 1
+            roles[row] = Role(name, detail, CHOSEN, GIVEN)
 
 
 def role_paths(outline: Outline, roles: dict[int, Role]) -> dict[str, list[Path]]:

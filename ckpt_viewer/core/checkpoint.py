@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping as Given
 from functools import cached_property
 from types import TracebackType
 from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Finding, GlobalUse, Note
 from ckpt_viewer.core.location import Locator, MapLocation
-from ckpt_viewer.core.model import Model, find_models
+from ckpt_viewer.core.model import ROLES, Model, find_models
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path
@@ -57,11 +58,13 @@ class Checkpoint:
     Attributes:
         path: as given. size: bytes of the file. contents: what the reader found.
         locator: answers where map_location puts each tensor; replace it with `remap`.
+        given: rows of the outline -> what a user says that they are; empty unless somebody does, see `take_roles`.
     """
 
     def __init__(self, path: str, size: int, contents: Contents, map_location: MapLocation = None) -> None:
         self.path, self.size, self.contents = path, size, contents
         self.locator = Locator(map_location)
+        self.given: dict[int, str] = {}
 
     @property
     def format(self) -> str:
@@ -95,6 +98,25 @@ class Checkpoint:
             BadMapLocation: torch.load would refuse it.
         """
         self.locator = Locator(map_location)
+
+    def take_roles(self, given: Given[str, str], context: Context = SILENT) -> None:
+        """Have what a user says of entries (JSON Pointer -> role) decide over what is found; not while others read it.
+
+        Pointers that lead nowhere, and roles that there are none of, are left out.
+
+        Raises:
+            Cancelled: by `context`; nothing has changed then.
+        """
+        outline, rows = self.load_outline(context), {}
+        for pointer, role in given.items():
+            try:
+                row = outline.find(self[pointer].path)
+            except NoSuchNode:
+                continue
+            if row is not None and role in ROLES:
+                rows[row] = role
+        models = self._find_models(context, rows)
+        self.given, self.__dict__["models"] = rows, models
 
     def __getitem__(self, pointer: str) -> Node:
         """Return the node at a JSON Pointer; raises NoSuchNode."""
@@ -152,10 +174,10 @@ class Checkpoint:
         """The models in the file, by structure: state_dicts and whole modules; raw ones first, EMA copies after."""
         return self._find_models(SILENT)
 
-    def _find_models(self, context: Context) -> tuple[Model, ...]:
-        if self.contents.state_dict and len(self.outline) > 1:
+    def _find_models(self, context: Context, given: Given[int, str] | None = None) -> tuple[Model, ...]:
+        if self.contents.state_dict and len(self.outline) > 1 and not given:
             return (Model((), "state_dict", 0, False),)
-        return find_models(self.outline, context)
+        return find_models(self.outline, context, given)
 
     def state_dict(self, model: Model | None = None) -> dict[str, Node]:
         """Return the params-only state_dict, buffers included, in torch's order: {name: tensor node}.

@@ -6,6 +6,7 @@ What is here is asked of every file that is opened; `module` derives what a mode
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as Given
 from typing import NamedTuple
 
 from ckpt_viewer.core.outline import Outline
@@ -16,6 +17,11 @@ from ckpt_viewer.core.value import Global, Instance, Mapping, Value
 
 EMA_WORDS = frozenset({"ema", "averaged", "average", "shadow", "swa"})
 """Words in keys of averaged copies; whole words, so that a schema is none."""
+ROLES = ("model", "ema", "optimizer", "lr_scheduler", "scaler", "progress", "metrics", "config", "rng", "none")
+"""Every role of an entry there is; ``none`` is what a user says of one that has none."""
+EMA = "ema"
+GIVEN_MODELS = ("model", EMA)
+"""What a user calls an entry that has parameters."""
 SHARE_OF_TENSORS = 0.9
 """Of a state_dict's entries at least this share are tensors."""
 ENTRY_NAMES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
@@ -102,28 +108,41 @@ def _has_entry_names(value: Mapping) -> bool:
     return any(str(key).rpartition(".")[2] in ENTRY_NAMES for key in value.pairs[::2])
 
 
-def find_models(outline: Outline, context: Context = SILENT) -> tuple[Model, ...]:
-    """Return every model that is not inside another; raw ones first, averaged copies (EMA) after them."""
+def find_models(outline: Outline, context: Context = SILENT, given: Given[int, str] | None = None) -> tuple[Model, ...]:
+    """Return every model that is not inside another; raw ones first, averaged copies (EMA) after them.
+
+    Args:
+        given: rows of the outline -> what the user says that they are, which decides over what is found.
+    """
     models: list[Model] = []
     end = 0
+    given = given or {}
     for row, value in stepped(enumerate(outline.values), context):
+        said = given.get(row, "") if given else ""
+        if said in GIVEN_MODELS and type(value) in (Mapping, Instance):
+            models.append(
+                Model(outline.path(row), "module" if _is_any_module(value) else "state_dict", row, said == EMA)
+            )
         if row < end or type(value) not in (Mapping, Instance) or outline.ends[row] == row + 1:
             continue  # with nothing below it, or described before
+        if said:
+            end = outline.ends[row] if row else 0  # the parts of what is no model are none, but for those of a file
+            continue
         if is_optimizer_state(value):
             end = outline.ends[row]
             continue
         kind = (
-            "module"
-            if is_module(value) or is_script_module(value) or wrapped_module(value)
-            else "state_dict"
-            if is_state_dict(value, str(outline.steps[row]))
-            else ""
+            "module" if _is_any_module(value) else "state_dict" if is_state_dict(value, str(outline.steps[row])) else ""
         )
         if kind:
             path = outline.path(row)
             models.append(Model(path, kind, row, _is_average(path, value)))
             end = outline.ends[row]
     return tuple(sorted(models, key=lambda model: model.ema))
+
+
+def _is_any_module(value: Value) -> bool:
+    return is_module(value) or is_script_module(value) or wrapped_module(value) is not None
 
 
 def _is_average(path: Path, value: Value) -> bool:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import SILENT, Context
 
 if TYPE_CHECKING:
+    from ckpt_viewer.analysis.role_rules import Role
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.gui.role_memory import RoleMemory
     from ckpt_viewer.gui.tree.index import TreeIndex
 
 
 class Loaded(NamedTuple):
-    """An open checkpoint and the index that the tree shows it by."""
+    """An open checkpoint, the index that the tree shows it by, and roles that the user gave: JSON Pointer -> role."""
 
     checkpoint: Checkpoint
     tree: TreeIndex
+    given: Mapping[str, str] = {}
 
 
 def prepare() -> None:
@@ -62,15 +65,58 @@ def _read(
 
 def index_tree(checkpoint: Checkpoint, grouped: bool, context: Context) -> TreeIndex:
     """Index a checkpoint for the tree, with what was recognised in it; raises Cancelled."""
-    from ckpt_viewer.analysis.roles import find_roles
     from ckpt_viewer.gui.tree import build_index
 
-    roles = find_roles(checkpoint.load_outline(context), checkpoint.models, context)
-    marks = {row: role.name for row, role in roles.items()}
-    notes = {row: role.detail for row, role in roles.items() if role.detail and role.name != "progress"}
-    index = build_index(checkpoint, context, grouped, marks, notes)
+    index = build_index(checkpoint, context, grouped)
+    mark_tree(index, checkpoint, find_marks(checkpoint, context), context)
+    return index
+
+
+def find_marks(checkpoint: Checkpoint, context: Context) -> dict[int, Role]:
+    """Return what was recognised in a checkpoint, and what the user said of it; raises Cancelled."""
+    from ckpt_viewer.analysis.roles import find_roles
+
+    return find_roles(checkpoint.load_outline(context), checkpoint.models, context, checkpoint.given)
+
+
+def mark_tree(index: TreeIndex, checkpoint: Checkpoint, roles: dict[int, Role], context: Context) -> None:
+    """Have a tree show roles, in place of those that it showed; raises Cancelled."""
+    from ckpt_viewer.analysis.role_rules import CHOSEN
+    from ckpt_viewer.gui.tree.names import role_word
+
+    rows = index.rows
+    index.notes = {rows[row]: role.detail for row, role in roles.items() if role.detail and role.name != "progress"}
+    denied = {
+        rows[row]: f"none of the known parts ({CHOSEN})" for row, name in checkpoint.given.items() if name == "none"
+    }
+    index.reasons = denied | {rows[row]: f"{role_word(role.name)} ({role.words})" for row, role in roles.items()}
+    index.mark({rows[row]: role.name for row, role in roles.items()})
     if checkpoint.lost:
         from ckpt_viewer.gui.tree.lost import mark_lost
 
         mark_lost(index, checkpoint.lost, context)
-    return index
+
+
+def recall_roles(loaded: Loaded, memory: RoleMemory, context: Context) -> Loaded:
+    """Return an opened file with what its user once said of its entries; raises Cancelled."""
+    checkpoint, tree, _ = loaded
+    given = memory.recall(checkpoint)
+    if given:
+        checkpoint.take_roles(given, context)
+        mark_tree(tree, checkpoint, find_marks(checkpoint, context), context)
+    return loaded._replace(given=given)
+
+
+def correct_roles(
+    checkpoint: Checkpoint, given: Mapping[str, str], memory: RoleMemory | None, context: Context
+) -> Callable[[TreeIndex], None]:
+    """Have a checkpoint's entries be what the user says, and remember it; raises Cancelled.
+
+    Returns:
+        What marks a tree so, on the thread that shows it.
+    """
+    checkpoint.take_roles(given, context)
+    roles = find_marks(checkpoint, context)
+    if memory is not None:
+        memory.remember(checkpoint, given)
+    return lambda index: mark_tree(index, checkpoint, roles, SILENT)

@@ -5,7 +5,7 @@ Everything slow is a job; views hear of it through signals, or are attached whol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PySide6.QtCore import QObject, Signal
@@ -15,7 +15,16 @@ from ckpt_viewer.errors import Cancelled, NoSuchNode
 from ckpt_viewer.gui.file_scan import FileScan
 from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
 from ckpt_viewer.gui.picks import Picks
-from ckpt_viewer.gui.reading import Loaded, Reader, index_tree, read_alone, read_file, salvage_file
+from ckpt_viewer.gui.reading import (
+    Loaded,
+    Reader,
+    correct_roles,
+    index_tree,
+    read_alone,
+    read_file,
+    recall_roles,
+    salvage_file,
+)
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.loading import LoadProblem
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.core.node import Node
     from ckpt_viewer.core.tensor import TensorSpec
+    from ckpt_viewer.gui.role_memory import RoleMemory
     from ckpt_viewer.gui.tree.index import ModuleGroup, TreeIndex
     from ckpt_viewer.stats.kernels import Kernels
 
@@ -70,6 +80,8 @@ class Session(QObject):
         jobs: reads for this window's panels; cancelled when the file is closed.
         scan: the numbers of all tensors, once they were asked for. picks: tensors that are selected together.
         kernels_on: what counts on one of torch's devices here; None where nothing does.
+        memory: where roles that the user gives to entries are remembered; None for nowhere.
+        given: JSON Pointer -> such a role.
     """
 
     loading = Signal()
@@ -77,6 +89,8 @@ class Session(QObject):
     indexed = Signal()
     """The same checkpoint has another `index`."""
     described = Signal()
+    corrected = Signal()
+    """The user said what an entry is: the same checkpoint and `index` are marked differently; `described` follows."""
     failed = Signal(object)
     remapped = Signal()
     problemsChanged = Signal()
@@ -102,6 +116,8 @@ class Session(QObject):
         self.error: BaseException | None = None
         self.opening: Job | None = None
         self.jobs = JobRunner(self)
+        self.memory: RoleMemory | None = None
+        self.given: Mapping[str, str] = {}
         self.scan = FileScan(self.jobs, self)
         self.scan.failed.connect(self.trouble)
         self.picks = Picks(self)
@@ -111,7 +127,9 @@ class Session(QObject):
         self._judge_again = False
         self._borrowed: dict[int, int] = {}
         self._retired: dict[int, Checkpoint] = {}
-        self._describing, self._judging, self._indexing = (Latest(self.jobs, self) for _ in range(3))
+        self._describing, self._judging, self._indexing, self._correcting = (Latest(self.jobs, self) for _ in range(4))
+        self._correcting.finished.connect(self._on_corrected)
+        self._correcting.failed.connect(self.trouble)
         self._indexing.finished.connect(self._on_indexed)
         self._indexing.failed.connect(self.trouble)
         self._describing.finished.connect(self._on_described)
@@ -145,16 +163,16 @@ class Session(QObject):
         self.path, self._wanted, self.error = path, select, None
         self.salvaging, self.alone = salvage, alone
         reader = self._salvager if salvage else read_alone if alone else self._reader
-        map_location, grouped = self.map_location, self.grouped
+        map_location, grouped, memory = self.map_location, self.grouped, self.memory
 
         def work(context: Context) -> Loaded:
             loaded = reader(path, map_location, grouped, context)
             try:
                 context.step(0, 0)
+                return loaded if memory is None else recall_roles(loaded, memory, context)
             except Cancelled:
                 loaded.checkpoint.close()
                 raise
-            return loaded
 
         job = self.opening = self.jobs.start(work, title="Opening the file")
         job.finished.connect(lambda loaded: self._on_loaded(job, loaded))
@@ -221,6 +239,20 @@ class Session(QObject):
         if checkpoint is not None:
             self._indexing.start(lambda context: index_tree(checkpoint, grouped, context), title="Arranging the tree")
 
+    def correct(self, pointer: str, role: str) -> None:
+        """Have an entry be what the user says (``""``: as recognised) and remember it for this file; see `corrected`.
+
+        Args:
+            role: one of `core.model.ROLES`.
+        """
+        checkpoint, memory = self.checkpoint, self.memory
+        if checkpoint is None:
+            return
+        rest = {other: given for other, given in self.given.items() if other != pointer}
+        self.given = {**rest, pointer: role} if role else rest
+        given = self.given
+        self._correcting.start(lambda context: correct_roles(checkpoint, given, memory, context))
+
     def describe(self) -> None:
         """Work out `overview` and `problems`; the window asks for it once the tree is painted."""
         checkpoint, devices = self.checkpoint, self.devices
@@ -275,13 +307,13 @@ class Session(QObject):
         self._let_go()
 
     def _let_go(self) -> None:
-        for latest in (self._describing, self._judging, self._indexing):
+        for latest in (self._describing, self._judging, self._indexing, self._correcting):
             latest.cancel()
         self.scan.close()
         self.jobs.cancel_all()
         checkpoint, self.checkpoint = self.checkpoint, None
         self.index = self.overview = self.selected = None
-        self.problems = ()
+        self.problems, self.given = (), {}
         if checkpoint is None:
             return
         if id(checkpoint) in self._borrowed:
@@ -295,7 +327,7 @@ class Session(QObject):
             return
         self.opening = None
         self._let_go()
-        self.checkpoint, self.index = loaded
+        self.checkpoint, self.index, self.given = loaded
         if self.checkpoint.locator.map_location is not self.map_location:  # chosen while the file was being opened
             self.checkpoint.map_onto(self.map_location)
         self.scan.open(self.checkpoint, self.index)
@@ -332,6 +364,15 @@ class Session(QObject):
         if self.checkpoint is not None:
             self.scan.open(self.checkpoint, index)
         self.indexed.emit()
+
+    def _on_corrected(self, mark: Callable[[TreeIndex], object]) -> None:
+        if self.index is None:
+            return
+        mark(self.index)
+        if self._indexing.job is not None:  # it may have looked before the user spoke
+            self.regroup(self.grouped)
+        self.corrected.emit()
+        self.describe()
 
     def _on_judged(self, problems: Any) -> None:
         self.problems = problems

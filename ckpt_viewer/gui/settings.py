@@ -16,6 +16,11 @@ class Settings:
     def __init__(self) -> None:
         self._store = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, ORGANISATION, APPLICATION)
 
+    @property
+    def folder(self) -> Path:
+        """Where they are kept, for what is remembered beside them."""
+        return Path(self._store.fileName()).parent
+
     def text(self, key: str, default: str = "") -> str:
         """Return a remembered text."""
         value = self._store.value(key, default)

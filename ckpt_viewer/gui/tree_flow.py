@@ -41,6 +41,8 @@ class TreeFlow(QObject):
         panel.scanWanted.connect(session.scan.start)
         panel.sparksWanted.connect(self._draw_sparks)
         panel.orderWanted.connect(self._sort)
+        panel.roleChosen.connect(session.correct)
+        session.corrected.connect(panel.remark)
         self._sorting = Latest(session.jobs, self)
         self._sorting.finished.connect(self._on_sorted)
         self._sparks = Latest(session.jobs, self)

@@ -12,6 +12,7 @@ from ckpt_viewer.core.progress import Context
 from ckpt_viewer.gui import collector
 from ckpt_viewer.gui.devices import Devices
 from ckpt_viewer.gui.jobs import JobRunner
+from ckpt_viewer.gui.role_memory import RoleMemory
 from ckpt_viewer.gui.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Windows(QObject):
 
         window = MainWindow(self)
         window.session.kernels_on = self.devices.kernels_on
+        window.session.memory = RoleMemory(self.settings.folder)
         window.session.failed.connect(self.failed)
         scan = window.session.scan
         scan.changed.connect(lambda: collector.keep() if scan.is_done else None)

@@ -1,4 +1,4 @@
-"""The program's own folder for what it can make again: private, bounded, without pickles."""
+"""The program's own folders: private, bounded, without pickles."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ NAME = "ckpt-viewer"
 
 
 def cache_folder(name: str) -> Path | None:
-    """Return the folder `name` in the user's cache, made if it is missing; None where there is none to be trusted.
-
-    It is trusted if it is a real folder that belongs to this user and nobody else may enter.
-    """
+    """Return the folder `name` in the user's cache, for what can be made again; see `private_folder`."""
     base = _base()
-    if base is None:
-        return None
-    folder = base / NAME
+    return None if base is None else private_folder(base, NAME, name)
+
+
+def private_folder(base: Path, *names: str) -> Path | None:
+    """Return the folder that `names` lead to, made if it is missing; None where there is none to be trusted.
+
+    One is trusted if it is a real folder that belongs to this user and nobody else may enter.
+    """
+    folder = base
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for each in (folder, folder / name):
-            if not each.is_dir():
-                each.mkdir(mode=0o700)
-            if not _private(each):
+        for name in names:
+            folder = folder / name
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700)
+            if not _private(folder):
                 return None
     except OSError:
         return None
-    return folder / name
+    return folder
 
 
 def _base() -> Path | None:

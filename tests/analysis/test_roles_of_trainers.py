@@ -37,9 +37,10 @@ EMPTY_SCALER = torch.amp.GradScaler("cpu", enabled=False).state_dict()
 RNG = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.get_rng_state(), "cuda": None}
 
 
-def roles(tmp_path, value, **options) -> dict[str, list[str]]:
+def roles(tmp_path, value, given: dict[str, str] | None = None) -> dict[str, list[str]]:
     with open_checkpoint(save(value, tmp_path / "m.pth")) as checkpoint:
-        view = overview(checkpoint, **options)
+        checkpoint.take_roles(given or {})
+        view = overview(checkpoint)
         found: dict[str, list[str]] = {}
         for pointer, role in view.role_details.items():
             assert role.reason
@@ -185,4 +186,27 @@ def test_the_user_has_the_last_word(tmp_path):
     given = {"/target": "ema", "/lesson": "progress", "/loss": "none", "/gone": "model", "/model": "nonsense"}
     assert roles(tmp_path, value, given=given) == {"model": ["/model"], "ema": ["/target"], "progress": ["/lesson"]}
     with open_checkpoint(tmp_path / "m.pth") as checkpoint:
-        assert overview(checkpoint, given=given).role_details["/target"].confidence == "given"
+        checkpoint.take_roles(given)
+        assert overview(checkpoint).role_details["/target"].confidence == "given"
+        assert [(model.path, model.ema) for model in checkpoint.models] == [(("model",), False), (("target",), True)]
+        checkpoint.take_roles({})
+        assert [(model.path, model.ema) for model in checkpoint.models] == [(("model",), False), (("target",), False)]
+
+
+def test_what_the_user_says_decides_which_models_there_are(tmp_path):
+    value = {"nested": {"odd": {"kernel": torch.ones(2, 2), "note": "x", "more": 1}}, "state_dict": SD, "whole": MODEL}
+    given = {"/nested/odd": "model", "/state_dict": "metrics", "/whole": "none"}
+    assert roles(tmp_path, value, given=given) == {"model": ["/nested/odd"], "metrics": ["/state_dict"]}
+    with open_checkpoint(tmp_path / "m.pth") as checkpoint:
+        checkpoint.take_roles(given)
+        assert list(checkpoint.state_dict()) == ["kernel"]
+        checkpoint.take_roles({"": "none"})
+        assert [model.path for model in checkpoint.models] == [("state_dict",), ("whole",)]
+
+
+def test_whole_optimizers_and_those_of_fastai_are_optimizers(tmp_path):
+    pickled = torch.optim.SGD(MODEL.parameters(), 0.1, momentum=0.9)
+    fastai = {"state": [{"avg": torch.zeros(2)}], "hypers": [{"lr": 0.1}]}
+    for name in ("opt", "x"):
+        found = roles(tmp_path, {"model": SD, name: fastai, "o": pickled})
+        assert found["optimizer"] == [f"/{name}", "/o"]

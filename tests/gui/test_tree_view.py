@@ -220,7 +220,7 @@ def test_the_menu_offers_what_the_row_can_do(training):
         menu.deleteLater()
         return texts
 
-    always = {"Copy path", "Copy row", "Show flat keys", "Columns", "Sort by"}
+    always = {"Copy path", "Copy row", "Show flat keys", "Columns", "Sort by", "This is …"}
     assert enabled("/epoch") == always | {"Copy value", "Select parent"}
     assert enabled("/model") == always | {"Expand subtree", "Collapse", "Select parent"}
     assert enabled("") == always | {"Expand subtree"}

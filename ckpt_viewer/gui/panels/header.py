@@ -14,7 +14,7 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, menu_text, plain, tooltip
-from ckpt_viewer.gui.panels.crumbs import Crumb, crumbs_of
+from ckpt_viewer.gui.panels.crumbs import Crumb, crumbs_of, outline_row
 from ckpt_viewer.gui.panels.facts import group_facts, node_facts
 from ckpt_viewer.gui.panels.shared import sharing_watch
 from ckpt_viewer.gui.tree import ModuleGroup
@@ -166,6 +166,7 @@ class Header(QWidget):
         self._watch = sharing_watch(session)
         self._watch.ready.connect(self.refresh)
         session.described.connect(self.refresh)
+        session.corrected.connect(self.refresh)
         self._pointer = Latest(session.jobs, self)
         self._pointer.finished.connect(lambda text: QGuiApplication.clipboard().setText(text))
         self._pointer.failed.connect(session.trouble)
@@ -177,6 +178,9 @@ class Header(QWidget):
         self.copy.clicked.connect(self.copy_path)
         self.facts = label(wrap=True, selectable=True, name="Facts")
         self.facts.setObjectName("detailFacts")
+        self.role = label(wrap=True, selectable=True, muted=True, name="Role")
+        self.role.setObjectName("detailRole")
+        self.role.setToolTip(tooltip("The menu of its row in the tree corrects it: This is …"))
         line = QHBoxLayout()
         line.addWidget(self.breadcrumb, 1)
         line.addWidget(self.copy)
@@ -185,6 +189,7 @@ class Header(QWidget):
         layout.setSpacing(3)
         layout.addLayout(line)
         layout.addWidget(self.facts)
+        layout.addWidget(self.role)
 
     def show_subject(self, subject: Any) -> None:
         """Show where another selection is and what it is."""
@@ -197,6 +202,7 @@ class Header(QWidget):
         subject = self._subject
         if isinstance(subject, ModuleGroup):
             self.facts.setText(group_facts(subject))
+            self.role.hide()
         if not isinstance(subject, Node):
             return
         sharing = None
@@ -207,6 +213,15 @@ class Header(QWidget):
         if isinstance(subject.value, TensorSpec) and overview is not None:
             packed = overview.packed.of(subject.value)
         self.facts.setText(plain(node_facts(subject, sharing, packed), 400))
+        self._say_role(subject)
+
+    def _say_role(self, subject: Node) -> None:
+        """Say what the selection was taken for and why; the tree's menu is where that is corrected."""
+        index = self._session.index
+        row = outline_row(index.outline, subject) if index is not None else None
+        reason = index.reasons.get(index.rows[row], "") if index is not None and row is not None else ""
+        self.role.setText(plain(f"Taken for: {reason}" if reason else "", 300))
+        self.role.setVisible(bool(reason))
 
     def copy_path(self) -> None:
         """Put the JSON Pointer of the selection on the clipboard; finding it may walk many siblings, so in a job."""

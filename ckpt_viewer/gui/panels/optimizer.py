@@ -8,13 +8,12 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QTableView, QVBoxLayout, QWidget
 
-from ckpt_viewer.core.model import is_optimizer_state
 from ckpt_viewer.core.node import Node
-from ckpt_viewer.core.value import Mapping
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, larger, plain, tooltip
 from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.safety_table import RowsModel, RowsTable
+from ckpt_viewer.gui.panels.taken import is_taken_for
 from ckpt_viewer.gui.panels.training_report import CONFIDENCE, Hyper, OptimizerReport, optimizer_report
 
 if TYPE_CHECKING:
@@ -117,9 +116,7 @@ class OptimizerPanel(Panel):
     @classmethod
     def rate(cls, subject: Any) -> int:
         """The first thing to see of an optimizer's state."""
-        if not isinstance(subject, Node) or not isinstance(subject.value, Mapping):
-            return UNSUPPORTED
-        return RATE if is_optimizer_state(subject.value) else UNSUPPORTED
+        return RATE if is_taken_for(subject, "optimizer") else UNSUPPORTED
 
     def show_subject(self, subject: Node) -> None:
         """Look into another optimizer, in a job."""

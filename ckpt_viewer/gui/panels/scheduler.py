@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from ckpt_viewer.analysis.scheduler_class import is_scheduler_fields
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Mapping
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, larger, plain
 from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.crumbs import outline_row
 from ckpt_viewer.gui.panels.facts_table import Fact, FactsTable
+from ckpt_viewer.gui.panels.taken import is_taken_for
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.overview import Overview
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
 
 RATE = 95
-KEYS = 100
-"""Entries that a scheduler's state has at most."""
 
 
 class SchedulerReport(NamedTuple):
@@ -125,12 +121,7 @@ class SchedulerPanel(Panel):
     @classmethod
     def rate(cls, subject: Any) -> int:
         """The first thing to see of a scheduler's state."""
-        value = subject.value if isinstance(subject, Node) else None
-        if not isinstance(value, Mapping) or len(value) > KEYS:
-            return UNSUPPORTED
-        keys = {key for key in value.pairs[::2] if type(key) is str}
-        tensors = any(type(each) is TensorSpec for each in value.pairs[1::2])
-        return RATE if is_scheduler_fields(keys) and not tensors else UNSUPPORTED
+        return RATE if is_taken_for(subject, "lr_scheduler") else UNSUPPORTED
 
     def show_subject(self, subject: Node) -> None:
         """Look into another scheduler; its curve follows."""

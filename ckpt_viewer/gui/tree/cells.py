@@ -97,6 +97,10 @@ class Cells:
         self._table = table
         self._painted.clear()
 
+    def forget(self) -> None:
+        """The index was marked anew: no text is kept."""
+        self._painted.clear()
+
     def figures(self, row: int) -> Figures | None:
         """Return the figures of a tensor, or of all in a row; None where they are not known."""
         return self._table.figures(row) if self._table is not None else None
@@ -275,7 +279,7 @@ class Cells:
         inert = column in (NAME, TYPE) and index.is_entry(row) and isinstance(index.value(row), Instance)
         last = "Shown as it is in the file; the class is not loaded." if inert else ""
         if column == NAME:
-            return [self.pointer(row), self._value(row, TEXT_LIMIT), last]
+            return [self.pointer(row), self._value(row, TEXT_LIMIT), index.reasons.get(row, ""), last]
         if column == TYPE and index.is_entry(row):
             return [escape_text(type_of(index.value(row))), last]
         if column == DEVICE and (lines := self._device_lines(row)):

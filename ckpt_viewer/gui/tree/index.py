@@ -60,12 +60,12 @@ class TreeIndex:
         names, sources, kinds, parents: see `table.Table`.
         rows: outline row -> row. ends: one past the subtree. totals: see `rollup.Totals`. paths: see `texts`.
         large: rows with more than PAGE rows directly below -> how many.
-        marks: row -> what was recognised there. notes: row -> a few words about it.
+        marks: row -> what was recognised there. notes: row -> a few words about it. reasons: row -> how it was told.
     """
 
     __slots__ = (
         "_models", "_paths", "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents",
-        "rows", "sources", "totals",
+        "reasons", "rows", "sources", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class TreeIndex:
         self.large: dict[int, int] = {}
         self.marks: dict[int, str] = {}
         self.notes: dict[int, str] = {}
+        self.reasons: dict[int, str] = {}
         self._models: list[int] = []
 
     @property

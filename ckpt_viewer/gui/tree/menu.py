@@ -52,6 +52,10 @@ def tree_menu(view: CheckpointTreeView) -> QMenu:
     add("Collapse", lambda: view.collapse(index.siblingAtColumn(0)), enabled=has_below and row > 0)
     add("Select parent", view.go_up, "Backspace", enabled=index.parent().isValid())
     menu.addSeparator()
+    if tree is not None and is_row and tree.is_entry(row):
+        from ckpt_viewer.gui.tree.role_menu import role_menu
+
+        menu.addMenu(role_menu(view, row, menu))
     flat = menu.addAction("Show flat keys")
     flat.setCheckable(True)
     flat.setChecked(tree is not None and not tree.grouped)

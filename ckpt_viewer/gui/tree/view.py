@@ -59,6 +59,8 @@ class CheckpointTreeView(QTreeView):
     """See `TreePanel`."""
     sortWanted = Signal(int, bool)
     """Sort by a column, descending or not; -1 for the order as saved."""
+    roleChosen = Signal(str, str)
+    """The entry at a pointer is to be taken for something; ``""``: for what it was recognised as."""
     filterCleared = Signal()
     """Esc while a filter hides rows."""
 
@@ -223,6 +225,12 @@ class CheckpointTreeView(QTreeView):
         cells = self.tree_model.cells
         if cells is not None and (figures is not None or cells.table is not None):
             cells.table = figures
+            self.viewport().update()
+
+    def remark(self) -> None:
+        """The index was marked anew: say so."""
+        if self.tree_model.cells is not None:
+            self.tree_model.cells.forget()
             self.viewport().update()
 
     # what the user does

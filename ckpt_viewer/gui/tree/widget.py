@@ -53,6 +53,8 @@ class TreePanel(QWidget):
     """What is shown needs the numbers of all tensors: see `set_figures`."""
     orderWanted = Signal(object, int, bool)
     """Cells, a column, whether descending: an Order shall be worked out and be given to `set_order`."""
+    roleChosen = Signal(str, str)
+    """See `CheckpointTreeView`; after that `remark`."""
     sparksWanted = Signal(object)
     """Small histograms shall be drawn into the FigureTable, of its `missing` rows."""
 
@@ -111,6 +113,7 @@ class TreePanel(QWidget):
         self.view.columns.figuresWanted.connect(self._want_figures)
         self.view.sparksWanted.connect(self.sparksWanted)
         self.view.sortWanted.connect(self._sort)
+        self.view.roleChosen.connect(self.roleChosen)
 
     @property
     def index(self) -> TreeIndex | None:
@@ -150,6 +153,13 @@ class TreePanel(QWidget):
         """The checkpoint's map_location changed: show where its tensors go now. Nothing is read again."""
         if self._checkpoint is not None:
             self.view.tree_model.set_locator(self._checkpoint.locator, self.view.visible_indexes())
+
+    def remark(self) -> None:
+        """The index was marked anew: show it, and find anew what is asked for by its role."""
+        self.view.remark()
+        query = self._query
+        if not isinstance(query, str) and self.view.is_outdated(query, self._figures):
+            self._filter()
 
     def set_grouped(self, grouped: bool) -> None:
         """Ask for state_dicts by module or by flat key: emits `groupedWanted` if it is another way than now."""
