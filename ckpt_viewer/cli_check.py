@@ -14,7 +14,6 @@ from ckpt_viewer.core.text import escape_text
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.check import Report
     from ckpt_viewer.core.checkpoint import Checkpoint
-    from ckpt_viewer.core.finding import Finding
     from ckpt_viewer.core.progress import Context
 
 UNHEALTHY = 1
@@ -60,7 +59,7 @@ def run_check(options: argparse.Namespace) -> int:
         try:
             report = check(checkpoint, bar, crc=options.crc, devices=_devices(checkpoint))
             if not options.no_values:
-                report = report._replace(findings=report.findings + _health(checkpoint, bar))
+                report = _with_health(checkpoint, report, bar)
         finally:
             bar.clear()
         if options.json:
@@ -92,13 +91,13 @@ def _print_code(checkpoint: Checkpoint) -> int:
     return 0
 
 
-def _health(checkpoint: Checkpoint, context: Context) -> tuple[Finding, ...]:
-    """Return what is wrong with the values, from a scan of all of them."""
+def _with_health(checkpoint: Checkpoint, report: Report, context: Context) -> Report:
+    """Return the report with what is wrong with the values, from a scan of all of them."""
     if next(checkpoint.outline.tensors(), None) is None:
-        return ()
-    from ckpt_viewer.stats.health import health
+        return report
+    from ckpt_viewer.stats.health import INFINITE, NAN, health
 
-    return health(checkpoint, context)
+    return report.with_values(checkpoint, health(checkpoint, context), NAN, INFINITE)
 
 
 def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
@@ -125,7 +124,7 @@ def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
             f"lr_scheduler {pointer_of(scheduler.row) or '(root)'}: {scheduler.guess.text or 'unknown class'} "
             f"({scheduler.guess.reason}), epoch {scheduler.epoch}, lr {rates or 'unknown'}"
         )
-    yield "can be resumed" if report.resume.possible else f"cannot be resumed: {report.resume.reason}"
+    yield report.resume.verdict
 
 
 def _where_lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:

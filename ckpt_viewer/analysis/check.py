@@ -97,6 +97,18 @@ class Report(NamedTuple):
     ledger: Ledger
     schedulers: list[SchedulerView]
 
+    def with_values(self, checkpoint: Checkpoint, found: tuple[Finding, ...], nan: str, infinite: str) -> Report:
+        """Return the same with what a scan of all values found, and what that means for a training.
+
+        Args:
+            found: one finding for each tensor. nan, infinite: codes of those that are about NaN, about infinities.
+        """
+        rows = checkpoint.outline.find_all(each.path for each in found)
+        bad, large = ([rows[each.path] for each in found if each.code == code] for code in (nan, infinite))
+        going_on = self.resume.with_values(checkpoint, self.view, bad, large)
+        meaning = going_on.findings[: len(going_on.advice) - len(self.resume.advice)]
+        return self._replace(resume=going_on, findings=(*self.findings, *found, *meaning))
+
     @property
     def healthy(self) -> bool:
         """Whether no finding is of severity error."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckpt_viewer.analysis.advice import Advice
 from ckpt_viewer.analysis.code import access
 from ckpt_viewer.analysis.optimizer_join import PREFIXES
 from ckpt_viewer.analysis.overview import Overview
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.finding import Finding
+from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.text import python_literal
 from ckpt_viewer.core.value import Instance, Mapping, Value
 
@@ -16,42 +17,44 @@ INSIDE = ("model_ema.", "ema_model.", "ema.")
 """Prefixes of averaged copies that lie in the same state_dict as the model (latent diffusion, ema-pytorch)."""
 
 
-def model_findings(checkpoint: Checkpoint, view: Overview) -> Iterator[Finding]:
+def model_advice(checkpoint: Checkpoint, view: Overview) -> Iterator[Advice]:
     """Yield what is to know about each model."""
     outline = checkpoint.outline
     raw = [row for row, role in view.role_rows.items() if role.name == "model"]
     for row in raw:
-        value, path = outline.values[row], outline.path(row)
-        code = access(path) or "checkpoint"
-        names = model_names(value)
-        prefix, partly = common_prefix(names)
-        if prefix:
-            strip = f"{{k.removeprefix({python_literal(prefix)}): v for k, v in {code}.items()}}"
-            yield Finding("info", "prefix", path, f"every name starts with {prefix}, as {_wrapper(prefix)} puts "
-                          f"it there; "
-                          f"for the bare model write model.load_state_dict({strip})")  # fmt: skip
-        elif partly:
-            yield Finding("warning", "prefix-mixed", path, f"some names start with {partly} and others do not: "
-                          f"parts were "
-                          "wrapped, or two models were mixed; load with strict=False and look at what is "
-                          "missing")  # fmt: skip
-        inside = next((p for p in INSIDE if any(n.startswith(p) for n in names)), "")
-        if inside and any(not name.startswith(inside) for name in names):
-            yield Finding(
-                "info", "ema-inside", path, f"an averaged copy lies in it under {inside}, beside the raw weights"
-            )
-        if isinstance(value, Instance):
-            message = (
-                f"a whole {value.type} was pickled: it loads only where this class can be imported, with "
-                "weights_only=False; export the state_dict to be free of it"
-            )
-            yield Finding("info", "whole-module", path, message)
+        yield from _one_model(outline.values[row], outline.path(row))
     averaged = view.roles.get("ema", [])
     if averaged and raw:
         code = access(averaged[0]) or "checkpoint"
-        yield Finding("info", "ema-beside", averaged[0], "an averaged copy (EMA) is beside the raw weights: "
-                      "evaluate with "
-                      f"it, model.load_state_dict({code}), and resume with the raw ones")  # fmt: skip
+        yield Advice(
+            "info", "ema-beside", averaged[0], "an averaged copy (EMA) is beside the raw weights: resume with the raw "
+            "ones", "evaluate with", f"model.load_state_dict({code})",
+        )  # fmt: skip
+
+
+def _one_model(value: Value, path: Path) -> Iterator[Advice]:
+    code, names = access(path) or "checkpoint", model_names(value)
+    prefix, partly = common_prefix(names)
+    if prefix:
+        strip = f"{{k.removeprefix({python_literal(prefix)}): v for k, v in {code}.items()}}"
+        yield Advice(
+            "info", "prefix", path, f"every name starts with {prefix}, as {_wrapper(prefix)} puts it there",
+            "for the bare model write", f"model.load_state_dict({strip})",
+        )  # fmt: skip
+    elif partly:
+        yield Advice(
+            "warning", "prefix-mixed", path, f"some names start with {partly} and others do not: parts were wrapped, "
+            "or two models were mixed", "see what is missing:", f"print(model.load_state_dict({code}, strict=False))",
+        )  # fmt: skip
+    inside = next((p for p in INSIDE if any(n.startswith(p) for n in names)), "")
+    if inside and any(not name.startswith(inside) for name in names):
+        words = f"an averaged copy lies in it under {inside}, beside the raw weights"
+        yield Advice("info", "ema-inside", path, words)
+    if isinstance(value, Instance):
+        yield Advice(
+            "info", "whole-module", path, f"a whole {value.type} was pickled: it loads only where this class can be "
+            "imported, with weights_only=False", "export the state_dict to be free of it",
+        )  # fmt: skip
 
 
 def model_names(value: Value) -> list[str]:

@@ -14,14 +14,16 @@ CODES = {
     "uint64": "Q", "uint32": "I", "uint16": "H", "uint8": "B", "bool": "?",
 }  # fmt: skip
 """dtype -> code of `struct`."""
+LARGEST = 1024
+"""Bits from which on an integer is no float any more, and arithmetic with floats fails."""
 
 
 def number_of(value: Value) -> int | float | None:
     """Return the number that a value is, or that a tensor of one element holds.
 
-    None for anything else, and where its bytes cannot be read.
+    None for anything else, for integers beyond all floats, and where its bytes cannot be read.
     """
-    if type(value) is int or type(value) is float:
+    if type(value) is float or (type(value) is int and value.bit_length() < LARGEST):
         return value
     if not isinstance(value, TensorSpec) or value.numel != 1:
         return None

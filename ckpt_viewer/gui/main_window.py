@@ -179,7 +179,6 @@ class MainWindow(DropWindow):
 
     def show_described(self) -> None:
         """The overview is there."""
-        self._say_summary()
         self.actions_of_window.say_salvaged()
         self.actions_of_window.refresh()
         if self._remap_when_ready and self.session.overview is not None:
@@ -207,8 +206,7 @@ class MainWindow(DropWindow):
         self.actions_of_window.refresh()
 
     def show_remapped(self) -> None:
-        """The devices in the summary changed."""
-        self._say_summary()
+        """The summary follows by itself: see SummaryFlow."""
 
     def show_problems(self) -> None:
         """The messages say it: see LoadFlow."""
@@ -243,13 +241,6 @@ class MainWindow(DropWindow):
         self._path.setText(plain(path))
         self.setWindowTitle(f"{plain(Path(path).name, 120)} – {PROGRAM}" if path else PROGRAM)
 
-    def _say_summary(self) -> None:
-        from ckpt_viewer.gui.summary import strip_parts
-
-        checkpoint, overview = self.session.checkpoint, self.session.overview
-        if checkpoint is not None and overview is not None:
-            self.strip.show_parts(strip_parts(checkpoint, overview))
-
     def _on_tree_painted(self) -> None:
         """It is being painted: what comes in the next round of the event loop comes after that."""
         QTimer.singleShot(0, self, self._after_paint)
@@ -282,6 +273,9 @@ class MainWindow(DropWindow):
             )
             self.statusBar().insertPermanentWidget(1, flow.status, 2)
             flow.status.findWanted.connect(self.tree.filter.setText)
+            from ckpt_viewer.gui.summary_flow import SummaryFlow
+
+            SummaryFlow(self.session, self.strip, self)
 
     def _consider_scan(self) -> None:
         """The file is described and its details are there: what is left of the machine may go through all values."""

@@ -11,6 +11,7 @@ from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.advice_list import AdviceList
 from ckpt_viewer.gui.code_line import CodeLine
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import label, larger
@@ -20,6 +21,8 @@ from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
 from ckpt_viewer.gui.session import Session
 from ckpt_viewer.gui.summary import Fact, Link, contents_links, file_name, kind_text, load_fact, root_facts
 from ckpt_viewer.gui.theme import theme, themes
+from ckpt_viewer.gui.training_watch import Training, TrainingWatch
+from ckpt_viewer.gui.tree import TreeIndex
 
 BESIDE = 40
 """How well an overview shows a file that is one tensor: its histogram and values come first."""
@@ -41,11 +44,17 @@ class RootPanel(Panel):
         self._facts = QGridLayout()
         self._contents = QGridLayout()
         self._inside, self._load = _section("In this file"), _section("Load it in Python")
+        self._before = _section("Before you resume")
+        self.advice = AdviceList()
+        self.advice.linkActivated.connect(self.linkActivated)
         self._code = CodeLine()
         self._code.setObjectName("rootCode")
         self._shown: tuple[object, ...] = ()
+        self._advised: tuple[Training | None, str] = (None, "")
         self._arrange()
         self.linkActivated.connect(self._follow)
+        self._watch = TrainingWatch.of(session)
+        self._watch.ready.connect(self.refresh)
         session.described.connect(self.refresh)
         session.problemsChanged.connect(self.refresh)
         themes().changed.connect(self._repaint)
@@ -66,6 +75,9 @@ class RootPanel(Panel):
         column.addSpacing(10)
         column.addWidget(self._inside)
         column.addLayout(self._contents)
+        column.addSpacing(10)
+        column.addWidget(self._before)
+        column.addWidget(self.advice)
         column.addSpacing(10)
         column.addWidget(self._load)
         column.addWidget(self._code)
@@ -102,13 +114,15 @@ class RootPanel(Panel):
                 self.begin("Looking through the file …")
             return
         load = load_fact(overview, checkpoint.locator, session.problems, session.devices, session.device_note)
-        facts = root_facts(checkpoint, overview, load)
+        training = self._watch.training
+        facts = root_facts(checkpoint, overview, load, training.going_on if training is not None else None)
         links, more = contents_links(checkpoint, overview, session.index)
         from ckpt_viewer.analysis.loading import FOLDERS, load_code
 
         folder = checkpoint.format in FOLDERS
         self._inside.setText("In this folder" if folder else "In this file")
         self._show(kind_text(overview), file_name(checkpoint.path), facts, links, more, load_code(checkpoint))
+        self._advise(training, session.index)
         self.show_body()
         self.settle()
 
@@ -134,6 +148,17 @@ class RootPanel(Panel):
             self._contents.addWidget(label(f"and {grouped(more)} more in the tree", muted=True), len(links), 0, 1, 2)
         if not links:
             self._contents.addWidget(label("nothing: it is empty, or a single value", muted=True), 0, 0, 1, 2)
+
+    def _advise(self, training: Training | None, tree: TreeIndex) -> None:
+        """Show what is to know before a training goes on, anew only where it is not what stands there."""
+        if training is self._advised[0] and theme().name == self._advised[1]:
+            return
+        self._advised = (training, theme().name)
+        advice = training.going_on.advice if training is not None else ()
+        places = training.places if training is not None else ()
+        pointers = [tree.pointer(tree.rows[row]) if each.path else "" for each, row in zip(advice, places, strict=True)]
+        self.advice.show_advice(list(zip(advice, pointers, strict=True)))
+        self._before.setVisible(bool(advice))
 
     def _link(self, link: Link) -> LinkButton:
         button = LinkButton(link.name or '""', limit=26)

@@ -22,6 +22,7 @@ from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.names import display_name, role_word
 
 if TYPE_CHECKING:
+    from ckpt_viewer.analysis.resume import Resume
     from ckpt_viewer.analysis.safety import Verdict
 
 FORMATS = {"torch-zip": "zip", "torch-legacy": "legacy stream", "pickle": "bare pickle", "safetensors": "safetensors",
@@ -82,19 +83,21 @@ def devices_text(overview: Overview, locator: Locator) -> str:
     return ", ".join(parts)
 
 
-def resume_fact(overview: Overview) -> Fact:
-    """Say whether a training can go on from this file: it needs a model and an optimizer."""
-    roles = overview.roles
-    if overview.kind in ("tensor", "other"):
-        return Fact("Resume", "cannot be resumed: there is no model in it")
-    missing = [word for role, word in (("model", "model"), ("optimizer", "optimizer state")) if role not in roles]
-    if missing:
-        return Fact("Resume", f"cannot be resumed: no {' and no '.join(missing)}")
-    extras = [
-        word for role, word in (("lr_scheduler", "lr_scheduler"), ("progress", "epoch or step")) if role not in roles
-    ]
-    note = f" (but no {' and no '.join(extras)})" if extras else ""
-    return Fact("Resume", f"can be resumed{note}")
+def resume_fact(going_on: Resume | None) -> Fact:
+    """Say whether a training can go on from this file; None while that is being looked at."""
+    if going_on is None:
+        return Fact("Resume", "looking whether it can be resumed …")
+    counts = [sum(each.severity == severity for each in going_on.advice) for severity in ("error", "warning")]
+    severity = "error" if counts[0] else "warning" if counts[1] else ""
+    return Fact("Resume", plain(going_on.verdict, 400) + warnings_text(going_on), severity)
+
+
+def warnings_text(going_on: Resume) -> str:
+    """Return what stands behind ``can be resumed`` where that is not all: ``, with 2 warnings``."""
+    count = sum(each.severity == "warning" for each in going_on.advice)
+    if not count or not going_on.possible:
+        return ""
+    return f", with {grouped(count)} warning{'' if count == 1 else 's'}"
 
 
 def format_text(checkpoint: Checkpoint) -> str:
@@ -122,8 +125,8 @@ def lost_fact(checkpoint: Checkpoint) -> Fact | None:
     return Fact("Lost", f"{grouped(len(lost))} tensor{'s' if len(lost) > 1 else ''}: {named}{more}", "error")
 
 
-def strip_parts(checkpoint: Checkpoint, overview: Overview) -> list[str]:
-    """Return what the summary strip says, most important first."""
+def strip_parts(checkpoint: Checkpoint, overview: Overview, going_on: Resume | None) -> list[str]:
+    """Return what the summary strip says, most important first; `going_on` is None while it is being looked at."""
     parts = [kind_text(overview)]
     if overview.parameters is not None:
         parts.append(parameters_text(overview.parameters))
@@ -131,9 +134,8 @@ def strip_parts(checkpoint: Checkpoint, overview: Overview) -> list[str]:
     devices = devices_text(overview, checkpoint.locator)
     if devices:
         parts.append(devices)
-    parts.append(
-        "cannot be resumed: the file is broken" if checkpoint.contents.salvaged else resume_fact(overview).text
-    )
+    if going_on is not None:
+        parts.append(plain(going_on.verdict, 200) + warnings_text(going_on))
     return parts
 
 
@@ -192,15 +194,15 @@ def _each_file_fact(said: Verdict) -> Fact:
     )
 
 
-def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact) -> list[Fact]:
-    """Return the rows of the root panel."""
+def root_facts(checkpoint: Checkpoint, overview: Overview, load: Fact, going_on: Resume | None) -> list[Fact]:
+    """Return the rows of the root panel; `going_on` is None while it is being looked at."""
     protocol = checkpoint.contents.protocol
     form = format_text(checkpoint)
     facts = [
         Fact("Size", size_text(checkpoint, overview)),
         Fact("Devices", devices_text(overview, checkpoint.locator) or "none: it holds no tensors"),
         load,
-        resume_fact(overview),
+        resume_fact(going_on),
         Fact("Format", f"{form}, pickle protocol {protocol}" if protocol >= 0 else form),
         weights_only_fact(checkpoint),
     ]

@@ -185,3 +185,44 @@ def test_findings_of_the_check_lead_to_their_place(tmp_path):
         report = check(checkpoint)
     assert [each.path for each in report.findings if each.code == "scheduler-step-count"] == [("lr_scheduler",)]
     assert report.healthy
+
+
+BROKEN = [
+    set_("lr_scheduler", "_step_count", 9), set_("epoch", 7), set_("lr_scheduler", "_last_lr", [0.2]),
+    set_("optimizer", "param_groups", 0, "lr", math.nan), set_("scaler", "scale", 0.0), set_("scaler", {}),
+    set_("optimizer", "state", 99, {"step": torch.tensor(1.0)}), lambda value: value.pop("rng"),
+    lambda value: value.pop("lr_scheduler"), lambda value: value.pop("epoch"), lambda value: value.pop("optimizer"),
+    lambda value: value.update(model_ema=dict(value["model"])),
+    lambda value: value.update(model={"module." + name: each for name, each in value["model"].items()}),
+    lambda value: value.update(optimizer=trained(model=nn.Linear(9, 9))["optimizer"]),
+    set_("epoch", 10**400), set_("lr_scheduler", "last_epoch", math.inf), set_("scaler", "scale", 10**400),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_a_line_that_mends_it_is_one_line_of_python(tmp_path, change):
+    for each in looked(tmp_path, changed(change)).advice:
+        assert "\n" not in each.line
+        compile(each.line, "line", "exec")
+        assert each.message == each.finding.message
+        assert each.line in each.message
+
+
+def test_what_nan_means_for_a_training(tmp_path):
+    with open_checkpoint(save(trained(), tmp_path / "m.pth")) as checkpoint:
+        view = overview(checkpoint)
+        rows = {checkpoint.outline.path(row): row for row in range(len(checkpoint.outline))}
+        sound = resume(checkpoint, view)
+        weight, moment = rows[("model", "0.weight")], rows[("optimizer", "state", 0, "exp_avg")]
+        nan = sound.with_values(checkpoint, view, [weight, moment], [])
+        large = sound.with_values(checkpoint, view, [], [weight])
+    assert sound.possible
+    assert codes(nan, "error") == ["model-nan", "optimizer-nan"]
+    assert nan.reason == "1 tensor of the weights (0.weight) holds NaN"
+    assert large.possible
+    assert codes(large, "warning") == ["model-infinite"]
+    state, scope = trained()["model"], {"model": nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))}
+    state["0.weight"][0] = math.nan
+    exec(nan.advice[0].line, {**scope, "checkpoint": {"model": state}})
+    assert all(bool(torch.isfinite(each).all()) for each in scope["model"].state_dict().values())
+    exec(large.advice[0].line, {"checkpoint": {"model": state}})

@@ -111,7 +111,7 @@ def test_the_overview_names_what_is_lost(salvaged):
 
     session = salvaged.session
     load = load_fact(session.overview, session.checkpoint.locator, (), ("cpu",), "")
-    facts = {fact.name: fact.text for fact in root_facts(session.checkpoint, session.overview, load)}
+    facts = {fact.name: fact.text for fact in root_facts(session.checkpoint, session.overview, load, None)}
     assert facts["Lost"] == "2 tensors: /model/b.weight, /model/b.bias"
     assert facts["Loads here"].startswith("no")
     assert "Resume" not in facts

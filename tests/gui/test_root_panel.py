@@ -13,6 +13,7 @@ from ckpt_viewer.gui.reading import Loaded, index_tree
 from ckpt_viewer.gui.root_panel import RootPanel
 from ckpt_viewer.gui.session import Session
 from ckpt_viewer.gui.theme import themes
+from ckpt_viewer.gui.training_watch import TrainingWatch
 
 
 def a_session(qtbot, checkpoint):
@@ -41,6 +42,7 @@ def panel(qtbot, session):
     made = RootPanel(session)
     qtbot.addWidget(made)
     made.show_subject(session.selected)
+    qtbot.waitUntil(lambda: TrainingWatch.of(session).training is not None)
     return made
 
 
@@ -88,7 +90,7 @@ def test_a_link_selects_the_entry(qtbot, panel, session):
 
 def test_a_link_can_be_pressed_from_the_keyboard(qtbot, panel, session):
     with qtbot.waitSignal(panel.linkActivated) as got:
-        qtbot.keyClick(links(panel)[0], Qt.Key.Key_Space)
+        qtbot.keyClick(next(each for each in links(panel) if each.text() == "model"), Qt.Key.Key_Space)
     assert got.args == ["/model"]
 
 

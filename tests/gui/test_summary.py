@@ -5,6 +5,7 @@ from hand_made import make_checkpoint, mapping
 
 from ckpt_viewer.analysis.loading import LoadProblem
 from ckpt_viewer.analysis.overview import overview
+from ckpt_viewer.analysis.resume import resume
 from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.location import Locator, leave_on_cpu
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -37,7 +38,7 @@ def state_dict(*tags):
 
 def test_the_strip_says_the_most_important_first(checkpoint):
     checkpoint.map_onto("cpu")
-    parts = strip_parts(checkpoint, overview(checkpoint))
+    parts = strip_parts(checkpoint, overview(checkpoint), looked(checkpoint))
     assert parts == [
         "Training checkpoint, epoch 3",
         "9.41 K parameters",
@@ -85,26 +86,46 @@ def test_a_callable_that_wants_more_than_a_tag_is_a_question_mark():
     assert device_of(Locator(lambda storage, tag: 5), "cuda:0") == "?"
 
 
+def looked(checkpoint):
+    return resume(checkpoint, overview(checkpoint))
+
+
 @pytest.mark.parametrize(
     ("remove", "text"),
     [
         ((), "can be resumed"),
-        (("lr_scheduler",), "can be resumed (but no lr_scheduler)"),
-        (("lr_scheduler", "epoch"), "can be resumed (but no lr_scheduler and no epoch or step)"),
-        (("optimizer",), "cannot be resumed: no optimizer state"),
-        (("model",), "cannot be resumed: no model"),
+        (("lr_scheduler", "epoch"), "can be resumed"),
+        (("optimizer",), "cannot be resumed: it holds no optimizer"),
+        (("model",), "cannot be resumed: it holds no model"),
     ],
 )
 def test_whether_it_can_be_resumed(remove, text):
     whole = make_checkpoint().contents.root.string_items()
     root = mapping(**{name: value for name, value in whole.items() if name not in remove})
-    assert resume_fact(overview(make_checkpoint(root=root))).text == text
+    checkpoint = make_checkpoint(root=root)
+    assert resume_fact(looked(checkpoint)).text == text
+    assert strip_parts(checkpoint, overview(checkpoint), looked(checkpoint))[-1] == text
+
+
+def test_while_it_is_being_looked_at(checkpoint):
+    assert resume_fact(None).text == "looking whether it can be resumed …"
+    assert "resumed" not in " ".join(strip_parts(checkpoint, overview(checkpoint), None))
+
+
+def test_warnings_are_counted_where_it_can_be_resumed_and_an_error_is_the_reason():
+    schedule = mapping(step_size=30, last_epoch=3, _step_count=9, _last_lr=[0.5])
+    whole = make_checkpoint().contents.root.string_items()
+    said = resume_fact(looked(make_checkpoint(root=mapping(**{**whole, "lr_scheduler": schedule}))))
+    assert said == Fact("Resume", "can be resumed, with 2 warnings", "warning")
+    broken = mapping(state=mapping(), param_groups=[mapping(lr=float("nan"), momentum=0.9, params=[0])])
+    said = resume_fact(looked(make_checkpoint(root=mapping(**{**whole, "optimizer": broken}))))
+    assert said.severity == "error"
+    assert said.text.startswith("cannot be resumed: a learning rate is NaN")
 
 
 def test_nothing_to_resume_from():
-    assert (
-        resume_fact(overview(make_checkpoint(root=mapping(a=1)))).text == "cannot be resumed: there is no model in it"
-    )
+    said = resume_fact(looked(make_checkpoint(root=mapping(a=1))))
+    assert said == Fact("Resume", "cannot be resumed: it holds no model and no optimizer")
 
 
 def test_whether_it_loads_here(checkpoint):
@@ -129,7 +150,7 @@ def test_a_dangerous_name_is_an_error_and_notes_are_shown():
         globals=(GlobalUse("posix.system", "dangerous"), GlobalUse("collections.OrderedDict", "known")),
         notes=(Note("warning", "trailing-bytes", None, "12 bytes follow\x1b"),),
     )
-    facts = root_facts(checkpoint, overview(checkpoint), LOAD)
+    facts = root_facts(checkpoint, overview(checkpoint), LOAD, looked(checkpoint))
     assert Fact("Danger", "loading it in Python would run posix.system; nothing was run here", "error") in facts
     assert facts[-1] == Fact("Note", r"12 bytes follow\x1b", "warning")
 

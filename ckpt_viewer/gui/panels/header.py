@@ -16,7 +16,7 @@ from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, menu_text, plain, tooltip
 from ckpt_viewer.gui.panels.crumbs import Crumb, crumbs_of, outline_row
 from ckpt_viewer.gui.panels.facts import group_facts, node_facts
-from ckpt_viewer.gui.panels.shared import sharing_watch
+from ckpt_viewer.gui.panels.shared import SharingWatch
 from ckpt_viewer.gui.tree import ModuleGroup
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Header(QWidget):
         super().__init__(parent)
         self._session = session
         self._subject: Any = None
-        self._watch = sharing_watch(session)
+        self._watch = SharingWatch.of(session)
         self._watch.ready.connect(self.refresh)
         session.described.connect(self.refresh)
         session.corrected.connect(self.refresh)

@@ -17,7 +17,7 @@ from ckpt_viewer.gui.panels.crumbs import outline_row
 from ckpt_viewer.gui.panels.facts import count_words
 from ckpt_viewer.gui.panels.facts_table import Fact, FactsTable
 from ckpt_viewer.gui.panels.links import LinksView
-from ckpt_viewer.gui.panels.shared import sharing_watch
+from ckpt_viewer.gui.panels.shared import SharingWatch
 from ckpt_viewer.gui.panels.sharing import storages_of
 from ckpt_viewer.gui.panels.storage_facts import place_rows, storage_rows, tensor_rows
 
@@ -38,7 +38,7 @@ class StoragePanel(Panel):
         super().__init__(session, parent)
         self._node: Node | None = None
         self._place: list[Fact] = []
-        self._watch = sharing_watch(session)
+        self._watch = SharingWatch.of(session)
         self._watch.ready.connect(self._show_sharing)
         self._placing = Latest(session.jobs, self)
         self._placing.finished.connect(self._on_place)
