@@ -41,6 +41,7 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
         CheckpointError: there is no display, or the screenshot cannot be made.
     """
     from ckpt_viewer.gui import collector, display, reading
+    from ckpt_viewer.gui.bring_qt import bring_qt
 
     collector.pause(collector.STARTING)  # it would find nothing and take a tenth of the time until a tree is painted
     reading.prepare()
@@ -50,7 +51,7 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
     # numpy's threads wait for one another by spinning: one for each core would leave none for the window, and where
     # other programs run too, a decomposition of a second takes minutes.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
-    _import_plainly()
+    bring_qt()
     from ckpt_viewer.gui.application import make_application
 
     application = make_application()
@@ -65,20 +66,6 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
         for window in windows.all:
             window.session.close()
         windows.shut_down()
-
-
-def _import_plainly() -> None:
-    """Give Python its own import statement back, which PySide replaces when it is loaded.
-
-    PySide's looks for ``from __feature__ import ...``, and reads the source of each module that imports another one: a
-    tenth of a start-up, for a feature that nothing here uses.
-    """
-    import builtins
-
-    genuine = builtins.__import__
-    from PySide6 import QtCore  # noqa: F401
-
-    builtins.__import__ = genuine
 
 
 def _share_the_interpreter() -> None:
