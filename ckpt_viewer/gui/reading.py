@@ -24,9 +24,7 @@ class Loaded(NamedTuple):
 
 
 def prepare() -> None:
-    """Import what reads a file and indexes it, before Qt is imported: after that PySide reads the source of each module
-    that comes, to see whether it speaks of PySide, and 50 files cost 10 ms of a start-up.
-    """
+    """Import what reads a file and indexes it on one thread: two that import at once wait for each other."""
     from ckpt_viewer import formats  # noqa: F401
     from ckpt_viewer.analysis import roles  # noqa: F401
     from ckpt_viewer.gui.tree import build, cells, opening, pages, typeahead  # noqa: F401
