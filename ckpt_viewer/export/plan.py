@@ -19,7 +19,7 @@ from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.names import beside, remap_target
 from ckpt_viewer.export.remap import plan_tags
 from ckpt_viewer.export.retag import Retagger, out_of_reach
-from ckpt_viewer.export.selection import select
+from ckpt_viewer.export.selection import Selection, select
 from ckpt_viewer.export.state_dict import plan_state_dict
 from ckpt_viewer.formats import open_checkpoint
 
@@ -64,8 +64,10 @@ class Plan(NamedTuple):
         what: ``"state_dict"`` or ``"remap"``. source: path of the file that is read.
         target: where it is written if nobody says otherwise.
         recipe: writes and checks it. tensors: how many it will hold.
-        dropped: names that are left out. warnings: what whoever loads the result should know, a sentence each.
+        renamed: old name -> new. dropped: names that are left out. cast: new name -> new dtype.
+        warnings: what whoever loads the result should know, a sentence each.
         idle: why there is nothing to write, as a sentence; ``""`` if there is something.
+        selection: entry by entry; None for a remap.
     """
 
     what: str
@@ -73,9 +75,12 @@ class Plan(NamedTuple):
     target: Path
     recipe: Recipe
     tensors: int
+    renamed: Mapping[str, str] = MappingProxyType({})
     dropped: tuple[str, ...] = ()
+    cast: Mapping[str, str] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     idle: str = ""
+    selection: Selection | None = None
 
     @property
     def nbytes(self) -> int:
@@ -116,16 +121,30 @@ def plan_export(checkpoint: Checkpoint, choice: Choice | Model | str | None = No
         Cancelled: by `context`.
     """
     choice = _as_choice(checkpoint, choice)
-    selection = select(checkpoint, choice, context)
-    recipe = plan_state_dict(selection.cargo, context)
+    return plan_selection(checkpoint, choice, select(checkpoint, choice, context), context)
+
+
+def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection, context: Context = SILENT) -> Plan:
+    """Plan how to write what `choice` came to.
+
+    Raises:
+        CannotExport: names collide, or the format cannot hold something (named in the message).
+        Cancelled: by `context`.
+    """
+    if choice.format != "pth":
+        raise CannotExport(f"there is no writer for {choice.format!r}; choose pth")
+    recipe = plan_state_dict(selection.cargo(), context)
     return Plan(
         "state_dict",
         checkpoint.path,
         beside(checkpoint.path, "state_dict"),
         recipe,
         selection.tensors,
-        dropped=(*selection.dropped, *recipe.dropped),
+        renamed=selection.renamed,
+        dropped=(*(each.name for each in selection.dropped), *recipe.dropped),
+        cast=selection.cast,
         warnings=(*selection.warnings, *recipe.warnings),
+        selection=selection,
     )
 
 
@@ -218,7 +237,9 @@ def write(
         path,
         file.position,
         plan.tensors,
+        renamed=plan.renamed,
         dropped=plan.dropped,
+        cast=plan.cast,
         warnings=plan.warnings,
         verified=OUR_READER if verify else None,
     )

@@ -2,60 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.lost import Losses
-from ckpt_viewer.core.module import Entries, state_dict_entries
-from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Mapping, Value
+from ckpt_viewer.core.value import Mapping as Dict
+from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.becoming import becomes, check_dtype, nbytes_as, said_of_dtypes
 from ckpt_viewer.export.cargo import Cargo
-from ckpt_viewer.export.choice import Choice
+from ckpt_viewer.export.choice import AUTO, Choice
 from ckpt_viewer.export.emit import PLAIN_TENSORS, is_plain
+from ckpt_viewer.export.gather import Pick, gather
+from ckpt_viewer.export.leaving import Dropped, leave_out, names_text
+from ckpt_viewer.export.naming import Naming, plan_naming, unused_rules
+from ckpt_viewer.export.new_metadata import new_metadata
 
 MOST_ERRORS = 5
 """What is wrong with a file, of which an export warns."""
+
+
+class Line(NamedTuple):
+    """One entry that is exported.
+
+    Attributes:
+        name: in the file. new: as it is written. value: a tensor or a plain value.
+        dtype: what its tensor becomes; ``""`` for a plain value.
+    """
+
+    name: str
+    new: str
+    value: Value
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a tensor's values in the file."""
+        return self.value.nbytes if isinstance(self.value, TensorSpec) else 0
+
+    @property
+    def new_nbytes(self) -> int:
+        """Bytes of a tensor's values as they are written."""
+        return nbytes_as(self.value, self.dtype) if isinstance(self.value, TensorSpec) else 0
 
 
 class Selection(NamedTuple):
     """What a choice comes to.
 
     Attributes:
-        cargo: for a writer.
-        dropped: names in the file that are left out.
+        lines: what is exported, in order. dropped: what is left out, and why.
+        renamed: old name -> new, where they differ. collisions: new name -> the old ones that would all get it.
+        cast: new name -> dtype, where it changes. tied: new names of tensors that are one and the same.
+        metadata: under the new names.
         warnings: what whoever loads the result should know, a sentence each.
     """
 
-    cargo: Cargo
-    dropped: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    lines: list[Line]
+    dropped: tuple[Dropped, ...]
+    renamed: Mapping[str, str]
+    collisions: Mapping[str, tuple[str, ...]]
+    cast: Mapping[str, str]
+    tied: tuple[tuple[str, ...], ...]
+    metadata: Value
+    warnings: tuple[str, ...]
+
+    def cargo(self) -> Cargo:
+        """Return what a writer takes; raises CannotExport where names collide."""
+        if self.collisions:
+            raise CannotExport(f"{collision_text(self.collisions)}; change the rules")
+        return Cargo({line.new: line.value for line in self.lines}, self.metadata, self.cast)
 
     @property
     def tensors(self) -> int:
         """How many entries are tensors."""
-        return sum(isinstance(value, TensorSpec) for value in self.cargo.items.values())
+        return sum(isinstance(line.value, TensorSpec) for line in self.lines)
 
 
 def select(checkpoint: Checkpoint, choice: Choice, context: Context = SILENT) -> Selection:
-    """Work out what a choice comes to.
+    """Work out what a choice comes to. Names that collide are reported here and refused by `Selection.cargo`.
 
     Raises:
-        CannotExport: there is no model, there are several and none was chosen, or nothing is left.
+        CannotExport: there is no model, there are several and none was chosen, nothing is left, or a rule says
+            nothing.
         NoSuchNode: a pointer leads nowhere.
         Cancelled: by `context`.
     """
+    check_dtype(choice.dtype)
     pointers = choice.sources or (_only_model(checkpoint),)
-    entries, lost = _without_lost(checkpoint, state_dict_entries(checkpoint[pointers[0]].value, context))
-    items, dropped, warnings = _sort_out(entries, context)
-    metadata = entries.metadata if isinstance(entries.metadata, Mapping) and is_plain(entries.metadata) else None
-    if metadata is None and entries.metadata is not None:
-        warnings.append("_metadata (versions of the modules) holds more than plain values and is left out")
-    drain(entries.entries, context)
+    gathered = gather(checkpoint, pointers, nested=_keeps_form(choice), context=context)
+    left = leave_out(checkpoint, gathered, choice, context)
+    names = [pick.name for pick in left.picks]
+    lightning = is_lightning(checkpoint)
+    naming = plan_naming(names, choice.strip_prefix, choice.rename, lightning=lightning, context=context)
+    lines = _lines(left.picks, naming, choice.dtype, context)
+    before = names if len(names) == len(gathered.picks) else [pick.name for pick in gathered.picks]
+    metadata = new_metadata(gathered.metadata, before, names, naming)
     errors = [note.message for note in checkpoint.contents.notes if note.severity == "error"]
-    missing = [f"lost with the broken file and left out: {', '.join(lost)}"] if lost else []
-    return Selection(Cargo(items, metadata), (*dropped, *lost), (*missing, *errors[:MOST_ERRORS], *warnings))
+    said = [*left.notes, *errors[:MOST_ERRORS], *gathered.notes, *_said(lines, naming, choice, context)]
+    if metadata is not None and not is_plain(metadata):
+        said.append("_metadata (versions of the modules) holds more than plain values and is left out")
+        metadata = None
+    return Selection(
+        lines,
+        left.dropped,
+        {line.name: line.new for line in lines if line.new != line.name},
+        _collisions(lines, context),
+        {line.new: line.dtype for line in lines if line.dtype and line.dtype != _dtype(line.value)},
+        _tied(lines, context),
+        metadata,
+        tuple(said),
+    )
 
 
 def _only_model(checkpoint: Checkpoint) -> str:
@@ -69,44 +127,76 @@ def _only_model(checkpoint: Checkpoint) -> str:
     return pointers[0]
 
 
-def _without_lost(checkpoint: Checkpoint, entries: Entries) -> tuple[Entries, list[str]]:
-    """Return the entries whose values are there, and the names of the others; there are such in a salvaged file only.
-
-    Raises:
-        CannotExport: there is none whose values are there.
-    """
-    if not checkpoint.contents.salvaged:
-        return entries, []
-    losses = Losses()
-    kept = [entry for entry in entries.entries if not losses.of(entry.tensor)]
-    names = {entry.name for entry in kept}
-    lost = [entry.name for entry in entries.entries if entry.name not in names]
-    if lost and not kept:
-        raise CannotExport("no tensor of the model is left in this file; copy or download it again")
-    return entries._replace(entries=kept), lost
+def _keeps_form(choice: Choice) -> bool:
+    """Whether dicts in dicts (an optimizer's state) are written as they are; what speaks of names makes them flat."""
+    asks_for_names = choice.include or choice.exclude or choice.strip_prefix or choice.rename or choice.dtype
+    return choice.format == "pth" and not asks_for_names
 
 
-def _sort_out(entries: Entries, context: Context) -> tuple[dict[str, Value], list[str], list[str]]:
-    """Return what is written, in order; the names left out; and warnings."""
-    warnings = list(entries.notes)
+def is_lightning(checkpoint: Checkpoint) -> bool:
+    """Whether PyTorch Lightning wrote a checkpoint."""
+    root = checkpoint.contents.root
+    return isinstance(root, Dict) and root.get("pytorch-lightning_version") is not None
+
+
+def _dtype(value: Value) -> str:
+    return value.dtype if isinstance(value, TensorSpec) else ""
+
+
+def _lines(picks: list[Pick], naming: Naming, dtype: str, context: Context) -> list[Line]:
+    return [
+        Line(name, naming.name(name), value, becomes(value, dtype) if isinstance(value, TensorSpec) else "")
+        for name, value, _ in stepped(picks, context)
+    ]
+
+
+def _collisions(lines: list[Line], context: Context) -> dict[str, tuple[str, ...]]:
+    first: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
+    for name, new, _, _ in stepped(lines, context):
+        if new in first:
+            found.setdefault(new, [first[new]]).append(name)
+        else:
+            first[new] = name
+    return {new: tuple(names) for new, names in found.items()}
+
+
+def collision_text(collisions: Mapping[str, tuple[str, ...]]) -> str:
+    """Return a sentence that names the first of the new names which several entries would get, and their old ones."""
+    new, names = next(iter(collisions.items()))
+    others = len(collisions) - 1
+    more = f" ({others} more name{' is' if others == 1 else 's are'} wanted twice)" if others else ""
+    return f"{names_text(list(names))} would all be called {new!r}{more}"
+
+
+def _tied(lines: list[Line], context: Context) -> tuple[tuple[str, ...], ...]:
+    """Group the new names of tensors that are the same view of the same storage."""
+    groups: dict[object, list[str]] = {}
+    for _, new, value, _ in stepped(lines, context):
+        if isinstance(value, TensorSpec) and value.storage is not None and value.numel:
+            view = (id(value.storage), value.offset, value.shape, value.stride, value.dtype)
+            groups.setdefault(view, []).append(new)
+    return tuple(tuple(names) for names in groups.values() if len(names) > 1)
+
+
+def _said(lines: list[Line], naming: Naming, choice: Choice, context: Context) -> Iterator[str]:
+    """Yield what there is to say about the entries that are exported."""
     retyped: dict[str, int] = {}
-    for _, tensor, _ in stepped(entries.entries, context):
-        if tensor.type not in PLAIN_TENSORS:
-            retyped[tensor.type] = retyped.get(tensor.type, 0) + 1
-    if not entries.entries:
-        raise CannotExport("there is no tensor in what was chosen; choose a model or a state_dict")
-    kept = {name: value for name, value in entries.others.items() if is_plain(value)}
-    dropped = [name for name in entries.others if name not in kept]
-    warnings += [f"{count} tensors of class {name} become plain tensors" for name, count in retyped.items()]
-    if kept:
-        warnings.append(f"kept although no tensors: {_names(list(kept))}")
-    if dropped:
-        warnings.append(f"left out, being neither tensors nor plain values: {_names(dropped)}")
-    written: dict[str, Value] = {entry.name: entry.tensor for entry in stepped(entries.entries, context)}
-    written.update(kept)
-    return {name: written[name] for name in stepped(entries.names, context) if name in written}, dropped, warnings
-
-
-def _names(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
+    plain: list[str] = []
+    for _, new, value, _ in stepped(lines, context):
+        if not isinstance(value, TensorSpec):
+            plain.append(new)
+        elif value.type not in PLAIN_TENSORS:
+            retyped[value.type] = retyped.get(value.type, 0) + 1
+    for name, count in retyped.items():
+        yield f"{count} tensors of class {name} become plain tensors"
+    if plain:
+        yield f"kept although no tensors: {names_text(plain)}"
+    yield from said_of_dtypes((line.value for line in lines if isinstance(line.value, TensorSpec)), choice.dtype)
+    names = [line.name for line in lines]
+    without = sum(not name.startswith(naming.prefix) for name in names) if naming.prefix else 0
+    if without and choice.strip_prefix != AUTO:
+        few = "no name begins" if without == len(names) else f"{without} of {len(names)} names do not begin"
+        yield f"{few} with {naming.prefix!r}"
+    for rule in unused_rules(naming, names):
+        yield f"the rename rule {rule.old}={rule.new} matches no name"

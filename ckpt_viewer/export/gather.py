@@ -1,0 +1,291 @@
+"""What lies at the places that were chosen: models, other containers, single tensors, several of them together.
+
+A model gives what its ``state_dict()`` would hold. Anything else gives the tensors below it, named by their way there.
+Several places together keep their names apart by the way from what they have in common; inside one state_dict or module
+these are the names that it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.expand import children
+from ckpt_viewer.core.model import is_module, is_script_module, is_state_dict, wrapped_module
+from ckpt_viewer.core.module import state_dict_entries
+from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.path import Arg, escape_token, split_pointer, step_text
+from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Instance, Mapping, Value
+from ckpt_viewer.core.value import Sequence as Items
+from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.emit import is_plain, tensors_in
+from ckpt_viewer.export.naming import above
+
+MOST_ENTRIES = 1_000_000
+DEEPEST = 200
+"""Entries that one export gathers, and containers in containers that it goes into."""
+
+_OWN = frozenset({"_parameters", "_buffers", "_modules"})
+"""Attributes of a module that are no part of its entries' names."""
+
+
+class Pick(NamedTuple):
+    """An entry that was chosen.
+
+    Attributes:
+        name: as it is called without any renaming. value: a tensor, or what else a state_dict holds.
+        buffer: whether it is a buffer; None where the file does not say.
+    """
+
+    name: str
+    value: Value
+    buffer: bool | None = None
+
+
+class Gathered(NamedTuple):
+    """What was chosen.
+
+    Attributes:
+        picks: in the file's order. notes: what could not be derived, a sentence each.
+        metadata: ``_metadata`` under the same names; None where there is none.
+        others: names below a container that is no model which are no tensors, and are left out.
+    """
+
+    picks: list[Pick]
+    notes: list[str]
+    metadata: Value
+    others: list[str]
+
+
+def gather(checkpoint: Checkpoint, pointers: Sequence[str], *, nested: bool, context: Context = SILENT) -> Gathered:
+    """Collect what lies at `pointers`.
+
+    Args:
+        nested: a dict of plain values keeps its form, dicts in dicts, instead of one entry for each tensor in it.
+
+    Raises:
+        NoSuchNode: a pointer leads nowhere. Cancelled: by `context`.
+    """
+    places = _Places(checkpoint)
+    nodes = _outermost([places.find(pointer) for pointer in stepped(dict.fromkeys(pointers), context)])
+    gathering = _Gathering(context)
+    if len(nodes) == 1:
+        gathering.add_only(nodes[0], nested)
+    else:
+        base = _common(nodes)
+        for node in stepped(nodes, context):
+            gathering.add(node, _dotted(node, base))
+        gathering.add_versions(base.value)
+    found = gathering.found
+    return found._replace(metadata=gathering.metadata if gathering.metadata.pairs else gathering.odd_metadata)
+
+
+class _Gathering:
+    def __init__(self, context: Context) -> None:
+        self.found = Gathered([], [], None, [])
+        self.metadata = Mapping("collections.OrderedDict")
+        self.odd_metadata: Value = None
+        self.context = context
+
+    def add_only(self, node: Node, nested: bool) -> None:
+        value = node.value
+        if nested and _holds_tensors_deeper(value):
+            self.found.picks.extend(Pick(name, child) for name, child in _string_items(value))
+            return
+        self.add(node, _last_name(node) if isinstance(value, TensorSpec) else "")
+
+    def add(self, node: Node, name: str) -> None:
+        """Add what lies at a node, called `name` (``""``: the names below it stand alone)."""
+        value = node.value
+        if isinstance(value, TensorSpec):
+            self.found.picks.append(Pick(name, value, _buffer(node)))
+        elif _is_model(value):
+            self._add_model(value, name)
+        else:
+            self._add_container(value, name)
+
+    def add_versions(self, value: Value) -> None:
+        """Add what a state_dict says of the modules that the entries, chosen one by one, lie in."""
+        state = value.state if isinstance(value, Mapping) else None
+        metadata = state.get("_metadata") if isinstance(state, Mapping) else None
+        if isinstance(metadata, Mapping):
+            modules = above(pick.name for pick in self.found.picks)
+            some = Mapping(metadata.type)
+            for module, versions in metadata.string_items().items():
+                if module in modules:
+                    some.pairs += (module, versions)
+            metadata = some
+        self._note_metadata(metadata, "")
+
+    def _note_metadata(self, metadata: Value, name: str) -> None:
+        if not isinstance(metadata, Mapping) or not is_plain(metadata):
+            self.odd_metadata = metadata if metadata is not None else self.odd_metadata
+            return
+        if not name and not self.metadata.pairs:
+            self.metadata = metadata
+            return
+        if self.metadata.pairs:
+            merged = Mapping(self.metadata.type)
+            merged.pairs += self.metadata.pairs
+            self.metadata = merged
+        for module, versions in metadata.string_items().items():
+            self.metadata.pairs += (_join(name, module), versions)
+
+    def _add_model(self, value: Value, name: str) -> None:
+        entries = state_dict_entries(value, self.context)
+        buffers = {entry.name: entry.buffer for entry in entries.entries}
+        tensors = {entry.name: entry.tensor for entry in entries.entries}
+        for each in entries.names:
+            known = each in tensors
+            child: Value = tensors[each] if known else entries.others[each]
+            self.found.picks.append(Pick(_join(name, each), child, buffers.get(each)))
+        self.found.notes.extend(entries.notes)
+        self._note_metadata(entries.metadata, name)
+
+    def _add_container(self, value: Value, name: str) -> None:
+        """Add every tensor below a value, and every model as a model."""
+        stack: list[tuple[int, str, Iterator[tuple[str, Value]]]] = [(id(value), name, _below(value))]
+        inside = {id(value)}
+        while stack:
+            key, prefix, below = stack[-1]
+            self.context.step(len(self.found.picks), 0)
+            deeper = self._go_on(prefix, below, inside, len(stack))
+            if deeper is None:
+                stack.pop()
+                inside.discard(key)
+            else:
+                stack.append(deeper)
+                inside.add(deeper[0])
+
+    def _go_on(
+        self, prefix: str, below: Iterator[tuple[str, Value]], inside: set[int], depth: int
+    ) -> tuple[int, str, Iterator[tuple[str, Value]]] | None:
+        for step, child in below:
+            name = _join(prefix, step)
+            if len(self.found.picks) + len(self.found.others) >= MOST_ENTRIES:
+                raise CannotExport(f"there are more than {MOST_ENTRIES} entries in what was chosen; choose less of it")
+            if isinstance(child, TensorSpec):
+                self.found.picks.append(Pick(name, child))
+            elif _is_model(child, step):
+                self._add_model(child, name)
+            elif _is_container(child) and id(child) not in inside and depth < DEEPEST:
+                return id(child), name, _below(child)
+            else:
+                self.found.others.append(name)
+        return None
+
+
+def _is_model(value: Value, key: str = "") -> bool:
+    """Whether a value's entries are those of a state_dict: it is a module, or a dict with tensors directly in it."""
+    if is_module(value) or is_script_module(value) or wrapped_module(value) is not None:
+        return True
+    if not isinstance(value, Mapping):
+        return False
+    return is_state_dict(value, key) or any(type(child) is TensorSpec for _, child in _string_items(value))
+
+
+def _is_container(value: Value) -> bool:
+    return isinstance(value, Mapping | Items | Instance | list | tuple)
+
+
+def _below(value: Value) -> Iterator[tuple[str, Value]]:
+    return ((step_text(step), child) for step, child in children(value))
+
+
+def _string_items(value: Value) -> list[tuple[str, Value]]:
+    return list(value.string_items().items()) if isinstance(value, Mapping) else []
+
+
+def _holds_tensors_deeper(value: Value) -> bool:
+    """Whether a value is a plain dict with tensors, none of them directly in it: an optimizer's state, for one."""
+    if not isinstance(value, Mapping) or _is_model(value) or not is_plain(value):
+        return False
+    return all(type(key) is str for key in value.pairs[::2]) and next(tensors_in(value), None) is not None
+
+
+def _join(name: str, step: str) -> str:
+    return f"{name}.{step}" if name and step else name or step
+
+
+# --- several places ---------------------------------------------------------------------------------------------------
+
+
+class _Places:
+    """Finds nodes by their pointers; the members of a container are gone through once for all that lie in it."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._root = checkpoint.root
+        self._below: dict[str, dict[str, Node]] = {}
+
+    def find(self, pointer: str) -> Node:
+        """Return the node; raises NoSuchNode."""
+        split_pointer(pointer)
+        ends = [at for at, character in enumerate(pointer) if character == "/"] + [len(pointer)]
+        node = self._root
+        for start, end in pairwise(ends):
+            node = self._child(node, pointer[:start], pointer[start + 1 : end])
+        return node
+
+    def _child(self, node: Node, pointer: str, token: str) -> Node:
+        if pointer not in self._below:
+            self._below[pointer] = {escape_token(one.step): one for one in node.children if isinstance(one.step, str)}
+        known = self._below[pointer]
+        if token not in known:
+            known[token] = node.child(token)
+        return known[token]
+
+
+def _chain(node: Node) -> list[Node]:
+    """Return the nodes from the root to `node`."""
+    found = [node]
+    while found[-1].parent is not None:
+        found.append(found[-1].parent)
+    return found[::-1]
+
+
+def _outermost(nodes: list[Node]) -> list[Node]:
+    """Return the nodes that lie in no other one of them."""
+    paths = {tuple(above.index for above in _chain(node)[1:]): node for node in nodes}
+    return [node for path, node in paths.items() if not any(path[:length] in paths for length in range(len(path)))]
+
+
+def _common(nodes: list[Node]) -> Node:
+    """Return the innermost node that all of them lie in."""
+    chains = [_chain(node) for node in nodes]
+    shared = chains[0][0]
+    for level in zip(*chains, strict=False):
+        if any(node.index != level[0].index for node in level) or level[0] in nodes:
+            break
+        shared = level[0]
+    return shared
+
+
+def _dotted(node: Node, base: Node) -> str:
+    """Return the way from `base` to `node` as a name: inside a module, the one that its state_dict gives."""
+    steps: list[str] = []
+    chain = _chain(node)
+    for parent, child in pairwise(chain[len(_chain(base)) - 1 :]):
+        if not (is_module(parent.value) and child.step in _OWN):
+            steps.append(_step_name(parent, child))
+    return ".".join(steps)
+
+
+def _step_name(parent: Node, child: Node) -> str:
+    wraps = isinstance(child.step, Arg) and wrapped_module(parent.value) is not None
+    return "_orig_mod" if wraps else step_text(child.step)
+
+
+def _last_name(node: Node) -> str:
+    return node.name or "tensor"
+
+
+def _buffer(node: Node) -> bool | None:
+    """Whether a single tensor is a buffer, where it lies in a module."""
+    parent = node.parent
+    if parent is None or parent.parent is None or not is_module(parent.parent.value):
+        return None
+    return {"_buffers": True, "_parameters": False}.get(parent.name)
