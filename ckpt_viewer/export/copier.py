@@ -55,16 +55,18 @@ class Copier:
         self.file.write(data)
         self._step(0)
 
-    def copy(self, source: Bytes, offset: int, nbytes: int, *, swap: int = 1, checksum: bool = False) -> int:
-        """Append a range of a source; return its CRC-32 if `checksum`, else 0.
+    def copy(
+        self, source: Bytes, offset: int, nbytes: int, *, swap: int = 1, checksum: bool = False, crc: int = 0
+    ) -> int:
+        """Append a range of a source; return its CRC-32 if `checksum`, else `crc`.
 
         Args:
             swap: bytes of the numbers whose byte order is to be turned round; 1 for none.
+            crc: CRC-32 of what precedes the range in its record.
 
         Raises:
             SourceError: the source cannot be read. WriteFailed. Cancelled: by `step`.
         """
-        crc = 0
         for start in range(0, nbytes, STRETCH):
             size = min(STRETCH, nbytes - start)
             written = _Written(source, offset + start, swap, self.file.position, size)

@@ -102,7 +102,7 @@ class Pieces:
             if tensor.storage is not None:
                 root, _ = root_of(tensor.storage)
                 roots[id(root)] = root
-                reaches.setdefault(id(root), []).append((*_reach(tensor), tensor.dtype))
+                reaches.setdefault(id(root), []).append((*reach(tensor), tensor.dtype))
         for key, root in stepped(roots.items(), context):
             self._of_root[key] = pieces = _divide(root, reaches[key])
             self.unused += root.nbytes - sum(piece.nbytes for piece in pieces)
@@ -113,7 +113,7 @@ class Pieces:
         assert tensor.storage is not None
         root, shift = root_of(tensor.storage)
         pieces = self._of_root[id(root)]
-        at = _reach(tensor)[0]
+        at = reach(tensor)[0]
         piece = pieces[bisect_right(pieces, at, key=lambda one: one.start) - 1]
         row = DTYPES[tensor.dtype]
         offset = (shift + tensor.offset * row.itemsize - piece.start) // row.itemsize if tensor.numel else 0
@@ -137,7 +137,7 @@ def root_of(storage: StorageSpec) -> tuple[StorageSpec, int]:
     return (root, storage.home.offset) if isinstance(root, StorageSpec) else (storage, 0)  # type: ignore[union-attr]
 
 
-def _reach(tensor: TensorSpec) -> tuple[int, int]:
+def reach(tensor: TensorSpec) -> tuple[int, int]:
     """First byte and end of what a tensor views, from the start of its root storage."""
     assert tensor.storage is not None
     root, shift = root_of(tensor.storage)

@@ -5,56 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.model import Model
 from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
-from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.blocks import Meter, StepBytes
+from ckpt_viewer.export.blocks import Meter
+from ckpt_viewer.export.cargo import Options
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.names import beside, remap_target
+from ckpt_viewer.export.recipe import Recipe
 from ckpt_viewer.export.remap import plan_tags
 from ckpt_viewer.export.retag import Retagger, out_of_reach
 from ckpt_viewer.export.selection import Selection, select
-from ckpt_viewer.export.state_dict import plan_state_dict
-from ckpt_viewer.formats import open_checkpoint
+from ckpt_viewer.export.together import written_together
+from ckpt_viewer.export.writers import writer_named
 
 OUR_READER = "ckpt-viewer"
 """What `Written.verified` says when this program's reader compared the copy with the source."""
-
-
-class Recipe(Protocol):
-    """How one kind of file is written and checked.
-
-    Attributes:
-        nbytes: length of the file. copied_bytes: how many of them come from a source and are compared with it.
-        warnings: what the target cannot hold, or costs, a sentence each. dropped: names that it leaves out.
-    """
-
-    @property
-    def nbytes(self) -> int: ...
-
-    @property
-    def copied_bytes(self) -> int: ...
-
-    @property
-    def warnings(self) -> tuple[str, ...]: ...
-
-    @property
-    def dropped(self) -> tuple[str, ...]: ...
-
-    def write(self, copier: Copier) -> None:
-        """Append everything; raises SourceError, WriteFailed, Cancelled."""
-
-    def check(self, copy: Checkpoint, step: StepBytes) -> None:
-        """Compare the structure of the copy with the source; raises WriteFailed, and what reading raises."""
-
-    def discard(self, context: Context) -> None:
-        """Free what is large, with steps between; the recipe is of no use then. Raises Cancelled."""
 
 
 class Plan(NamedTuple):
@@ -131,15 +103,15 @@ def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection,
         CannotExport: names collide, or the format cannot hold something (named in the message).
         Cancelled: by `context`.
     """
-    if choice.format != "pth":
-        raise CannotExport(f"there is no writer for {choice.format!r}; choose pth")
-    recipe = plan_state_dict(selection.cargo(), context)
+    cargo = selection.cargo()
+    recipe = writer_named(choice.format).plan(cargo, Options(choice.max_shard_size), context)
+    left_out = sum(isinstance(cargo.items.get(name), TensorSpec) for name in recipe.dropped)
     return Plan(
         "state_dict",
         checkpoint.path,
         beside(checkpoint.path, "state_dict"),
         recipe,
-        selection.tensors,
+        selection.tensors - left_out,
         renamed=selection.renamed,
         dropped=(*(each.name for each in selection.dropped), *recipe.dropped),
         cast=selection.cast,
@@ -223,19 +195,17 @@ def write(
         return Written(None, 0, plan.tensors, warnings=(plan.idle, *plan.warnings))
     recipe = plan.recipe
     meter = Meter(context, recipe.copied_bytes * (2 if verify else 1))
-    with AtomicFile(path, force=force, source=plan.source, nbytes=recipe.nbytes) as file:
-        with Copier(file, meter, check=verify) as copier:
-            recipe.write(copier)
-        file.flush()
-        if verify:
-            cancelling = _Cancelling(meter)
-            with open_checkpoint(file.temporary, context=cancelling) as copy:
-                copy.load_outline(cancelling)
-                recipe.check(copy, meter)
-                copy.free(cancelling)
+    parts = recipe.files(path)
+    with written_together(parts, force=force, source=plan.source) as files:
+        for file, (_, part) in zip(files, parts, strict=True):
+            with Copier(file, meter, check=verify) as copier:
+                part.write(copier)
+            file.flush()
+            if verify:
+                part.verify(file.temporary, meter)
     return Written(
-        path,
-        file.position,
+        parts[-1][0],
+        sum(file.position for file in files),
         plan.tensors,
         renamed=plan.renamed,
         dropped=plan.dropped,
@@ -243,15 +213,3 @@ def write(
         warnings=plan.warnings,
         verified=OUR_READER if verify else None,
     )
-
-
-class _Cancelling:
-    """Passes on that somebody wants to stop, but no progress: opening counts other things than bytes."""
-
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
-
-    def step(self, done: int, total: int) -> None:
-        """Raises Cancelled."""
-        del done, total
-        self.meter(0)

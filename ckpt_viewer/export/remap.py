@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -9,9 +10,11 @@ from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import StorageSpec
 from ckpt_viewer.errors import CannotExport
-from ckpt_viewer.export.blocks import StepBytes
+from ckpt_viewer.export.blocks import Meter, StepBytes
+from ckpt_viewer.export.cargo import CastCounts
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.parts import Parts, Range
+from ckpt_viewer.export.recipe import FileRecipe, reopened
 from ckpt_viewer.export.remap_legacy import remap_legacy
 from ckpt_viewer.export.remap_zip import remap_zip
 from ckpt_viewer.export.retag import Retagger, in_container, storages
@@ -56,6 +59,18 @@ class Remap(NamedTuple):
                 copier.copy(self.parts.source, part.offset, part.nbytes)
             else:
                 copier.copy(MemorySource(bytes(part)), 0, len(part))
+
+    def files(self, target: Path) -> list[tuple[Path, FileRecipe]]:
+        """Return the one file."""
+        return [(target, self)]
+
+    def counts(self) -> dict[str, CastCounts]:
+        """Nothing is cast."""
+        return {}
+
+    def verify(self, path: Path, meter: Meter) -> None:
+        """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
+        reopened(path, meter, self.check)
 
     def check(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""

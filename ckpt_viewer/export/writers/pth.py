@@ -9,21 +9,28 @@ with a warning if not.
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CannotExport
-from ckpt_viewer.export.blocks import StepBytes
-from ckpt_viewer.export.cargo import Cargo
+from ckpt_viewer.export.blocks import Meter, StepBytes
+from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
+from ckpt_viewer.export.casting import Recast
 from ckpt_viewer.export.check_state_dict import check_state_dict
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.emit import Emitter, obstacle, tensors_in
+from ckpt_viewer.export.needs import needed_torch
 from ckpt_viewer.export.pieces import Pieces
+from ckpt_viewer.export.recipe import FileRecipe, reopened
+from ckpt_viewer.export.sharing import untied
 from ckpt_viewer.export.zip_writer import ZipWriter, zip_size
 
+DEFAULT = Options()
 ROOT = b"archive/"
 """The folder inside the zip; torch gives it no meaning."""
 
@@ -32,12 +39,14 @@ class StateDict(NamedTuple):
     """A state_dict that can be written.
 
     Attributes:
-        cargo: tensors and plain values by name. pickle: the new ``data.pkl``. pieces: its storages.
+        cargo: tensors and plain values by name, those that are cast replaced by `recast`. recast: counts what casts do.
+        pickle: the new ``data.pkl``. pieces: its storages.
         nbytes: length of the file in bytes.
         warnings: a sentence each. dropped: names that this target leaves out: none.
     """
 
     cargo: Cargo
+    recast: Recast
     pickle: bytes
     pieces: Pieces
     nbytes: int
@@ -68,6 +77,18 @@ class StateDict(NamedTuple):
         _write_record(writer, b"version", b"3\n")
         writer.finish()
 
+    def files(self, target: Path) -> list[tuple[Path, FileRecipe]]:
+        """Return the one file."""
+        return [(target, self)]
+
+    def counts(self) -> dict[str, CastCounts]:
+        """Return what casts did to the values; tensors that share a storage are counted together, by the first."""
+        return self.recast.counts()
+
+    def verify(self, path: Path, meter: Meter) -> None:
+        """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
+        reopened(path, meter, self.check)
+
     def check(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
         check_state_dict(self.cargo.items, self.cargo.metadata, self.pieces, copy, step)
@@ -83,20 +104,23 @@ def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
     writer.end(zlib.crc32(data))
 
 
-def plan_state_dict(cargo: Cargo, context: Context = SILENT) -> StateDict:
+def plan_state_dict(cargo: Cargo, options: Options = DEFAULT, context: Context = SILENT) -> StateDict:
     """Decide how to write a cargo.
 
     Raises:
         CannotExport: a tensor cannot be written faithfully (named in the message).
         Cancelled: by `context`.
     """
+    del options  # one file, however large
     for name, value in stepped(cargo.items.items(), context):
         reason = obstacle(value) if isinstance(value, TensorSpec) else ""
         if reason:
             raise CannotExport(f"{name!r} {reason}, so it cannot be written into a plain state_dict")
-    pieces = Pieces((tensor for value in cargo.items.values() for tensor in tensors_in(value)), context)
-    pickle = _pickle(cargo, pieces, context)
-    warnings = []
+    recast = Recast(cargo.items, cargo.cast)
+    tensors = [tensor for value in recast.items.values() for tensor in tensors_in(value)]
+    pieces = Pieces(tensors, context)
+    pickle = _pickle(recast.items, cargo.metadata, pieces, context)
+    warnings = [*needed_torch(tensors, context), *untied(cargo, context)]
     if pieces.unused:
         warnings.append(
             f"the storages hold {bytes_text(pieces.unused)} that no tensor of the model uses; they are left out"
@@ -106,16 +130,17 @@ def plan_state_dict(cargo: Cargo, context: Context = SILENT) -> StateDict:
     records.append((b"version", 2))
     nbytes = zip_size(((ROOT + name, size) for name, size in records), context)
     drain(records, context)
-    return StateDict(cargo, pickle, pieces, nbytes, tuple(warnings))
+    drain(tensors, context)
+    return StateDict(cargo._replace(items=recast.items), recast, pickle, pieces, nbytes, tuple(warnings))
 
 
-def _pickle(cargo: Cargo, pieces: Pieces, context: Context) -> bytes:
+def _pickle(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> bytes:
     emitter = Emitter(pieces, context)
     emitter.pickler.ordered_dict()
-    emitter.pairs([part for item in cargo.items.items() for part in item])
-    if cargo.metadata is not None:
+    emitter.pairs([part for item in items.items() for part in item])
+    if metadata is not None:
         emitter.pickler.op(b"}")
-        emitter.pairs(["_metadata", cargo.metadata])
+        emitter.pairs(["_metadata", metadata])
         emitter.pickler.op(b"b")
     emitter.pickler.op(b".")
     return bytes(emitter.pickler.data)

@@ -1,0 +1,163 @@
+"""Tensors as other dtypes: their bytes are cast when they are read, block by block, by whoever copies them.
+
+To a writer a cast tensor is one like any other, over a storage whose bytes have never been anywhere; so every target,
+and the comparison with the source, works on it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.tensor import Extent, StorageSpec, TensorExtra, TensorSpec
+from ckpt_viewer.errors import Damaged, Truncated
+from ckpt_viewer.export.cargo import CastCounts
+from ckpt_viewer.export.pieces import root_of
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.tensor import Bytes
+    from ckpt_viewer.core.value import Value
+
+PART = 1 << 17
+"""Numbers that are cast at once: few enough to stay in the cache, enough to make numpy's calls cheap."""
+
+
+class Cast:
+    """Reads like a file that holds the numbers of a stretch of `source` as another dtype.
+
+    Attributes:
+        name: of the source. size: bytes, cast.
+    """
+
+    def __init__(self, source: Bytes, offset: int, numel: int, swap: int, dtype: str, target: str) -> None:
+        """Prepare to read; nothing is read yet.
+
+        Args:
+            offset: bytes from the start of `source` to the first of `numel` numbers.
+            swap: their width if they are big-endian, else 1. dtype, target: what they are, and become.
+        """
+        self.source, self.name = source, source.name
+        self._offset, self._swap, self._dtype, self._target = offset, swap, dtype, target
+        self._item, self._wide = DTYPES[target].itemsize, DTYPES[dtype].itemsize
+        self.size = numel * self._item
+        self._counts: dict[int, CastCounts] = {}
+
+    @property
+    def counts(self) -> CastCounts:
+        """What the cast did to all that has been read so far, however often it was read."""
+        columns = list(zip(*self._counts.values(), strict=True))
+        return CastCounts(*map(sum, columns)) if columns else CastCounts()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset`; raises as the source does."""
+        buffer = bytearray(size)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset`; raises as the source does, and Truncated beyond the end."""
+        end = offset + len(buffer)
+        if offset < 0 or end > self.size:
+            raise Truncated(self.name, wanted=len(buffer), found=max(0, self.size - offset), offset=offset)
+        first, behind = offset // self._item, -(-end // self._item)
+        if (first * self._item, behind * self._item) != (offset, end):
+            wide = self.read_at(first * self._item, (behind - first) * self._item)
+            buffer[:] = wide[offset - first * self._item : end - first * self._item]
+            return
+        for start in range(first, behind, PART):
+            stop = min(start + PART, behind)
+            buffer[(start - first) * self._item : (stop - first) * self._item] = self._part(start, stop)
+
+    def _part(self, start: int, stop: int) -> memoryview:
+        import numpy as np
+
+        from ckpt_viewer.export.cast_kernels import counts, kernel
+
+        before = np.empty(stop - start, f"u{self._wide}")
+        self.source.read_into(self._offset + start * self._wide, before.view(np.uint8).data)
+        if self._swap > 1:
+            before.byteswap(inplace=True)
+        after = kernel(self._dtype, self._target)(before)
+        found = counts(self._dtype, self._target, before, after)
+        if any(found):
+            self._counts[start] = found  # the same whoever reads it again
+        return after.view(np.uint8).data
+
+
+class CastHome:
+    """The container of one storage whose numbers are cast.
+
+    Attributes:
+        root, dtype, target: the storage as it is, what its numbers are, and become. name: of a tensor on it.
+    """
+
+    prefix = "cast!"
+
+    def __init__(self, root: StorageSpec, dtype: str, target: str, name: str) -> None:
+        self.root_storage, self.dtype, self.target, self.name = root, dtype, target, name
+        self._cast: Cast | None = None
+
+    @property
+    def counts(self) -> CastCounts:
+        """What casting did to what has been read."""
+        return self._cast.counts if self._cast is not None else CastCounts()
+
+    def extent(self, key: str) -> Extent:
+        """Return the numbers as what they become; raises Damaged."""
+        del key
+        if self._cast is None:
+            extent, wide = self.root_storage.extent(), DTYPES[self.dtype].itemsize
+            swap = wide if extent.big_endian else 1
+            numel = self.root_storage.nbytes // wide
+            self._cast = Cast(extent.source, extent.offset, numel, swap, self.dtype, self.target)
+        return Extent(self._cast, 0, self._cast.size)
+
+
+class Recast:
+    """The items of a cargo with the tensors that are to be cast replaced.
+
+    Attributes:
+        items: name -> value, in the given order.
+    """
+
+    def __init__(self, items: Mapping[str, Value], cast: Mapping[str, str]) -> None:
+        self._storages: dict[tuple[int, str, str], StorageSpec] = {}
+        self._homes: list[CastHome] = []
+        self.items: dict[str, Value] = {
+            name: self._recast(value, cast[name], name) if name in cast and isinstance(value, TensorSpec) else value
+            for name, value in items.items()
+        }
+
+    def counts(self) -> dict[str, CastCounts]:
+        """Return what the casts did, by the first tensor of each storage; only where they did something."""
+        return {home.name: home.counts for home in self._homes if any(home.counts)}
+
+    def _recast(self, tensor: TensorSpec, target: str, name: str) -> TensorSpec:
+        extra = tensor.extra
+        if extra is not None and extra.parts:
+            values = {
+                part: self._recast(extra.parts[part], target, name) for part in ("values",) if part in extra.parts
+            }
+            return tensor.with_(dtype=target, extra=extra.with_(parts=extra.parts | values))
+        assert tensor.storage is not None
+        root, shift = root_of(tensor.storage)
+        wide = DTYPES[tensor.dtype].itemsize
+        if shift % wide:
+            raise Damaged(f"{name!r} begins within a number of its storage; copy or download the file again")
+        known = self._storages.get((id(root), tensor.dtype, target))
+        if known is None:
+            home = CastHome(root, tensor.dtype, target, name)
+            known = StorageSpec(f"{root.unique_key}:{target}", "cpu", target, root.nbytes // wide, home, root.order)
+            self._storages[id(root), tensor.dtype, target] = known
+            self._homes.append(home)
+        extra = TensorExtra(neg=extra.neg) if extra is not None and extra.neg else None
+        return TensorSpec(known, target, tensor.shape, tensor.stride, tensor.offset + shift // wide, extra=extra)
+
+
+def castable(value: Value) -> bool:
+    """Whether a cast would change a value: a tensor of floating-point numbers, dense or sparse, not quantised."""
+    if not isinstance(value, TensorSpec):
+        return False
+    row = DTYPES.get(value.dtype)
+    return row is not None and row.kind == "float" and not (value.extra is not None and value.extra.quantization)
