@@ -48,7 +48,7 @@ def run_check(options: argparse.Namespace) -> int:
         CheckpointError: it cannot be opened or read.
     """
     from ckpt_viewer.analysis.check import check, report_json
-    from ckpt_viewer.cli_export import Bar
+    from ckpt_viewer.cli_progress import Bar
     from ckpt_viewer.core.location import parse_map_location
     from ckpt_viewer.formats import open_checkpoint
 

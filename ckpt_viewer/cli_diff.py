@@ -36,7 +36,7 @@ def run_diff(options: argparse.Namespace) -> int:
         CheckpointError: one of both cannot be opened.
     """
     from ckpt_viewer.analysis.diff import diff, diff_json
-    from ckpt_viewer.cli_export import Bar
+    from ckpt_viewer.cli_progress import Bar
     from ckpt_viewer.formats import open_checkpoint
 
     first = options.file

@@ -14,7 +14,7 @@ from ckpt_viewer.core.text import escape_text, shape_text
 from ckpt_viewer.errors import CheckpointError, Damaged, SourceChanged, Truncated, Unreadable
 
 if TYPE_CHECKING:
-    from ckpt_viewer.cli_export import Bar
+    from ckpt_viewer.cli_progress import Bar
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.stats.scan import Scan
     from ckpt_viewer.stats.summary import Summary
@@ -74,7 +74,7 @@ def run_stats(options: argparse.Namespace) -> int:
     Raises:
         CheckpointError: also after everything that can be read was printed, if a tensor is damaged.
     """
-    from ckpt_viewer.cli_export import Bar
+    from ckpt_viewer.cli_progress import Bar
     from ckpt_viewer.formats import open_checkpoint
     from ckpt_viewer.stats.preparing import the_preparation
 

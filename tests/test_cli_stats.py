@@ -199,7 +199,7 @@ class Terminal(io.StringIO):
 
 
 def test_progress_is_drawn_on_a_terminal_only(call, path, monkeypatch, capsys):
-    monkeypatch.setattr("ckpt_viewer.cli_export.REDRAW", 0)
+    monkeypatch.setattr("ckpt_viewer.cli_progress.REDRAW", 0)
     call("stats")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from ckpt_viewer.errors import CannotExport
 
 AUTO = "auto"
 """As `Choice.strip_prefix`: whatever wrappers put before the names of all tensors."""
@@ -34,3 +38,35 @@ class Choice(NamedTuple):
 
 
 DEFAULT = Choice()
+
+
+def format_of(file_name: str) -> str:
+    """Return the format that a file name's suffix asks for; pth where it asks for none."""
+    from ckpt_viewer.export.writers import WRITERS, writer_for
+
+    return (writer_for(file_name) or WRITERS[0]).name
+
+
+def parse_renames(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the rules that texts like ``OLD=NEW`` are; raises CannotExport."""
+    found = []
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not equals:
+            raise CannotExport(f"{text!r} is no rename rule; write OLD=NEW")
+        found.append((old.strip(), new.strip()))
+    return tuple(found)
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of ``5GB``, ``500 MB``, ``1.5GiB`` or ``4096``; 0 for ``""``. Raises CannotExport."""
+    if not text.strip():
+        return 0
+    match = _SIZE.fullmatch(text.strip())
+    size = int(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " ")) if match else 0
+    if size <= 0 or size > 1 << 62:
+        raise CannotExport(f"{text!r} is no size of a file; write it as 5GB or 500MB")
+    return size

@@ -14,6 +14,17 @@ def remap_target(path: str, map_location: MapLocation = "cpu") -> Path:
     return beside(path, plain if plain.isalnum() else "remapped")
 
 
+SUFFIXES = (".pth.tar", ".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".index.json", ".npz", ".npy")
+"""Of checkpoints; an export ends with the suffix of what it is."""
+
+
+def export_target(path: str, suffix: str) -> Path:
+    """Return the default name of an export: ``model_3.state_dict.pth`` for ``model_3.ckpt``, in the same folder."""
+    name = Path(path).name
+    stem = next((name[: -len(each)] for each in SUFFIXES if name.lower().endswith(each)), name)
+    return Path(path).with_name(f"{stem or name}.state_dict{suffix}")
+
+
 def beside(path: str, word: str) -> Path:
     """Return `path` with a word before its suffix; ``.pth.tar`` counts as one."""
     given = Path(path)

@@ -14,10 +14,10 @@ from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
-from ckpt_viewer.export.cargo import Options
+from ckpt_viewer.export.cargo import CastCounts, Options
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
-from ckpt_viewer.export.names import beside, remap_target
+from ckpt_viewer.export.names import export_target, remap_target
 from ckpt_viewer.export.recipe import Recipe
 from ckpt_viewer.export.remap import plan_tags
 from ckpt_viewer.export.retag import Retagger, out_of_reach
@@ -66,6 +66,7 @@ class Written(NamedTuple):
     Attributes:
         path: the file; None if there was nothing to do. bytes: its length. tensors: how many it holds.
         renamed: old name -> new. dropped: names left out. cast: name -> new dtype.
+        counts: name -> what the cast did to its values, only where it did something.
         verified: who compared it with the source; None if nobody did.
     """
 
@@ -75,6 +76,7 @@ class Written(NamedTuple):
     renamed: Mapping[str, str] = MappingProxyType({})
     dropped: tuple[str, ...] = ()
     cast: Mapping[str, str] = MappingProxyType({})
+    counts: Mapping[str, CastCounts] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     verified: str | None = None
 
@@ -104,12 +106,13 @@ def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection,
         Cancelled: by `context`.
     """
     cargo = selection.cargo()
-    recipe = writer_named(choice.format).plan(cargo, Options(choice.max_shard_size), context)
+    writer = writer_named(choice.format)
+    recipe = writer.plan(cargo, Options(choice.max_shard_size), context)
     left_out = sum(isinstance(cargo.items.get(name), TensorSpec) for name in recipe.dropped)
     return Plan(
         "state_dict",
         checkpoint.path,
-        beside(checkpoint.path, "state_dict"),
+        export_target(checkpoint.path, writer.suffixes[0]),
         recipe,
         selection.tensors - left_out,
         renamed=selection.renamed,
@@ -210,6 +213,7 @@ def write(
         renamed=plan.renamed,
         dropped=plan.dropped,
         cast=plan.cast,
+        counts=recipe.counts(),
         warnings=plan.warnings,
         verified=OUR_READER if verify else None,
     )

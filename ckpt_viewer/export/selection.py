@@ -38,6 +38,16 @@ class Line(NamedTuple):
     dtype: str
 
     @property
+    def old_dtype(self) -> str | None:
+        """The tensor's dtype in the file; None for a plain value."""
+        return self.value.dtype if isinstance(self.value, TensorSpec) else None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The tensor's sizes; None where it has none."""
+        return self.value.shape if isinstance(self.value, TensorSpec) else None
+
+    @property
     def nbytes(self) -> int:
         """Bytes of a tensor's values in the file."""
         return self.value.nbytes if isinstance(self.value, TensorSpec) else 0
@@ -109,7 +119,7 @@ def select(checkpoint: Checkpoint, choice: Choice, context: Context = SILENT) ->
         left.dropped,
         {line.name: line.new for line in lines if line.new != line.name},
         _collisions(lines, context),
-        {line.new: line.dtype for line in lines if line.dtype and line.dtype != _dtype(line.value)},
+        {line.new: line.dtype for line in lines if line.dtype != (line.old_dtype or "")},
         _tied(lines, context),
         metadata,
         tuple(said),
@@ -137,10 +147,6 @@ def is_lightning(checkpoint: Checkpoint) -> bool:
     """Whether PyTorch Lightning wrote a checkpoint."""
     root = checkpoint.contents.root
     return isinstance(root, Dict) and root.get("pytorch-lightning_version") is not None
-
-
-def _dtype(value: Value) -> str:
-    return value.dtype if isinstance(value, TensorSpec) else ""
 
 
 def _lines(picks: list[Pick], naming: Naming, dtype: str, context: Context) -> list[Line]:

@@ -10,8 +10,10 @@ import builders
 import pytest
 import torch
 
-from ckpt_viewer import cli_export
 from ckpt_viewer.cli import main
+from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.choice import parse_size
 
 pytestmark = pytest.mark.torch
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +39,7 @@ def test_export(run, source, tmp_path):
     out = tmp_path / "weights.pth"
     code, text, errors = run("export", source, "-o", out)
     assert (code, errors) == (0, "")
-    assert text == f"wrote {out}: {cli_export.bytes_text(out.stat().st_size)}, 2 tensors, compared with the source\n"
+    assert text == f"wrote {out}: {bytes_text(out.stat().st_size)}, 2 tensors, verified by ckpt-viewer\n"
     torch.nn.Linear(3, 2).load_state_dict(torch.load(out, weights_only=True), strict=True)
 
 
@@ -90,7 +92,7 @@ def test_no_verify(run, source, tmp_path):
     _, text, _ = run("export", source, "-o", tmp_path / "x", "--no-verify", "--json")
     assert json.loads(text)["verified"] is None
     _, text, _ = run("export", source, "-o", tmp_path / "y", "--no-verify")
-    assert "compared" not in text
+    assert text.endswith(", not verified\n")
 
 
 def test_nothing_to_do(run, source, tmp_path):
@@ -123,8 +125,12 @@ def test_warnings_go_to_standard_error(run, tmp_path):
         (["export", "{}", "-o", "x", "--from", "/optimizer"], "there is no 'optimizer'"),
         (["export", "{}", "-o", "x", "--from", "/epoch"], "there is no tensor in what was chosen"),
         (["export", "{}", "-o", "x", "--from", "model"], "is no pointer"),
-        (["export", "{}", "-o", "x", "--format", "safetensors"], "invalid choice: 'safetensors'"),
-        (["export", "{}", "-o", "x", "--dtype", "float16"], "unrecognized arguments: --dtype float16"),
+        (["export", "{}", "-o", "x", "--format", "banana"], "there is no writer for 'banana'"),
+        (["export", "{}", "-o", "x", "--dtype", "int8"], "tensors are not cast to 'int8'; choose float32, float16 or"),
+        (["export", "{}", "-o", "x", "--rename", "weight"], "'weight' is no rename rule; write OLD=NEW"),
+        (["export", "{}", "-o", "x", "--rename", "weight=bias"], "'weight', 'bias' would all be called 'bias'; change"),
+        (["export", "{}", "-o", "x", "--exclude", "*"], "nothing is left of the 2 tensors that were chosen"),
+        (["export", "{}", "-o", "x", "--max-shard-size", "5 apples"], "'5 apples' is no size of a file; write it as"),
         (["remap", "{}", "--map-location", "cpu", "--drop-optimizer"], "unrecognized arguments: --drop-optimizer"),
         (["export", "nothing.pth", "-o", "x"], "there is no such file"),
         (["export", "{}", "-o", "/dev/null", "--force"], "is no regular file and is not replaced"),
@@ -171,3 +177,78 @@ def test_a_bar_on_a_terminal_and_none_into_a_pipe(source, tmp_path):
     assert b"[==" in drawn
     assert b" %" in drawn
     assert drawn.endswith(b"\r\x1b[K")
+
+
+@pytest.fixture
+def wrapped(tmp_path):
+    """A state_dict as DataParallel saves it, with tied weights and buffers."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 3))
+    net[2].weight = net[0].weight
+    value = {"model": torch.nn.DataParallel(net).state_dict(), "epoch": 3}
+    return builders.save(value, tmp_path / "wrapped.pth")
+
+
+def test_names_as_they_are_asked_for(run, wrapped, tmp_path):
+    out = tmp_path / "new.pth"
+    arguments = ["--strip-prefix", "auto", "--rename", "0=first", "--rename", "2=last", "--no-buffers"]
+    code, text, errors = run("export", wrapped, "-o", out, *arguments, "--exclude", "*.bias", "--json")
+    document = json.loads(text)
+    assert (code, errors) == (0, "")
+    assert list(torch.load(out, weights_only=True)) == ["first.weight", "1.weight", "last.weight"]
+    assert document["renamed"]["module.0.weight"] == "first.weight"
+    assert document["dropped"][0] == "module.0.bias"
+    assert "module.1.running_mean" in document["dropped"]
+    assert document["warnings"] == [
+        "buffers left out, by their names, since the file does not say: 'module.1.running_mean', "
+        "'module.1.running_var', 'module.1.num_batches_tracked'"
+    ]
+
+
+def test_the_plan_that_a_dry_run_prints(run, wrapped, tmp_path):
+    out = tmp_path / "new.pth"
+    code, text, errors = run(
+        "export", wrapped, "-o", out, "--strip-prefix", "auto", "--include", "module.[02]", "--dry-run"
+    )
+    assert (code, errors, out.exists()) == (0, "", False)
+    lines = text.splitlines()
+    assert lines[0].startswith(f"would write {out}: ")
+    assert lines[1] == "  module.0.weight -> 0.weight  3 x 3  float32  36 B"
+    assert "  module.1.weight  left out: by the patterns" in lines
+    assert lines[-1] == "  tied: 0.weight, 2.weight"
+
+
+def test_the_plan_as_json(run, wrapped, tmp_path):
+    out = tmp_path / "new.pth"
+    arguments = ["--rename", "module.0=first", "--dtype", "float16", "--include", "module.0", "--exclude", "*.bias"]
+    assert run("export", wrapped, "-o", out, *arguments)[0] == 0
+    code, text, _ = run("export", wrapped, "-o", tmp_path / "plan.pth", *arguments, "--dry-run", "--json")
+    document = json.loads(text)
+    assert (code, document["written"], document["verified"]) == (0, None, None)
+    assert document["bytes"] == out.stat().st_size
+    assert document["cast"] == {"first.weight": "float16"}
+    assert document["entries"] == [
+        {"name": "module.0.weight", "new_name": "first.weight", "dtype": "float32", "new_dtype": "float16",
+         "shape": [3, 3], "bytes": 36, "new_bytes": 18}
+    ]  # fmt: skip
+    assert {"name": "module.0.bias", "reason": "by the patterns"} in document["left_out"]
+    assert document["tied"] == []
+
+
+def test_several_places(run, source, tmp_path):
+    out = tmp_path / "new.pth"
+    assert run("export", source, "-o", out, "--from", "/model/bias", "--from", "/model/weight")[0] == 0
+    assert list(torch.load(out, weights_only=True)) == ["bias", "weight"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("", 0), ("4096", 4096), ("5GB", 5 * 10**9), ("500 MB", 5 * 10**8), ("1.5GiB", 3 << 29), ("10k", 10_000)],
+)
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "GB", "5PB", "1e9", "5 G G", "9" * 30])
+def test_texts_that_are_no_sizes(text):
+    with pytest.raises(CannotExport, match="is no size of a file"):
+        parse_size(text)

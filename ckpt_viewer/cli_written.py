@@ -1,0 +1,113 @@
+"""What ``export`` and ``remap`` say: what was written, or entry by entry what would be."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.core.text import bytes_text, escape_text, shape_text
+from ckpt_viewer.export.selection import Line, Selection
+
+if TYPE_CHECKING:
+    from ckpt_viewer.export.plan import Plan, Written
+
+
+def report(plan: Plan, target: Path, written: Written | None, *, as_json: bool) -> None:
+    """Print what was written; without `written`, what would be."""
+    if as_json:
+        print(json.dumps(_document(plan, written)))
+        return
+    for line in _lines(plan, target, written):
+        print(escape_text(line))
+    for warning in plan.warnings:
+        print(escape_text(f"ckpt-viewer: warning: {warning}"), file=sys.stderr)
+
+
+def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
+    if plan.idle:
+        yield plan.idle
+        return
+    if written is None:
+        yield f"would write {target}: {bytes_text(plan.nbytes)}, {_count(plan.tensors)}"
+        if plan.selection is not None:
+            yield from _entries(plan.selection)
+        return
+    checked = f", verified by {written.verified}" if written.verified else ", not verified"
+    yield f"wrote {written.path}: {bytes_text(written.bytes)}, {_count(written.tensors)}{checked}"
+    yield from cast_lines(written)
+
+
+def cast_lines(written: Written) -> Iterator[str]:
+    """Yield what the cast did to values, in all."""
+    if written.cast:
+        counts = written.counts.values()
+        overflow, underflow, nan = (sum(each[index] for each in counts) for index in range(3))
+        into = ", ".join(sorted(set(written.cast.values())))
+        said = f"{overflow} overflowed to infinity, {underflow} underflowed to zero, {nan} NaN"
+        yield f"cast {_count(len(written.cast))} to {into}: of their values {said}"
+
+
+def _count(tensors: int) -> str:
+    return f"{tensors} tensor{'' if tensors == 1 else 's'}"
+
+
+def _entries(selection: Selection) -> Iterator[str]:
+    for line in selection.lines:
+        name = line.name if line.name == line.new else f"{line.name} -> {line.new}"
+        yield f"  {name}  {_kind(line)}"
+    for each in selection.dropped:
+        yield f"  {each.name}  left out: {each.reason}"
+    for names in selection.tied:
+        yield f"  tied: {', '.join(names)}"
+
+
+def _kind(line: Line) -> str:
+    if line.old_dtype is None:
+        return "a plain value"
+    dtype = line.old_dtype if line.dtype == line.old_dtype else f"{line.old_dtype} -> {line.dtype}"
+    return f"{shape_text(line.shape, ' x ')}  {dtype}  {bytes_text(line.new_nbytes)}"
+
+
+def _document(plan: Plan, written: Written | None) -> dict[str, object]:
+    """INTERFACE's `export` and `remap --json`; a dry run has written nothing but says how many bytes it would."""
+    path = written.path if written else None
+    nbytes = 0 if plan.idle else written.bytes if written else plan.nbytes
+    document: dict[str, object] = {
+        "schema": 1,
+        "written": str(path) if path is not None else None,
+        "bytes": nbytes,
+        "tensors": plan.tensors,
+        "renamed": dict(plan.renamed),
+        "dropped": list(plan.dropped),
+        "cast": dict(plan.cast),
+        "warnings": [plan.idle, *plan.warnings] if plan.idle else list(plan.warnings),
+        "verified": written.verified if written else None,
+    }
+    if written is not None and written.cast:
+        document["cast_counts"] = {name: counts._asdict() for name, counts in written.counts.items()}
+    if written is None and plan.selection is not None:
+        document |= _details(plan.selection)
+    return document
+
+
+def _details(selection: Selection) -> dict[str, object]:
+    """What only a dry run says: every entry, why others are left out, what is tied."""
+    return {
+        "entries": [
+            {
+                "name": line.name,
+                "new_name": line.new,
+                "dtype": line.old_dtype,
+                "new_dtype": line.dtype or None,
+                "shape": None if line.shape is None else list(line.shape),
+                "bytes": line.nbytes,
+                "new_bytes": line.new_nbytes,
+            }
+            for line in selection.lines
+        ],
+        "left_out": [each._asdict() for each in selection.dropped],
+        "tied": [list(names) for names in selection.tied],
+    }
