@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_viewer.core.absent import missing_values
 from ckpt_viewer.core.expand import length_of
+from ckpt_viewer.core.model import is_whole_module
 from ckpt_viewer.core.path import python_repr, step_json, step_text
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import bytes_text, escape_text, shape_text, shorten
@@ -188,12 +189,23 @@ def _lines(node: Node, index: Index | None) -> Iterator[str]:
     if length is None:
         yield escape_text(_scalar_text(value))
         return
+    if is_whole_module(value):
+        yield from map(escape_text, _module(node))
+        return
     yield escape_text(f"{node.type}, {length} entries")
     children = node.children
     for child in children[:LINES]:
         yield f"  {escape_text(step_text(child.step))}  {escape_text(_brief(child))}"
     if len(children) > LINES:
         yield f"  … {len(children) - LINES} more; --json lists them all"
+
+
+def _module(node: Node) -> Iterator[str]:
+    from ckpt_viewer.analysis.module_text import module_lines
+    from ckpt_viewer.analysis.module_tree import module_tree
+
+    outline = node.checkpoint.outline
+    return module_lines(module_tree(outline, outline.find(node.path) or 0))
 
 
 def _array_lines(name: str, value: TensorSpec | NdArray, index: Index | None) -> Iterator[str]:

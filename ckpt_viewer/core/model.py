@@ -77,6 +77,11 @@ def wrapped_module(value: Value) -> Instance | None:
     return None
 
 
+def is_whole_module(value: Value) -> bool:
+    """Whether a value is a pickled module: torch.nn's, TorchScript's, or one inside of a torch.compile wrapper."""
+    return is_module(value) or is_script_module(value) or wrapped_module(value) is not None
+
+
 def is_state_dict(value: Value, key: str = "") -> bool:
     """Whether a dict is a state_dict: string keys, at least nine of ten entries tensors; `_metadata` is proof.
 
@@ -121,7 +126,7 @@ def find_models(outline: Outline, context: Context = SILENT, given: Given[int, s
         said = given.get(row, "") if given else ""
         if said in GIVEN_MODELS and type(value) in (Mapping, Instance):
             models.append(
-                Model(outline.path(row), "module" if _is_any_module(value) else "state_dict", row, said == EMA)
+                Model(outline.path(row), "module" if is_whole_module(value) else "state_dict", row, said == EMA)
             )
         if row < end or type(value) not in (Mapping, Instance) or outline.ends[row] == row + 1:
             continue  # with nothing below it, or described before
@@ -132,17 +137,17 @@ def find_models(outline: Outline, context: Context = SILENT, given: Given[int, s
             end = outline.ends[row]
             continue
         kind = (
-            "module" if _is_any_module(value) else "state_dict" if is_state_dict(value, str(outline.steps[row])) else ""
+            "module"
+            if is_whole_module(value)
+            else "state_dict"
+            if is_state_dict(value, str(outline.steps[row]))
+            else ""
         )
         if kind:
             path = outline.path(row)
             models.append(Model(path, kind, row, _is_average(path, value)))
             end = outline.ends[row]
     return tuple(sorted(models, key=lambda model: model.ema))
-
-
-def _is_any_module(value: Value) -> bool:
-    return is_module(value) or is_script_module(value) or wrapped_module(value) is not None
 
 
 def _is_average(path: Path, value: Value) -> bool:

@@ -28,18 +28,31 @@ class Members(NamedTuple):
     buffers: frozenset[str] | None
 
 
+class SourceText(NamedTuple):
+    """The program text of a class, as torch wrote it into files until 1.5: for people, never compiled.
+
+    Attributes:
+        file: where it stood on the computer that wrote the file. text: the class.
+    """
+
+    file: str
+    text: str
+
+
 class Global:
     """A name that the file refers to. Nothing is ever imported or looked up under it.
 
     Attributes:
         members: of a module's class in TorchScript; None for any other name.
+        source: the text of a class that the file has beside its name; None for most.
     """
 
-    __slots__ = ("members", "module", "name")
+    __slots__ = ("members", "module", "name", "source")
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
         self.members: Members | None = None
+        self.source: SourceText | None = None
 
     @property
     def qualified(self) -> str:

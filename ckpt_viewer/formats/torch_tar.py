@@ -20,7 +20,7 @@ from ckpt_viewer.formats.torch_zip import PICKLE_LIMIT
 from ckpt_viewer.sources import SliceSource, backing
 from ckpt_viewer.unpickle.geometry import problem, sizes
 from ckpt_viewer.unpickle.machine import Machine
-from ckpt_viewer.unpickle.reader import PickleReader, Unpickled, ViewHome, storage_dtype
+from ckpt_viewer.unpickle.reader import PickleReader, Unpickled, ViewHome, storage_dtype, with_source
 from ckpt_viewer.unpickle.weights_only import TAR
 
 _WINDOW = 512
@@ -168,7 +168,7 @@ class _Archive:
         """A number is a tensor or a storage; (class, file, source) is a class whose source was kept for people."""
         del machine
         if type(pid) is tuple and len(pid) == 3 and isinstance(pid[0], Global):
-            return pid[0]
+            return with_source(*pid)
         number = _number(pid)
         if number is not None and number not in self.objects:
             raise Damaged(f"the pickle refers to object {number}, which is not in the tar archive")

@@ -110,6 +110,7 @@ class MainWindow(DropWindow):
     def _connect(self) -> None:
         self.session.attach(self)
         self.session.trouble.connect(self.messages.report)
+        self.session.exportWanted.connect(self.actions_of_window.export)
         self.toolbar.open_button.clicked.connect(self.actions_of_window.ask_and_open)
         self.toolbar.export_button.clicked.connect(self.actions_of_window.export)
         self.tree.view.painted.connect(self._on_tree_painted)

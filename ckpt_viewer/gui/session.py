@@ -95,6 +95,8 @@ class Session(QObject):
     remapped = Signal()
     problemsChanged = Signal()
     selectionChanged = Signal(object)
+    exportWanted = Signal()
+    """Something recommended to export the state_dict, and the user wants to."""
     trouble = Signal(object)
     """An error that leaves the file open."""
 

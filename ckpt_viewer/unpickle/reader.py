@@ -12,7 +12,7 @@ from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Extent, StorageHome, StorageSpec
 from ckpt_viewer.core.text import shorten
-from ckpt_viewer.core.value import Global, Instance, Value
+from ckpt_viewer.core.value import Global, Instance, SourceText, Value
 from ckpt_viewer.errors import Damaged, OverBudget
 from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.budget import budget_for
@@ -57,6 +57,13 @@ class Unpickled(NamedTuple):
     def but(self, refusal: Refusal) -> Unpickled:
         """Return the same with something that torch refuses once the pickle itself is read."""
         return self if self.refused else self._replace(refused=refusal.reason, says=refusal.message)
+
+
+def with_source(made_by: Value, file: Value, text: Value) -> Value:
+    """Return a class that a persistent id names, with the program text that stands beside it, if it is a text."""
+    if isinstance(made_by, Global) and type(file) is str and type(text) is str and text:
+        made_by.source = SourceText(file, text)
+    return made_by
 
 
 class PickleReader:
@@ -202,7 +209,7 @@ class PickleReader:
             return self._storage(pid)
         machine.refuse(PERSISTENT if type(pid) is tuple else NO_STORAGE)
         if self.legacy and type(pid) is tuple and len(pid) == 4 and pid[0] == "module":
-            return pid[1]  # file name and source text of the class are for people; the value is the class
+            return with_source(pid[1], *pid[2:])  # the value is the class; its text is for people
         unknown = self._as_written(pid)
         message = "an object outside of the pickle is referred to in no known way"
         machine.note("warning", "unknown-persistent-id", unknown, message)

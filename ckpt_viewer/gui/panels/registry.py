@@ -8,6 +8,7 @@ from ckpt_viewer.gui.panels.container import ContainerPanel
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
 from ckpt_viewer.gui.panels.image import ImagePanel
 from ckpt_viewer.gui.panels.loading import LoadingPanel
+from ckpt_viewer.gui.panels.module import ModulePanel
 from ckpt_viewer.gui.panels.optimizer import OptimizerPanel
 from ckpt_viewer.gui.panels.overview import OverviewPanel
 from ckpt_viewer.gui.panels.safety import SafetyPanel
@@ -20,6 +21,7 @@ from ckpt_viewer.gui.root_panel import RootPanel
 
 PANELS: tuple[type[Panel], ...] = (
     RootPanel,
+    ModulePanel,
     OptimizerPanel,
     SchedulerPanel,
     ValuePanel,

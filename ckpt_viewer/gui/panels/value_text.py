@@ -73,14 +73,18 @@ def _string(value: str) -> ValueText:
 
 
 def _cut(shown: ValueText) -> ValueText:
-    """Escape the text, wrap what is too long for a line and cut what is too long to show."""
-    whole = shown.text
-    text = "".join(part if part in ("\n", "\t") else escape_text(part) for part in _parts(whole[:TEXT_LIMIT]))
-    lines = [line[at : at + LINE_LIMIT] for line in text.split("\n") for at in range(0, max(len(line), 1), LINE_LIMIT)]
-    note = ""
+    """Make the text readable and say what was cut off."""
+    whole, note = shown.text, ""
     if len(whole) > TEXT_LIMIT:
         note = f"The first {grouped(TEXT_LIMIT)} of {grouped(len(whole))} characters; `ckpt-viewer show` prints all."
-    return shown._replace(text="\n".join(lines), note=note)
+    return shown._replace(text=readable(whole), note=note)
+
+
+def readable(text: str) -> str:
+    """Return text of many lines, escaped, wrapped where it is too long for a line and cut where it is for a panel."""
+    text = "".join(part if part in ("\n", "\t") else escape_text(part) for part in _parts(text[:TEXT_LIMIT]))
+    lines = [line[at : at + LINE_LIMIT] for line in text.split("\n") for at in range(0, max(len(line), 1), LINE_LIMIT)]
+    return "\n".join(lines)
 
 
 def _parts(text: str) -> list[str]:
