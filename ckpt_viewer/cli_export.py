@@ -99,8 +99,8 @@ def run_remap(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -> int:
     from ckpt_viewer.cli_progress import progress, stoppable
     from ckpt_viewer.cli_written import report
-    from ckpt_viewer.export.atomic import check_space, check_target
     from ckpt_viewer.export.plan import write
+    from ckpt_viewer.export.together import check_files
     from ckpt_viewer.formats import open_checkpoint
 
     salvage = getattr(options, "salvage", False)
@@ -109,8 +109,7 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
         target = Path(options.output) if options.output is not None else plan.target
         if options.dry_run:
             if not plan.idle:
-                check_target(target, force=options.force, source=options.file)
-                check_space(target.parent, plan.nbytes)
+                check_files(plan.recipe.files(target), force=options.force, source=options.file)
             report(plan, target, None, as_json=options.json)
             return 0
         with progress() as bar, stoppable():

@@ -8,7 +8,6 @@ these are the names that it gives.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -16,7 +15,7 @@ from ckpt_viewer.core.expand import children
 from ckpt_viewer.core.model import is_module, is_script_module, is_state_dict, wrapped_module
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.node import Node
-from ckpt_viewer.core.path import Arg, escape_token, split_pointer, step_text
+from ckpt_viewer.core.path import step_text
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Value
@@ -24,13 +23,11 @@ from ckpt_viewer.core.value import Sequence as Items
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.emit import is_plain, tensors_in
 from ckpt_viewer.export.naming import above
+from ckpt_viewer.export.places import Part, common_node, dotted, find_parts
 
 MOST_ENTRIES = 1_000_000
 DEEPEST = 200
 """Entries that one export gathers, and containers in containers that it goes into."""
-
-_OWN = frozenset({"_parameters", "_buffers", "_modules"})
-"""Attributes of a module that are no part of its entries' names."""
 
 
 class Pick(NamedTuple):
@@ -62,24 +59,24 @@ class Gathered(NamedTuple):
 
 
 def gather(checkpoint: Checkpoint, pointers: Sequence[str], *, nested: bool, context: Context = SILENT) -> Gathered:
-    """Collect what lies at `pointers`.
+    """Collect what lies at `pointers`, in the file's order.
 
     Args:
+        pointers: JSON Pointers; one that ends with a dot (``/model/layer1.``), as the window's tree has them for the
+            modules of a state_dict, stands for the entries that begin so.
         nested: a dict of plain values keeps its form, dicts in dicts, instead of one entry for each tensor in it.
 
     Raises:
         NoSuchNode: a pointer leads nowhere. Cancelled: by `context`.
     """
-    places = _Places(checkpoint)
-    nodes = _outermost([places.find(pointer) for pointer in stepped(dict.fromkeys(pointers), context)])
+    parts = find_parts(checkpoint, pointers, context)
     gathering = _Gathering(context)
-    if len(nodes) == 1:
-        gathering.add_only(nodes[0], nested)
+    if len(parts) == 1:
+        gathering.add_only(parts[0], nested)
     else:
-        base = _common(nodes)
-        for node in stepped(nodes, context):
-            gathering.add(node, _dotted(node, base))
-        gathering.add_versions(base.value)
+        base = common_node([part.node for part in parts])
+        for part in stepped(parts, context):
+            gathering.add(part, dotted(part.node, base))
     found = gathering.found
     return found._replace(metadata=gathering.metadata if gathering.metadata.pairs else gathering.odd_metadata)
 
@@ -91,35 +88,23 @@ class _Gathering:
         self.odd_metadata: Value = None
         self.context = context
 
-    def add_only(self, node: Node, nested: bool) -> None:
-        value = node.value
-        if nested and _holds_tensors_deeper(value):
+    def add_only(self, part: Part, nested: bool) -> None:
+        """Add the one place that was chosen; what is below it is named from there."""
+        value = part.node.value
+        if nested and not part.is_some and _holds_tensors_deeper(value):
             self.found.picks.extend(Pick(name, child) for name, child in _string_items(value))
             return
-        self.add(node, _last_name(node) if isinstance(value, TensorSpec) else "")
+        self.add(part, (part.node.name or "tensor") if isinstance(value, TensorSpec) else "")
 
-    def add(self, node: Node, name: str) -> None:
-        """Add what lies at a node, called `name` (``""``: the names below it stand alone)."""
-        value = node.value
+    def add(self, part: Part, name: str) -> None:
+        """Add what lies at a place, called `name` (``""``: the names below it stand alone)."""
+        value = part.node.value
         if isinstance(value, TensorSpec):
-            self.found.picks.append(Pick(name, value, _buffer(node)))
+            self.found.picks.append(Pick(name, value, _buffer(part.node)))
         elif _is_model(value):
-            self._add_model(value, name)
+            self._add_model(value, name, part)
         else:
             self._add_container(value, name)
-
-    def add_versions(self, value: Value) -> None:
-        """Add what a state_dict says of the modules that the entries, chosen one by one, lie in."""
-        state = value.state if isinstance(value, Mapping) else None
-        metadata = state.get("_metadata") if isinstance(state, Mapping) else None
-        if isinstance(metadata, Mapping):
-            modules = above(pick.name for pick in self.found.picks)
-            some = Mapping(metadata.type)
-            for module, versions in metadata.string_items().items():
-                if module in modules:
-                    some.pairs += (module, versions)
-            metadata = some
-        self._note_metadata(metadata, "")
 
     def _note_metadata(self, metadata: Value, name: str) -> None:
         if not isinstance(metadata, Mapping) or not is_plain(metadata):
@@ -135,16 +120,19 @@ class _Gathering:
         for module, versions in metadata.string_items().items():
             self.metadata.pairs += (_join(name, module), versions)
 
-    def _add_model(self, value: Value, name: str) -> None:
+    def _add_model(self, value: Value, name: str, part: Part | None = None) -> None:
         entries = state_dict_entries(value, self.context)
-        buffers = {entry.name: entry.buffer for entry in entries.entries}
-        tensors = {entry.name: entry.tensor for entry in entries.entries}
-        for each in entries.names:
-            known = each in tensors
-            child: Value = tensors[each] if known else entries.others[each]
-            self.found.picks.append(Pick(_join(name, each), child, buffers.get(each)))
+        tensors = {entry.name: entry for entry in entries.entries}
+        chosen = entries.names if part is None else [each for each in entries.names if part.takes(each)]
+        for each in stepped(chosen, self.context):
+            known = tensors.get(each)
+            pick = Pick(each, entries.others[each]) if known is None else Pick(*known)
+            self.found.picks.append(pick._replace(name=_join(name, each)) if name else pick)
         self.found.notes.extend(entries.notes)
-        self._note_metadata(entries.metadata, name)
+        metadata = entries.metadata
+        if part is not None and part.is_some and isinstance(metadata, Mapping):
+            metadata = _some_versions(metadata, above(chosen))
+        self._note_metadata(metadata, name)
 
     def _add_container(self, value: Value, name: str) -> None:
         """Add every tensor below a value, and every model as a model."""
@@ -207,80 +195,16 @@ def _holds_tensors_deeper(value: Value) -> bool:
     return all(type(key) is str for key in value.pairs[::2]) and next(tensors_in(value), None) is not None
 
 
+def _some_versions(metadata: Mapping, modules: set[str]) -> Mapping:
+    some = Mapping(metadata.type)
+    for module, versions in metadata.string_items().items():
+        if module in modules:
+            some.pairs += (module, versions)
+    return some
+
+
 def _join(name: str, step: str) -> str:
     return f"{name}.{step}" if name and step else name or step
-
-
-# --- several places ---------------------------------------------------------------------------------------------------
-
-
-class _Places:
-    """Finds nodes by their pointers; the members of a container are gone through once for all that lie in it."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._root = checkpoint.root
-        self._below: dict[str, dict[str, Node]] = {}
-
-    def find(self, pointer: str) -> Node:
-        """Return the node; raises NoSuchNode."""
-        split_pointer(pointer)
-        ends = [at for at, character in enumerate(pointer) if character == "/"] + [len(pointer)]
-        node = self._root
-        for start, end in pairwise(ends):
-            node = self._child(node, pointer[:start], pointer[start + 1 : end])
-        return node
-
-    def _child(self, node: Node, pointer: str, token: str) -> Node:
-        if pointer not in self._below:
-            self._below[pointer] = {escape_token(one.step): one for one in node.children if isinstance(one.step, str)}
-        known = self._below[pointer]
-        if token not in known:
-            known[token] = node.child(token)
-        return known[token]
-
-
-def _chain(node: Node) -> list[Node]:
-    """Return the nodes from the root to `node`."""
-    found = [node]
-    while found[-1].parent is not None:
-        found.append(found[-1].parent)
-    return found[::-1]
-
-
-def _outermost(nodes: list[Node]) -> list[Node]:
-    """Return the nodes that lie in no other one of them."""
-    paths = {tuple(above.index for above in _chain(node)[1:]): node for node in nodes}
-    return [node for path, node in paths.items() if not any(path[:length] in paths for length in range(len(path)))]
-
-
-def _common(nodes: list[Node]) -> Node:
-    """Return the innermost node that all of them lie in."""
-    chains = [_chain(node) for node in nodes]
-    shared = chains[0][0]
-    for level in zip(*chains, strict=False):
-        if any(node.index != level[0].index for node in level) or level[0] in nodes:
-            break
-        shared = level[0]
-    return shared
-
-
-def _dotted(node: Node, base: Node) -> str:
-    """Return the way from `base` to `node` as a name: inside a module, the one that its state_dict gives."""
-    steps: list[str] = []
-    chain = _chain(node)
-    for parent, child in pairwise(chain[len(_chain(base)) - 1 :]):
-        if not (is_module(parent.value) and child.step in _OWN):
-            steps.append(_step_name(parent, child))
-    return ".".join(steps)
-
-
-def _step_name(parent: Node, child: Node) -> str:
-    wraps = isinstance(child.step, Arg) and wrapped_module(parent.value) is not None
-    return "_orig_mod" if wraps else step_text(child.step)
-
-
-def _last_name(node: Node) -> str:
-    return node.name or "tensor"
 
 
 def _buffer(node: Node) -> bool | None:

@@ -49,15 +49,29 @@ def nets():
 
 def test_several_models_keep_their_names_apart(chosen, nets):
     selection = chosen(nets, "/netD", "/generator")
-    assert new_names(selection) == ["netD.weight", "netD.bias", *(f"generator.{name}" for name in nets["generator"])]
+    assert new_names(selection) == [*(f"generator.{name}" for name in nets["generator"]), "netD.weight", "netD.bias"]
     modules = [str(key) for key in selection.metadata.pairs[::2]]
-    assert modules == ["netD", "generator", "generator.conv", "generator.bn"]
+    assert modules == ["generator", "generator.conv", "generator.bn", "netD"]
 
 
 def test_tensors_of_one_state_dict_keep_its_names(chosen, nets):
     selection = chosen(nets, "/generator/bn.weight", "/generator/conv.bias")
-    assert new_names(selection) == ["bn.weight", "conv.bias"]
+    assert new_names(selection) == ["conv.bias", "bn.weight"]
     assert [str(key) for key in selection.metadata.pairs[::2]] == ["", "conv", "bn"]
+
+
+def test_modules_of_a_state_dict_are_named_as_the_tree_names_them(chosen, nets):
+    assert new_names(chosen(nets, "/generator/bn.", "/generator/conv.bias", "/generator/bn.bias")) == [
+        "conv.bias", *(f"bn.{name}" for name in torch.nn.BatchNorm2d(2).state_dict()),
+    ]  # fmt: skip
+    assert new_names(chosen(nets, "/generator/conv.")) == ["conv.weight", "conv.bias"]
+    assert new_names(chosen(nets, "/generator/conv.", "/netD/bias")) == [
+        "generator.conv.weight", "generator.conv.bias", "netD.bias",
+    ]  # fmt: skip
+    assert len(new_names(chosen(nets, "/generator/conv.", "/generator"))) == 8
+    for pointer in ("/generator/con.", "/generator/conv./x", "/epoch."):
+        with pytest.raises(NoSuchNode):
+            chosen(nets, pointer)
 
 
 def test_a_single_tensor_is_called_as_it_is_there(chosen, nets):
@@ -78,7 +92,7 @@ def test_parts_of_a_whole_module_are_called_as_its_state_dict_calls_them(chosen)
     selection = chosen(net, inner, "/_modules/two/_parameters/bias", "/_modules/one/_buffers/table", buffers=False)
     assert new_names(selection) == ["one.bn.weight", "one.bn.bias", "two.bias"]
     assert [each.name for each in selection.dropped] == [
-        "one.bn.running_mean", "one.bn.running_var", "one.bn.num_batches_tracked", "one.table",
+        "one.table", "one.bn.running_mean", "one.bn.running_var", "one.bn.num_batches_tracked",
     ]  # fmt: skip
     assert new_names(chosen(net, inner)) == list(torch.nn.BatchNorm2d(2).state_dict())
 
