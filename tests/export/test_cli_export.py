@@ -237,7 +237,7 @@ def test_the_plan_as_json(run, wrapped, tmp_path):
 def test_several_places(run, source, tmp_path):
     out = tmp_path / "new.pth"
     assert run("export", source, "-o", out, "--from", "/model/bias", "--from", "/model/weight")[0] == 0
-    assert list(torch.load(out, weights_only=True)) == ["bias", "weight"]
+    assert list(torch.load(out, weights_only=True)) == ["weight", "bias"]
 
 
 @pytest.mark.parametrize(
