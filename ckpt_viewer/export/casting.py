@@ -153,11 +153,3 @@ class Recast:
             self._homes.append(home)
         extra = TensorExtra(neg=extra.neg) if extra is not None and extra.neg else None
         return TensorSpec(known, target, tensor.shape, tensor.stride, tensor.offset + shift // wide, extra=extra)
-
-
-def castable(value: Value) -> bool:
-    """Whether a cast would change a value: a tensor of floating-point numbers, dense or sparse, not quantised."""
-    if not isinstance(value, TensorSpec):
-        return False
-    row = DTYPES.get(value.dtype)
-    return row is not None and row.kind == "float" and not (value.extra is not None and value.extra.quantization)

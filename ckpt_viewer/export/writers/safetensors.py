@@ -25,7 +25,7 @@ from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
 from ckpt_viewer.export.recipe import FileRecipe, reopened
-from ckpt_viewer.export.shards import Index, pack, shard_names
+from ckpt_viewer.export.shards import INDEX, Index, pack, shard_names
 from ckpt_viewer.export.sharing import Shared, listed, shared
 from ckpt_viewer.formats.safetensors import HEADER_LIMIT
 from ckpt_viewer.formats.safetensors_header import DTYPE_OF, METADATA
@@ -122,7 +122,7 @@ class Safetensors(NamedTuple):
     def files(self, target: Path) -> list[tuple[Path, FileRecipe]]:
         """Return the one file; or ``model-00001-of-00002.safetensors`` and so on, and behind them their index."""
         if len(self.shards) == 1:
-            return [(target, self.shards[0])]
+            return [(target.with_name(target.name.removesuffix(INDEX)), self.shards[0])]
         names, index = shard_names(target.name, len(self.shards))
         files: list[tuple[Path, FileRecipe]] = [
             (target.with_name(name), shard) for name, shard in zip(names, self.shards, strict=True)
