@@ -33,8 +33,8 @@ def open_bytes(data: bytes, map_location: Any = None, name: str = "x.pth") -> Ch
 def open_broken(data: bytes, *, salvage: bool = True) -> Checkpoint:
     """Open a checkpoint in memory as `open_checkpoint` opens a file; raises CheckpointError."""
     source = MemorySource(data)
-    found, opened, salvaged = open_or_salvage(source, SILENT, salvage)
-    made_of = contents(found.name, opened, lambda: None, source)._replace(salvaged=salvaged)
+    name, opened = open_or_salvage(source, SILENT, salvage)
+    made_of = contents(name, opened, lambda: None, source)
     return Checkpoint("x.pth", len(data), made_of)
 
 

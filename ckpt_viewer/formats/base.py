@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ckpt_viewer.sources.folder import Folder
 
 HEAD_BYTES = 4096
+SALVAGED = "salvaged"
+"""Code of the note that a file is broken and this is what is left of it."""
 ZIP_MAGIC = b"PK\x03\x04"
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 """How files begin that gzip, bzip2, xz or zstd have packed; `wrapped` takes them off."""
@@ -127,15 +129,19 @@ class Inside(NamedTuple):
     Attributes:
         context: told about progress, and may cancel.
         depth: how many checkpoints it is nested in. prefix: goes before the keys of its storages.
+        salvage: whether what lies inside is to be salvaged where it is broken.
+        verify: whether salvaging compares with checksums where there are some, which reads everything.
     """
 
     context: Context = SILENT
     depth: int = 0
     prefix: str = ""
+    salvage: bool = False
+    verify: bool = True
 
     def member(self, name: str) -> Inside:
         """Return the place of a checkpoint that lies inside this one under a name."""
-        return Inside(self.context, self.depth + 1, f"{self.prefix}{name}!")
+        return self._replace(depth=self.depth + 1, prefix=f"{self.prefix}{name}!")
 
 
 class Opened(NamedTuple):
@@ -166,26 +172,28 @@ class Salvaged(NamedTuple):
 
     Attributes:
         opened: its tree; storages that are not whole raise Lost where they are read.
-        wanted: bytes that the file should have; None where it is not cut off. exact: whether that is more than a guess.
+        wanted: bytes that the file should have; None where it is not cut off.
+        about: how sure that is, as a word before the number: ``""``, ``"about "`` or ``"at least "``.
+        format: the container's name, where what is left tells another than the first look did; ``""`` if not.
+        nameless: whether only the bytes of storages are left, and nothing says which tensors they belong to.
     """
 
     opened: Opened
     wanted: int | None
-    exact: bool
+    about: str = ""
+    format: str = ""
+    nameless: bool = False
 
 
 @runtime_checkable
 class Salvager(Protocol):
     """What a Format also is that can make something of a broken file."""
 
-    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+    def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
         """Rebuild what can be trusted.
 
-        Args:
-            verify: compare with checksums where there are some, which reads the whole file.
-
         Raises:
-            CheckpointError: nothing can. Cancelled: by `context`.
+            CheckpointError: nothing can. Cancelled: by the context.
         """
 
 
@@ -210,6 +218,11 @@ class FolderFormat(Protocol):
         Raises:
             CheckpointError: it is damaged, or there is no checkpoint in it.
         """
+
+
+def was_salvaged(opened: Opened) -> bool:
+    """Whether something was broken, and this is what is left."""
+    return any(note.code == SALVAGED for note in (*opened.unpickled.notes, *opened.notes))
 
 
 def described(value: Value, storages: dict[str, StorageSpec] | None = None) -> Unpickled:
@@ -247,6 +260,8 @@ def open_found(found: Format, head: Head, inside: Inside) -> Opened:
     """
     if isinstance(found, ZipFormat) and head.archive is not None:
         return found.read(head.archive, inside)
+    if isinstance(found, RareFormat):
+        return found.reader()(head.source, inside)
     return found.open(head.source, inside.context, depth=inside.depth, prefix=inside.prefix)
 
 
@@ -269,4 +284,5 @@ def contents(name: str, opened: Opened, close: Callable[[], None], source: Bytes
         source=source,
         state_dict=opened.state_dict,
         files=opened.files,
+        salvaged=was_salvaged(opened),
     )

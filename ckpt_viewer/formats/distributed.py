@@ -17,7 +17,7 @@ from ckpt_viewer.core.regions import row_major
 from ckpt_viewer.core.tensor import Extent, StorageSpec, TensorSpec
 from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.core.value import Literal, Value
-from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget
+from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Truncated
 from ckpt_viewer.formats.base import FileOpener, Opened, described
 from ckpt_viewer.formats.distributed_entries import LARGEST, Described, Entry, Item, TensorEntry
 from ckpt_viewer.formats.distributed_items import Chunks, DataFiles
@@ -77,7 +77,11 @@ def _unpickle(folder: Folder, name: str, context: Context) -> tuple[Opened, Meta
     if file.size > METADATA_LIMIT:
         raise OverBudget(f"its {name} of {file.size} bytes are too large to be read")
     pickle = MetadataPickle(file, _Nowhere(), context=context, place=name)
-    return Opened(pickle.read(0), size=file.size), pickle.bulk
+    try:
+        return Opened(pickle.read(0), size=file.size), pickle.bulk
+    except Truncated as error:
+        problem = f"its {name} is cut off after {file.size} bytes, and it is unknown how many are missing"
+        raise Damaged(f"{problem}; copy it again, for nothing else says what the data files hold") from error
 
 
 def _unknown(folder: Folder, name: str, context: Context) -> Opened:

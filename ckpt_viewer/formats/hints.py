@@ -11,7 +11,7 @@ import re
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, Truncated, Unsupported
 from ckpt_viewer.formats.base import Head
-from ckpt_viewer.formats.broken import advice
+from ckpt_viewer.formats.broken import advice, cut_short
 
 _CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e")
 """How the two containers of torch.save begin."""
@@ -81,7 +81,9 @@ def explain(head: Head, source: Bytes | None = None) -> CheckpointError:
     if not data.strip(b"\0"):
         return _zeros(source, head.size)
     if head.size < 15 and any(whole.startswith(data) for whole in _CHECKPOINTS):
-        return Truncated("the file", wanted=max(15, head.size), found=head.size, offset=0)
+        error = Truncated("the file", wanted=max(15, head.size), found=head.size, offset=0)
+        error.args = (cut_short(source or head.source),)
+        return error
     if _TORCH7.match(data):
         return NotACheckpoint("this is a file of Torch7 (Lua), not of PyTorch; convert it with torchfile or torch7")
     for start, sentence in _STARTS:

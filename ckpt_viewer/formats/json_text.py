@@ -51,7 +51,10 @@ class JsonText:
             ) from error
 
     def problem(self, said: str) -> Damaged:
-        """Return the error for what was found here."""
+        """Return the error for what was found here, or for the end of a document that is cut off."""
+        written = self.text.rstrip(" \t\n\r")
+        if self.at >= len(written) or not written.endswith("}"):
+            return Damaged(f"{self.what} is cut off after {len(self.text)} characters; copy or download it again")
         return Damaged(f"{self.what} {said} at character {self.at}, so it is damaged; copy or download it again")
 
     def peek(self) -> str:

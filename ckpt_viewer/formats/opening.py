@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Note
@@ -10,9 +11,12 @@ from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Truncated
-from ckpt_viewer.formats.base import PACKED, Format, Head, Inside, Opened, contents, open_found
-from ckpt_viewer.formats.registry import SAFETENSORS, SHARDED, detect_head, folder_formats, open_part
+from ckpt_viewer.formats.base import PACKED, Head, Inside, Opened, contents, open_found
+from ckpt_viewer.formats.registry import SAFETENSORS, SHARDED, detect_head, folder_formats, opener
 from ckpt_viewer.sources import FileSource
+
+if TYPE_CHECKING:
+    from ckpt_viewer.formats.wrapped import Unwrapped
 
 
 def open_checkpoint(
@@ -36,11 +40,11 @@ def open_checkpoint(
         Cancelled: by `context`.
     """
     if os.path.isdir(path):  # noqa: PTH112  pathlib would cost every start 7 ms
-        return _open_folder(path, map_location, context)
+        return _open_folder(path, map_location, context, salvage)
     if whole and "-of-" in os.path.basename(os.fspath(path)):  # noqa: PTH119
         from ckpt_viewer.formats.shard_set import open_whole
 
-        opened = open_whole(os.fspath(path), context, open_part)
+        opened = open_whole(os.fspath(path), context, opener(salvage=salvage))
         if opened is not None and opened.close is not None:
             made_of = contents(SHARDED, opened, opened.close, None)
             return Checkpoint(os.fspath(path), opened.size or 0, made_of, map_location)
@@ -52,18 +56,19 @@ def _open_file(path: str | os.PathLike[str], map_location: MapLocation, context:
     try:
         if _is_metadata(source):
             source.close()
-            return _open_folder(os.path.dirname(path) or ".", map_location, context)  # noqa: PTH120
-        inner, wrapping = _unwrapped(source, context)
-        found, opened, is_salvaged = _open_alone(inner, context, salvage)
-        opened = opened._replace(notes=(*wrapping, *opened.notes, *_beside(source.name)))
+            return _open_folder(os.path.dirname(path) or ".", map_location, context, salvage)  # noqa: PTH120
+        inner = source if (packed := _unwrapped(source, context)) is None else packed.source
+        name, opened = _open_alone(inner, context, salvage)
+        if packed is not None:
+            opened = _out_of(packed, opened, source, context, salvage)
+        opened = opened._replace(notes=(*opened.notes, *_beside(source.name)))
 
         def close() -> None:
             source.close()
             if opened.close is not None:
                 opened.close()
 
-        made_of = contents(found.name, opened, close, inner if opened.size is None else None)
-        made_of = made_of._replace(salvaged=is_salvaged)
+        made_of = contents(name, opened, close, inner if opened.size is None else None)
         return Checkpoint(os.fspath(path), source.size if opened.size is None else opened.size, made_of, map_location)
     except BaseException:
         source.close()
@@ -75,19 +80,19 @@ def _is_metadata(source: FileSource) -> bool:
     return source.name.endswith(".metadata") and source.size > 0 and source.read_at(0, 1) == b"\x80"
 
 
-def open_or_salvage(source: Bytes, context: Context, salvage: bool) -> tuple[Format, Opened, bool]:
-    """Return the format of a file, what it holds, and whether that had to be salvaged; raises CheckpointError."""
+def open_or_salvage(source: Bytes, context: Context, salvage: bool) -> tuple[str, Opened]:
+    """Return the name of a file's format and what it holds, or what is left of that; raises CheckpointError."""
     head = Head(source, context)
     found = detect_head(head)
     try:
-        return found, open_found(found, head, Inside(context)), False
+        return found.name, open_found(found, head, Inside(context, salvage=salvage))
     except (Damaged, Truncated) as error:
         from ckpt_viewer.formats.broken import rebuild
 
-        return found, rebuild(found, source, context, error, wanted=salvage), True
+        return rebuild(found, source, context, error, wanted=salvage)
 
 
-def _open_alone(source: Bytes, context: Context, salvage: bool) -> tuple[Format, Opened, bool]:
+def _open_alone(source: Bytes, context: Context, salvage: bool) -> tuple[str, Opened]:
     try:
         return open_or_salvage(source, context, salvage)
     except CheckpointError as error:
@@ -115,26 +120,37 @@ def _beside(path: str) -> tuple[Note, ...]:
     return () if note is None else (note,)
 
 
-def _unwrapped(source: Bytes, context: Context) -> tuple[Bytes, tuple[Note, ...]]:
-    """Return what is inside a compressed file, and the note that says so; any other file as it is."""
+def _unwrapped(source: Bytes, context: Context) -> Unwrapped | None:
+    """Return what is inside a compressed file; None for any other."""
     if not source.read_at(0, min(source.size, 6)).startswith(PACKED):
-        return source, ()
+        return None
     if SAFETENSORS.matches(Head(source)):
-        return source, ()
+        return None
     from ckpt_viewer.formats.wrapped import unwrap
 
-    inner, note = unwrap(source, context)
-    return inner, (note,)
+    return unwrap(source, context)
 
 
-def _open_folder(path: str | os.PathLike[str], map_location: MapLocation, context: Context) -> Checkpoint:
+def _out_of(packed: Unwrapped, opened: Opened, source: Bytes, context: Context, salvage: bool) -> Opened:
+    """Return what a compressed file holds with what is to be said of its packing; raises Truncated."""
+    opened = opened._replace(notes=(packed.note, *opened.notes))
+    if not packed.problem:
+        return opened
+    from ckpt_viewer.formats.broken import without_end
+
+    return without_end(opened, packed.problem, source, context, wanted=salvage)
+
+
+def _open_folder(
+    path: str | os.PathLike[str], map_location: MapLocation, context: Context, salvage: bool
+) -> Checkpoint:
     from ckpt_viewer.sources.folder import Folder
 
     folder = Folder(path)
     try:
         for each in folder_formats():
             if each.matches(folder):
-                opened = each.open(folder, context, open_part)
+                opened = each.open(folder, context, opener(salvage=salvage))
                 made_of = contents(each.name, opened, folder.close, None)
                 return Checkpoint(os.fspath(path), opened.size or 0, made_of, map_location)
     except BaseException:

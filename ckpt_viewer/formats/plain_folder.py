@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.path import escape_token
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.core.value import Literal, Mapping, Value
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, OverBudget
-from ckpt_viewer.formats.base import FileOpener, FolderFormat, Opened, merged
+from ckpt_viewer.formats.base import SALVAGED, FileOpener, FolderFormat, Opened, merged
 from ckpt_viewer.formats.json_values import JSON_LIMIT, json_value
 from ckpt_viewer.formats.shard_names import is_index_name
 from ckpt_viewer.formats.siblings import natural
@@ -150,8 +150,13 @@ class Walk:
             value = Literal("object", "file", f"{bytes_text(size)}, cannot be read")
             self.notes.append(Note("error", "unreadable-file", value, f"{name!a}: {error}"))
             return value
-        self.parts.append(opened)
+        self.parts.append(opened._replace(notes=tuple(_named(note, name) for note in opened.notes)))
         return opened.unpickled.value
+
+
+def _named(note: Note, name: str) -> Note:
+    """Say of which file it is that only a part is left."""
+    return note._replace(message=f"{shorten(name, 100)!a}: {note.message}") if note.code == SALVAGED else note
 
 
 def _nothing_in(folder: Folder) -> str:

@@ -9,6 +9,7 @@ from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.formats.base import (
+    FileOpener,
     FolderFormat,
     Format,
     Head,
@@ -31,7 +32,7 @@ from ckpt_viewer.formats.kinds import (
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.safetensors import Safetensors
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
-from ckpt_viewer.formats.torch_zip import TorchZip
+from ckpt_viewer.formats.torch_zip import Salvaging, TorchZip
 from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.reader import Unpickled
 
@@ -50,7 +51,17 @@ def _inner(source: Bytes, inside: Inside) -> Opened | None:
     """Open a checkpoint that is a part of another file; None if it is none."""
     head = Head(source, inside.context)
     found = find_format(head)
-    return open_found(found, head, inside) if found is not None else None
+    if found is None or not inside.salvage:
+        return open_found(found, head, inside) if found is not None else None
+    from ckpt_viewer.formats.broken import open_left
+
+    return open_left(found, head, inside)
+
+
+def _salvaging() -> Salvaging:
+    from ckpt_viewer.formats.salvage_archive import salvage
+
+    return partial(salvage, formats={each.name: each for each in FORMATS if isinstance(each, ZipFormat)})
 
 
 def _torchscript() -> ZipReader:
@@ -80,7 +91,7 @@ def _torch_tar() -> SourceReader:
 def _sharded() -> SourceReader:
     from ckpt_viewer.formats.shard_set import open_index
 
-    return partial(open_index, open_file=open_part)
+    return lambda source, inside: open_index(source, inside, opener(salvage=inside.salvage))
 
 
 def _ordinary_zip() -> ZipReader:
@@ -89,18 +100,28 @@ def _ordinary_zip() -> ZipReader:
     return partial(read, inner=_inner, nested=_nested)
 
 
-def open_part(source: Bytes, context: Context, prefix: str) -> Opened:
+def open_part(source: Bytes, context: Context, prefix: str, *, salvage: bool = False) -> Opened:
     """Open one file of a folder or a set, whatever its format; raises CheckpointError."""
-    head = Head(source, context)
-    opened = open_found(detect_head(head), head, Inside(context, 0, prefix))
+    head, inside = Head(source, context), Inside(context, 0, prefix, salvage)
+    if salvage:
+        from ckpt_viewer.formats.broken import open_left
+
+        opened = open_left(detect_head(head), head, inside)
+    else:
+        opened = open_found(detect_head(head), head, inside)
     file = os.path.basename(source.name)  # noqa: PTH119  pathlib would cost every start 7 ms
     read = opened.unpickled
     uses = tuple(use._replace(place=f"{file}, {use.place}") for use in read.globals)
     return opened._replace(unpickled=read._replace(globals=uses))
 
 
+def opener(*, salvage: bool) -> FileOpener:
+    """Return what opens the files of a folder or a set: `open_part`, which may salvage those that are broken."""
+    return partial(open_part, salvage=True) if salvage else open_part
+
+
 SHARDED = "sharded"
-NESTED_ZIP, NESTED_LEGACY = TorchZip(_nested), TorchLegacy(_nested)
+NESTED_ZIP, NESTED_LEGACY = TorchZip(_nested, _salvaging), TorchLegacy(_nested)
 SAFETENSORS = Safetensors()
 FORMATS: tuple[Format, ...] = (
     SAFETENSORS,

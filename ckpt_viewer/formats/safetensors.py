@@ -14,7 +14,7 @@ from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Mapping
 from ckpt_viewer.errors import Damaged, Lost, OverBudget, Truncated
-from ckpt_viewer.formats.base import HEAD_BYTES, Head, Opened, Salvaged, described
+from ckpt_viewer.formats.base import HEAD_BYTES, Head, Inside, Opened, Salvaged, described
 
 if TYPE_CHECKING:
     from ckpt_viewer.formats.safetensors_header import Table
@@ -46,11 +46,10 @@ class Safetensors:
         _check_size(end, source)
         return opened
 
-    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+    def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
         """Read the header, which says of each tensor whether the file reaches far enough; raises CheckpointError."""
-        del verify  # there are no checksums
-        opened, end = _read(source, context, "")
-        return Salvaged(opened, end if end > source.size else None, exact=True)
+        opened, end = _read(source, inside.context, inside.prefix)
+        return Salvaged(opened, end if end > source.size else None)
 
 
 def _read(source: Bytes, context: Context, prefix: str) -> tuple[Opened, int]:

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Note
-from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec
-from ckpt_viewer.errors import CheckpointError, Damaged, Lost, Truncated, Unsupported
-from ckpt_viewer.formats.base import NestedOpener, Opened, Salvaged
+from ckpt_viewer.errors import CheckpointError, Damaged, Lost, Truncated
+from ckpt_viewer.formats.base import Inside, NestedOpener, Opened, Salvaged
 from ckpt_viewer.formats.local_headers import Local, Locals, inflate
+from ckpt_viewer.formats.torch_zip import USUAL
 from ckpt_viewer.formats.zip_directory import END
 from ckpt_viewer.sources import CutSource, MemorySource, written_end
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
@@ -51,22 +51,22 @@ class Found(NamedTuple):
     problem: str
 
 
-def salvage(source: Bytes, context: Context, nested: NestedOpener | None, *, verify: bool) -> Salvaged:
-    """Read the pickle and find every storage that is left.
-
-    Args:
-        verify: compare each storage with its CRC, which reads the whole file.
+def salvage(source: Bytes, inside: Inside, nested: NestedOpener | None) -> Salvaged | None:
+    """Read the pickle and find every storage that is left; None where other records come first, as torch.save's do not.
 
     Raises:
-        CheckpointError: there is no pickle to go by. Cancelled: by `context`.
+        CheckpointError: there is no pickle to go by. Cancelled: by the context.
     """
-    walk = _Walk(source, context, verify)
-    walk.read_pickle(nested)
+    walk = _Walk(source, inside)
+    pickle = walk.find_pickle()
+    if pickle is None:
+        return None
+    walk.read_pickle(pickle, nested)
     walk.run()
     home = walk.home
     home.big_endian = walk.big_endian()
     wanted = None if _has_end(source) else max(walk.expected_size(), source.size + 1)
-    return Salvaged(Opened(walk.read, tuple(walk.notes)), wanted, exact=False)
+    return Salvaged(Opened(walk.read, tuple(walk.notes)), wanted, "about ")
 
 
 def _has_end(source: Bytes) -> bool:
@@ -78,8 +78,8 @@ def _has_end(source: Bytes) -> bool:
 class _Home:
     """The storages of a broken archive."""
 
-    def __init__(self, source: Bytes) -> None:
-        self.source, self.prefix, self.big_endian = source, "", False
+    def __init__(self, source: Bytes, prefix: str) -> None:
+        self.source, self.prefix, self.big_endian = source, prefix, False
         self.found: dict[str, Found] = {}
         self.sizes: dict[str, StorageSpec] = {}
 
@@ -107,10 +107,10 @@ class _Walk:
         home: gets the storages. read: what the pickle describes. notes: what was noticed.
     """
 
-    def __init__(self, source: Bytes, context: Context, verify: bool) -> None:
-        self.source, self.context, self.verify = source, context, verify
-        self.locals = Locals(source, context)
-        self.home = _Home(source)
+    def __init__(self, source: Bytes, inside: Inside) -> None:
+        self.source, self.inside, self.context = source, inside, inside.context
+        self.locals = Locals(source, inside.context)
+        self.home = _Home(source, inside.prefix)
         self.notes: list[Note] = []
         self.others: dict[str, tuple[Local, int]] = {}
         self.keys: dict[str, str] = {}
@@ -121,9 +121,9 @@ class _Walk:
 
     # --- the pickle
 
-    def read_pickle(self, nested: NestedOpener | None) -> None:
-        """Find and read ``data.pkl``; raises Truncated, Damaged, OverBudget."""
-        self.pickle = local = self._find_pickle()
+    def read_pickle(self, local: Local, nested: NestedOpener | None) -> None:
+        """Read ``data.pkl``; raises Truncated, Damaged, OverBudget."""
+        self.pickle = local
         self.root = local.name[: -len("data.pkl")]
         if local.method:
             limit = None if local.streamed else local.size
@@ -145,14 +145,15 @@ class _Walk:
         home.sizes = storages
         self.keys = {f"{self.root}{folder}/{key}": key for folder in ("data", "tensors") for key in storages}
 
-    def _find_pickle(self) -> Local:
+    def find_pickle(self) -> Local | None:
+        """Return the header of ``data.pkl``; None where other records come first. Raises Truncated, Damaged."""
         at: int | None = 0
         while at is not None and (local := self.locals.read(at)) is not None:
-            base, _, name = local.name.rpartition("/")
-            if name == "data.pkl" and "/" not in base:
+            name = local.name.partition("/")[2] or local.name
+            if name == "data.pkl":
                 return local
-            if name == "constants.pkl":
-                raise Unsupported("a broken TorchScript archive cannot be salvaged; copy or download it again")
+            if name not in USUAL:
+                return None
             at = self._skip(local)
         if not _has_end(self.source):
             raise Truncated("the archive", wanted=self.source.size + 1, found=self.source.size, offset=0)
@@ -169,7 +170,9 @@ class _Walk:
 
     def _unpickle(self, data: bytes, nested: NestedOpener | None) -> Unpickled:
         size = self.source.size
-        return PickleReader(data, self.home, context=self.context, nested=nested, justified=size).read(0)
+        return PickleReader(
+            data, self.home, context=self.context, depth=self.inside.depth, nested=nested, justified=size
+        ).read(0)
 
     def _unpickle_unsized(self, local: Local, nested: NestedOpener | None) -> tuple[bytes, Unpickled]:
         """Read a pickle that nothing states the length of: more and more of the file, until it ends."""
@@ -219,7 +222,7 @@ class _Walk:
         if after is None:
             self.home.found[key] = Found(local, stored, 0, None, "damaged: its size is not confirmed behind its data")
             return self.locals.behind(local, stored, self.root)
-        problem = self._mismatch(local, stored, nbytes, after.crc) if self.verify else ""
+        problem = self._mismatch(local, stored, nbytes, after.crc) if self.inside.verify else ""
         self.home.found[key] = Found(local, stored, 0 if problem else nbytes, after.crc, problem)
         return after.end
 

@@ -39,7 +39,7 @@ def read(archive: ZipDirectory, inside: Inside, inner: InnerOpener) -> Opened:
     if inside.depth > 3:
         raise OverBudget("archives are nested too deep in each other; unpack the outer ones")
     reader = _Reader(archive, inside, inner)
-    old = archive.get("archive_format") is None
+    old = any(name.startswith(OLD) for name in archive.records)
     root = reader.old_tree() if old else reader.tree()
     if not root.pairs:
         raise reader.failure or NotACheckpoint("this torch.export program has no weights in it")

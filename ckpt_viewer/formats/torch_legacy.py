@@ -11,7 +11,7 @@ from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, StorageHome, StorageSpec
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget, Truncated, Unsupported
-from ckpt_viewer.formats.base import Head, NestedOpener, Opened, Salvaged
+from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, Salvaged
 from ckpt_viewer.formats.legacy_tail import HEADER, Tail
 from ckpt_viewer.sources import MemorySource, backing
 from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
@@ -66,20 +66,19 @@ class TorchLegacy:
             main = main._replace(globals=merged((*main.globals, *uses)))
         return Opened(main, tuple(notes), refused=refused)
 
-    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+    def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
         """Read the pickles, and place the storages that are there; the stream has no checksums to verify.
 
         Raises:
             CheckpointError: the pickles are damaged or cut off.
         """
-        del verify
-        home = Tail(source, "")
+        home = Tail(source, inside.prefix)
         try:
-            main, keys, refused = self._read(home, source, context, 0)
+            main, keys, refused = self._read(home, source, inside.context, inside.depth)
         except _OnlyMain as cut:
-            return Salvaged(Opened(cut.main), source.size + 1 + _bytes_of(cut.main), exact=False)
+            return Salvaged(Opened(cut.main), source.size + 1 + _bytes_of(cut.main), "about ")
         wanted = home.place(_in_order(keys, main), keys.end)
-        return Salvaged(Opened(main, refused=refused), wanted if wanted > source.size else None, exact=True)
+        return Salvaged(Opened(main, refused=refused), wanted if wanted > source.size else None)
 
     def _read(self, home: StorageHome, source: Bytes, context: Context, depth: int) -> tuple[Unpickled, Unpickled, str]:
         """Read the five pickles from as much of the file as they need.

@@ -5,7 +5,8 @@ FORMATS sections 1.2 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
+from typing import TypeAlias
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.finding import GlobalUse, Note, merged
@@ -29,14 +30,17 @@ _TEXTS = frozenset({"version", "byteorder", ".format_version", ".storage_alignme
 """Records that torch.save writes beside pickle and storages."""
 USUAL = ("data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 """The same and the pickle, by their paths."""
+Salvaging: TypeAlias = Callable[[Bytes, Inside], Salvaged]
+"""Rebuilds what can be trusted of a broken archive; raises CheckpointError."""
 
 
 class TorchZip(ZipFormat):
     """The zip container of torch.save."""
 
-    def __init__(self, nested: NestedOpener | None = None) -> None:
+    def __init__(self, nested: NestedOpener | None = None, others: Callable[[], Salvaging] | None = None) -> None:
+        """`others` gives the function that salvages archives of other formats, whose directories are broken alike."""
         super().__init__("torch-zip", holds_data_pickle, lambda: self._read)
-        self.nested = nested
+        self.nested, self.others = nested, others
 
     def matches(self, head: Head) -> bool:
         """Also a zip whose directory is broken: opening it says what is wrong."""
@@ -66,11 +70,16 @@ class TorchZip(ZipFormat):
         read = read._replace(globals=merged((*uses, *more)))
         return Opened(read.but(OLD_FOLDER) if home.old else read, (*notes, *hidden))
 
-    def salvage(self, source: Bytes, context: Context, *, verify: bool = True) -> Salvaged:
+    def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
         """Rebuild the tree from local headers; raises CheckpointError."""
         from ckpt_viewer.formats.salvage_zip import salvage
 
-        return salvage(source, context, self.nested, verify=verify)
+        left = salvage(source, inside, self.nested)
+        if left is None and self.others is not None:
+            left = self.others()(source, inside)
+        if left is None:
+            raise Damaged("the archive has no readable data.pkl; copy or download the file again")
+        return left
 
 
 def holds_data_pickle(archive: ZipDirectory) -> bool:

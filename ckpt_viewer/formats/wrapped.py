@@ -15,11 +15,14 @@ from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.errors import Damaged, NotACheckpoint, Truncated
 from ckpt_viewer.formats.base import PACKED
+from ckpt_viewer.formats.broken import cut_short
 from ckpt_viewer.formats.kinds import TAR_MEMBERS
 from ckpt_viewer.sources import MemorySource
 
 LIMIT = 64 << 20
 """Bytes that are unpacked into memory; a larger file is to be unpacked by its own program."""
+_LEAST = 16
+"""Bytes that must have been unpacked of a file that is cut off for looking at what they are."""
 _BLOCK = 1 << 16
 _XZ_MEMORY = 80 << 20
 """What xz may use besides: the dictionary of its highest level takes 64 MiB."""
@@ -89,22 +92,34 @@ _ZSTD = _Kind("a zstd file", "unzstd", "compression.zstd.open", _zstd)
 _KINDS = tuple(zip(PACKED, (_GZIP, _BZIP2, _XZ, _ZSTD), strict=True))
 
 
-def unwrap(source: Bytes, context: Context) -> tuple[Bytes, Note]:
+class Unwrapped(NamedTuple):
+    """What is inside of a compressed file, in memory.
+
+    Attributes:
+        note: says that it was compressed. problem: why it may not be all, a clause; ``""`` if it is.
+    """
+
+    source: Bytes
+    note: Note
+    problem: str
+
+
+def unwrap(source: Bytes, context: Context) -> Unwrapped:
     """Take one layer of compression off a file that begins with one of `PACKED`.
 
-    Returns:
-        What is inside, in memory, and a note that says so.
+    Of a file that is cut off as much is unpacked as can be.
 
     Raises:
         NotACheckpoint: it is too large for that, or packed more than once, or its packer is not at hand.
-        Damaged, Truncated: the compressed data are broken. Cancelled: by `context`.
+        Truncated: it is cut off before anything can be unpacked. Damaged: the compressed data are broken.
+        Cancelled: by `context`.
     """
     head = source.read_at(0, min(source.size, 16))
     kind = next(kind for magic, kind in _KINDS if head.startswith(magic))
     unpacker = kind.make()
     if unpacker is None:
         raise NotACheckpoint(f"this is {kind.name}; unpack it with {kind.command} and open the result")
-    data = _unpack(source, kind, unpacker, context)
+    data, whole = _unpack(source, kind, unpacker, context)
     again = next((inner for magic, inner in _KINDS if data.startswith(magic)), None)
     if again is not None:
         raise NotACheckpoint(f"this is {kind.name} around {again.name}; unpack both and open the result")
@@ -114,17 +129,24 @@ def unwrap(source: Bytes, context: Context) -> tuple[Bytes, Note]:
         f"the file is {kind.name} around a checkpoint of {bytes_text(len(data))}, which torch.load would refuse by its "
         f"path; give it {kind.python}(path), or unpack it with {kind.command}"
     )
-    return MemorySource(data, f"the content of {kind.name}", source.size), Note("warning", "compressed", None, message)
+    problem = "" if whole else f"{kind.name} is cut off, and it is unknown how many bytes are missing"
+    inner = MemorySource(data, f"the content of {kind.name}", source.size)
+    return Unwrapped(inner, Note("warning", "compressed", None, message), problem)
 
 
-def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -> bytes:
+def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -> tuple[bytes, bool]:
+    """Return what is inside, and whether that is all of it."""
     out, at, data = io.BytesIO(), 0, b""
     try:
         while True:
             context.step(at, source.size)
             if not data and unpacker.needs_input:
+                if at == source.size and out.tell() >= _LEAST:
+                    return out.getvalue(), False
                 if at == source.size:
-                    raise Truncated(f"the content of {kind.name}", wanted=1, found=0, offset=at)
+                    error = Truncated(kind.name, wanted=at + 1, found=at, offset=0)
+                    error.args = (cut_short(source, kind.name),)
+                    raise error
                 data = source.read_at(at, min(_BLOCK, source.size - at))
                 at += len(data)
             out.write(unpacker.decompress(data, LIMIT + 1 - out.tell()))
@@ -141,7 +163,7 @@ def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -
                     at += min(_BLOCK, source.size - at)
                 following = kind.make() if data else None
                 if following is None:
-                    return out.getvalue()
+                    return out.getvalue(), True
                 unpacker = following
     except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
         if "limit" in str(error):

@@ -23,6 +23,7 @@ _END_RECORD = struct.Struct("<4s4H2IH")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _ENTRY = struct.Struct("<4s4x2H4x3I3H4x2I")
+ENTRY_SIZE = _ENTRY.size
 _LOCAL = struct.Struct("<4s5H3I2H")
 TAIL = 65_535 + _END_RECORD.size
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF

@@ -38,7 +38,8 @@ class Members:
         extent = self.archive.extent(record)
         if record.method and isinstance(extent.source, MemorySource):
             return MemorySource(extent.source.data, record.name, backing=backing(self.archive.source))
-        return SliceSource(extent.source, extent.offset, extent.nbytes, record.name)
+        there = extent.source.size - extent.offset  # less than it should be where a salvaged file is cut off
+        return SliceSource(extent.source, extent.offset, min(extent.nbytes, there), record.name)
 
     def text(self, record: Record) -> str | None:
         """Return a small member as text; None where it is none, or too much to be shown."""

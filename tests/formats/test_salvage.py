@@ -176,7 +176,8 @@ def test_the_full_length_is_predicted(form, begin):
         with pytest.raises(CheckpointError) as refused:
             open_broken(data[:length], salvage=False)
         said = str(refused.value).replace("about ", "")
-        assert f"{length} of {len(data)} bytes are there, {len(data) - length} are missing" in said
+        missing = len(data) - length
+        assert f"{length} of {len(data)} bytes are there, {missing} {'is' if missing == 1 else 'are'} missing" in said
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -339,12 +340,6 @@ def test_a_storage_that_is_there_twice_is_trusted_in_neither_place():
     assert "w0" not in whole(open_broken(records + again))
 
 
-def test_a_torchscript_archive_is_not_salvaged():
-    file = zip_file({"m/constants.pkl": pickled(b"N"), "m/data.pkl": body()})
-    with pytest.raises(CheckpointError):
-        open_broken(file[:-40])
-
-
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 3000), st.sampled_from(sorted(FORMS)))
 def test_only_checkpoint_errors_escape(junk, place, form):
@@ -386,5 +381,5 @@ def test_an_empty_file_may_not_be_done_either(tmp_path: Path, data):
 def test_a_cut_pickle_tells_that_nothing_is_left(tmp_path: Path):
     path = tmp_path / "model.pth"
     path.write_bytes(FORMS["zip"]()[:200])
-    with pytest.raises((Damaged, Truncated), match="cut off after 200 bytes, before its tensors"):
+    with pytest.raises((Damaged, Truncated), match="cut off after 200 bytes, within what describes its tensors"):
         open_checkpoint(path, salvage=True)
