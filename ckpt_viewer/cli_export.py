@@ -58,6 +58,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
     parser.add_argument("--no-verify", action="store_true", help="do not compare what was written with FILE")
+    parser.add_argument("--no-torch", action="store_true", help="compare without torch, with our own reader only")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
 
@@ -100,6 +101,7 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
     from ckpt_viewer.cli_progress import progress, stoppable
     from ckpt_viewer.cli_written import report
     from ckpt_viewer.export.plan import write
+    from ckpt_viewer.export.proof import Prover
     from ckpt_viewer.export.together import check_files
     from ckpt_viewer.formats import open_checkpoint
 
@@ -112,7 +114,9 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
                 check_files(plan.recipe.files(target), force=options.force, source=options.file)
             report(plan, target, None, as_json=options.json)
             return 0
-        with progress() as bar, stoppable():
-            written = write(plan, target, force=options.force, verify=not options.no_verify, context=bar)
+        with progress() as bar, stoppable(), Prover() as prover:
+            torch = None if options.no_torch else prover
+            verify = not options.no_verify
+            written = write(plan, target, force=options.force, verify=verify, prover=torch, context=bar)
     report(plan, target, written, as_json=options.json)
     return 0

@@ -22,7 +22,7 @@ def report(plan: Plan, target: Path, written: Written | None, *, as_json: bool) 
         return
     for line in _lines(plan, target, written):
         print(escape_text(line))
-    for warning in plan.warnings:
+    for warning in written.warnings if written and not plan.idle else plan.warnings:
         print(escape_text(f"ckpt-viewer: warning: {warning}"), file=sys.stderr)
 
 
@@ -35,8 +35,10 @@ def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
         if plan.selection is not None:
             yield from _entries(plan.selection)
         return
-    checked = f", verified by {written.verified}" if written.verified else ", not verified"
-    yield f"wrote {written.path}: {bytes_text(written.bytes)}, {_count(written.tensors)}{checked}"
+    checked = f"verified by {written.verified}" if written.verified else "not verified"
+    if written.unproven:
+        checked += f"; torch did not check because {written.unproven}"
+    yield f"wrote {written.path}: {bytes_text(written.bytes)}, {_count(written.tensors)}, {checked}"
     yield from cast_lines(written)
 
 
@@ -74,6 +76,9 @@ def _kind(line: Line) -> str:
 def _document(plan: Plan, written: Written | None) -> dict[str, object]:
     """INTERFACE's `export` and `remap --json`; a dry run has written nothing but says how many bytes it would."""
     path = written.path if written else None
+    warnings = [*written.warnings] if written else [plan.idle, *plan.warnings] if plan.idle else [*plan.warnings]
+    if written and written.unproven:
+        warnings.append(f"torch did not check the copy because {written.unproven}")
     nbytes = 0 if plan.idle else written.bytes if written else plan.nbytes
     document: dict[str, object] = {
         "schema": 1,
@@ -83,7 +88,7 @@ def _document(plan: Plan, written: Written | None) -> dict[str, object]:
         "renamed": dict(plan.renamed),
         "dropped": list(plan.dropped),
         "cast": dict(plan.cast),
-        "warnings": [plan.idle, *plan.warnings] if plan.idle else list(plan.warnings),
+        "warnings": warnings,
         "verified": written.verified if written else None,
     }
     if written is not None and written.cast:

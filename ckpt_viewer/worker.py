@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -26,6 +28,8 @@ LONGEST = 64 << 20
 """Bytes of an answer."""
 TIMEOUT = 120.0
 """Seconds until an answer has to be there; importing torch from a cold disk takes up to a minute."""
+LOOK_UP = 0.05
+"""Seconds between two calls of whoever waits for an answer."""
 PATIENCE = 1.0
 """Seconds that the process is given to end by itself."""
 
@@ -44,15 +48,25 @@ class Worker:
         self._closed = False
         self._number = 0
 
-    def request(self, method: str, params: dict[str, Any] | None = None, timeout: float = TIMEOUT) -> Any:
+    def request(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = TIMEOUT,
+        waiting: Callable[[], None] | None = None,
+    ) -> Any:
         """Return the answer to a request, as JSON holds it. Blocks; requests are answered one at a time.
+
+        Args:
+            timeout: seconds until the answer has to be there.
+            waiting: called now and then until it is; what it raises ends the process and is passed on.
 
         ``devices``: ``["cpu", "cuda:0"]``. ``device_info``: dicts of tag, name and memory (bytes or null).
         ``load_errors`` (tags): what torch.load would say for each tag, ``""`` if it loads.
         ``compile_kernels``: machine code, see `stats.native_source.compile_kernels`.
         ``count``: see `stats.remote.WorkerKernels`.
         ``lr_curve`` (state, groups, until): see `torch_bridge.schedules.lr_curve`.
-        ``verify`` (path, expected, weights_only): the version of torch that loaded the file and found it equal.
+        ``load_copy``, ``compare_blocks``: see `torch_bridge.proof`.
 
         Raises:
             CheckpointError: what was asked for failed, or the process died, is silent or talks nonsense. The next
@@ -65,8 +79,9 @@ class Worker:
                 self._process = _Process(self._program)
             self._number += 1
             try:
-                answer = self._process.ask({"id": self._number, "method": method, "params": params or {}}, timeout)
-            except CheckpointError:
+                request = {"id": self._number, "method": method, "params": params or {}}
+                answer = self._process.ask(request, timeout, waiting)
+            except BaseException:  # also of who waits: the answer would come to the next request
                 self._process.stop(0)
                 self._process = None
                 raise
@@ -129,13 +144,13 @@ class _Process:
         self._reader.start()
         self._end = weakref.finalize(self, _end, self._popen, self._reader, folder)
 
-    def ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
-        """Send one request and return the answer to it; raises CheckpointError."""
+    def ask(self, request: dict[str, Any], timeout: float, waiting: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Send one request and return the answer to it; raises CheckpointError, and what `waiting` does."""
         assert self._popen.stdin is not None
         try:
             self._popen.stdin.write(json.dumps(request).encode() + b"\n")
             self._popen.stdin.flush()
-            line = self._lines.get(timeout=timeout)
+            line = self._next_line(timeout, waiting)
         except queue.Empty:
             raise CheckpointError(f"the worker process gave no answer within {timeout:g} s; try again") from None
         except OSError:
@@ -149,6 +164,18 @@ class _Process:
         if not isinstance(answer, dict) or answer.get("id") != request["id"]:
             raise CheckpointError("the worker process gave an answer that makes no sense; try again")
         return answer
+
+    def _next_line(self, timeout: float, waiting: Callable[[], None] | None) -> bytes:
+        if waiting is None:
+            return self._lines.get(timeout=timeout)
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return self._lines.get(timeout=LOOK_UP)
+            except queue.Empty:
+                if time.monotonic() > end:
+                    raise
+                waiting()
 
     def _cause(self) -> str:
         try:

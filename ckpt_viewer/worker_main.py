@@ -6,9 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckpt_viewer.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from ckpt_viewer.torch_bridge.proof import Proof
 
 MEMORY = 8 << 30
 """Bytes of memory beyond what a request's file maps."""
@@ -92,17 +95,22 @@ def load_errors(tags: list[str]) -> dict[str, str]:
     return {tag: torch_bridge.load_error(tag) for tag in tags}
 
 
-def verify(path: str, expected: list[dict[str, Any]], weights_only: bool = True) -> str:
-    """Let torch.load read a file and compare; see `torch_bridge.verify`."""
+def load_copy(path: str, **request: Any) -> dict[str, Any]:
+    """Load a file that was written, and compare all but its bytes; see `torch_bridge.proof.Proof`."""
     try:
-        allow(os.stat(path).st_size)  # noqa: PTH116
+        nbytes = os.stat(path).st_size  # noqa: PTH116
     except OSError as error:
         raise CheckpointError(f"the file cannot be read ({error.strerror})") from error
-    from ckpt_viewer.torch_bridge import Expected
-    from ckpt_viewer.torch_bridge import verify as compare
+    allow(nbytes)
+    from ckpt_viewer.torch_bridge.proof import Proof
 
-    wanted = [Expected(tuple(each["path"]), each["dtype"], tuple(each["shape"]), each.get("crc")) for each in expected]
-    return compare(path, wanted, weights_only=weights_only)
+    _proofs[:] = [Proof(path, **request)]
+    return _proofs[0].verdict._asdict()
+
+
+def compare_blocks(pieces: list[list[Any]]) -> str:
+    """Compare bytes with those of the file that `load_copy` has loaded; see `Proof.compare`."""
+    return _proofs[0].compare(pieces)
 
 
 def compile_kernels() -> dict[str, Any]:
@@ -134,11 +142,14 @@ def lr_curve(state: dict[str, Any], groups: list[dict[str, float]], until: int) 
     return schedules.lr_curve(state, groups, until)
 
 
+_proofs: list[Proof] = []
+"""The file under proof, if any."""
 METHODS: dict[str, Callable[..., Any]] = {
     "devices": devices,
     "device_info": device_info,
     "load_errors": load_errors,
-    "verify": verify,
+    "load_copy": load_copy,
+    "compare_blocks": compare_blocks,
     "compile_kernels": compile_kernels,
     "lr_curve": lr_curve,
     "count": count,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from made_tensors import made_from, made_tensor
 import ckpt_viewer
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.torch_bridge import Expected, devices, load_error, to_torch, verify
+from ckpt_viewer.torch_bridge import devices, load_error, to_torch
 
 pytestmark = [
     pytest.mark.torch,
@@ -159,40 +157,3 @@ def test_tensors_that_cannot_be_made_get_a_sentence():
         for device in ("cpu", "meta"):
             with pytest.raises(CheckpointError):
                 to_torch(tensor, device)
-
-
-class TestVerify:
-    """A written file, loaded by torch."""
-
-    @pytest.fixture
-    def path(self, tmp_path):
-        path = tmp_path / "v.pth"
-        torch.save({"model": {"w": torch.arange(6.0).reshape(2, 3).t()}, "list": [torch.zeros(1)]}, path)
-        return str(path)
-
-    @pytest.mark.parametrize("zip_form", [True, False])
-    def test_what_is_there_is_confirmed(self, path, zip_form):
-        torch.save(torch.load(path), path, _use_new_zipfile_serialization=zip_form)
-        crc = zlib.crc32(np.arange(6, dtype=np.float32).reshape(2, 3).T.tobytes())
-        expected = [Expected(("model", "w"), "float32", (3, 2), crc), Expected(("list", 0), "float32", (1,))]
-        assert verify(path, expected) == torch.__version__
-
-    @pytest.mark.parametrize(
-        ("expected", "sentence"),
-        [
-            (Expected(("model", "b"), "float32", (1,)), "model/b is missing"),
-            (Expected(("list", 4), "float32", (1,)), "list/4 is missing"),
-            (Expected(("model", "w"), "float64", (3, 2)), r"model/w is torch.float32 \[3, 2\] and not torch.float64"),
-            (Expected(("model", "w"), "float32", (2, 3)), r"and not torch.float32 \[2, 3\]"),
-            (Expected(("model", "w"), "float32", (3, 2), 1), "model/w holds other values"),
-        ],
-    )
-    def test_what_differs_is_named(self, path, expected, sentence):
-        with pytest.raises(CheckpointError, match=sentence):
-            verify(path, [expected])
-
-    def test_what_torch_refuses_is_said(self, tmp_path):
-        path = tmp_path / "bad.pth"
-        path.write_bytes(b"PK\3\4 nothing")
-        with pytest.raises(CheckpointError, match=r"^torch .* does not load it: "):
-            verify(str(path), [])

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import zlib
 
-import numpy as np
 import pytest
-import torch
 
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.worker import PROGRAM, Worker
@@ -50,18 +47,6 @@ class TestReal:
         assert said["cpu"] == ""
         assert "don't know how to restore" in said["CPU"]
         assert said["cuda:97"]
-
-    def test_verify(self, real, tmp_path):
-        path = tmp_path / "x.pth"
-        torch.save({"a": [torch.arange(3.0)]}, path)
-        crc = zlib.crc32(np.arange(3, dtype=np.float32).tobytes())
-        expected = [{"path": ["a", 0], "dtype": "float32", "shape": [3], "crc": crc}]
-        assert real.request("verify", {"path": str(path), "expected": expected}) == torch.__version__
-        expected[0]["crc"] += 1
-        with pytest.raises(CheckpointError, match="a/0 holds other values"):
-            real.request("verify", {"path": str(path), "expected": expected})
-        with pytest.raises(CheckpointError, match="cannot be read"):
-            real.request("verify", {"path": str(tmp_path / "none"), "expected": []})
 
     def test_unknown_methods_and_parameters_are_errors_not_crashes(self, real):
         pid = real.pid
@@ -174,6 +159,24 @@ def test_silence_ends_after_the_timeout():
         with pytest.raises(CheckpointError, match=r"no answer within 0\.2 s; try again"):
             worker.request("devices", timeout=0.2)
         assert worker.pid is None
+
+
+def test_whoever_waits_may_give_up():
+    class Enough(Exception):
+        pass
+
+    def waiting():
+        raise Enough
+
+    with Worker("input(); input()  # takes the request and says nothing") as worker:
+        with pytest.raises(Enough):
+            worker.request("devices", timeout=60, waiting=waiting)
+        assert worker.pid is None
+    with Worker("import time\nwhile True: time.sleep(9)") as worker:
+        calls: list[int] = []
+        with pytest.raises(CheckpointError, match="no answer within"):
+            worker.request("devices", timeout=0.2, waiting=lambda: calls.append(1))
+        assert calls
 
 
 def test_an_answer_without_end_is_cut_off(monkeypatch):

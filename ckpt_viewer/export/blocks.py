@@ -56,11 +56,12 @@ class Reader:
             view = memoryview(buffer)[:size]
             source.read_into(offset, view)
             block: Block = buffer if size == len(buffer) else view
-            yield block if swap == 1 else _swapped(block, swap)
+            yield block if swap == 1 else swapped(block, swap)
             offset += size
 
 
-def _swapped(block: Block, width: int) -> memoryview:
+def swapped(block: Block, width: int) -> memoryview:
+    """Return numbers of `width` bytes in the other byte order."""
     numbers = array(_CODES[width])
     numbers.frombytes(block)
     numbers.byteswap()

@@ -118,10 +118,11 @@ class Recast:
     """The items of a cargo with the tensors that are to be cast replaced.
 
     Attributes:
-        items: name -> value, in the given order.
+        items: name -> value, in the given order. given: as they were.
     """
 
     def __init__(self, items: Mapping[str, Value], cast: Mapping[str, str]) -> None:
+        self.given = items
         self._storages: dict[tuple[int, str, str], StorageSpec] = {}
         self._homes: list[CastHome] = []
         self.items: dict[str, Value] = {

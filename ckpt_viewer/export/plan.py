@@ -18,6 +18,7 @@ from ckpt_viewer.export.cargo import CastCounts, Options
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.names import export_target, remap_target
+from ckpt_viewer.export.proof import Proven, Prover
 from ckpt_viewer.export.recipe import Recipe
 from ckpt_viewer.export.remap import plan_tags
 from ckpt_viewer.export.retag import Retagger, out_of_reach
@@ -67,7 +68,8 @@ class Written(NamedTuple):
         path: the file; None if there was nothing to do. bytes: its length. tensors: how many it holds.
         renamed: old name -> new. dropped: names left out. cast: name -> new dtype.
         counts: name -> what the cast did to its values, only where it did something.
-        verified: who compared it with the source; None if nobody did.
+        verified: who compared it with the source: ``"torch 2.13.0"`` beside this program's reader, or only that; None
+            if nobody did. unproven: why torch did not, where it was asked to, as half a sentence.
     """
 
     path: Path | None
@@ -79,6 +81,7 @@ class Written(NamedTuple):
     counts: Mapping[str, CastCounts] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     verified: str | None = None
+    unproven: str = ""
 
 
 def plan_export(checkpoint: Checkpoint, choice: Choice | Model | str | None = None, context: Context = SILENT) -> Plan:
@@ -179,6 +182,7 @@ def write(
     *,
     force: bool = False,
     verify: bool = True,
+    prover: Prover | None = None,
     context: Context = SILENT,
 ) -> Written:
     """Carry out a plan. The target appears whole or not at all.
@@ -186,7 +190,8 @@ def write(
     Args:
         target: the plan's own without. force: replace an existing file; never the source.
         verify: compare what was written with the source before it gets its name.
-        context: told about bytes, once when they are written and once when they are compared; may cancel.
+        prover: lets torch compare it too, if `verify`.
+        context: told about bytes, once when they are written and again when they are compared; may cancel.
 
     Raises:
         ExportError: refused or failed; nothing was harmed.
@@ -197,8 +202,10 @@ def write(
     if plan.idle:
         return Written(None, 0, plan.tensors, warnings=(plan.idle, *plan.warnings))
     recipe = plan.recipe
-    meter = Meter(context, recipe.copied_bytes * (2 if verify else 1))
+    proving = prover if verify else None
+    meter = Meter(context, recipe.copied_bytes * (1 + verify + (proving is not None)))
     parts = recipe.files(path)
+    proven: list[Proven] = []
     with written_together(parts, force=force, source=plan.source) as files:
         for file, (_, part) in zip(files, parts, strict=True):
             with Copier(file, meter, check=verify) as copier:
@@ -206,6 +213,10 @@ def write(
             file.flush()
             if verify:
                 part.verify(file.temporary, meter)
+            claim = part.claim() if proving is not None else None
+            if proving is not None and claim is not None:
+                proven.append(proving.prove(file.temporary, claim, meter))
+    why_not = next((each.why_not for each in proven if each.why_not), "")
     return Written(
         parts[-1][0],
         sum(file.position for file in files),
@@ -215,5 +226,6 @@ def write(
         cast=plan.cast,
         counts=recipe.counts(),
         warnings=plan.warnings,
-        verified=OUR_READER if verify else None,
+        verified=(proven[0].by if proven and not why_not else OUR_READER) if verify else None,
+        unproven=why_not,
     )

@@ -13,6 +13,7 @@ from ckpt_viewer.export.cargo import CastCounts
 from ckpt_viewer.formats import open_checkpoint
 
 if TYPE_CHECKING:
+    from ckpt_viewer.export.claim import Claim
     from ckpt_viewer.export.copier import Copier
 
 
@@ -35,6 +36,9 @@ class FileRecipe(Protocol):
     def verify(self, path: Path, meter: Meter) -> None:
         """Read the file again and compare its structure with the source; its bytes were compared while they were
         written. Raises WriteFailed, and what reading raises."""
+
+    def claim(self) -> Claim | None:
+        """Return what torch or safetensors have to find in the file; None if they do not load such files."""
 
 
 class Recipe(Protocol):

@@ -12,6 +12,7 @@ from ckpt_viewer.core.tensor import StorageSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter, StepBytes
 from ckpt_viewer.export.cargo import CastCounts
+from ckpt_viewer.export.claim import Claim
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.parts import Parts, Range
 from ckpt_viewer.export.recipe import FileRecipe, reopened
@@ -79,6 +80,10 @@ class Remap(NamedTuple):
         pairing = Pairing(self._tag_of)
         compare_trees(self.checkpoint.outline, copy.outline, pairing, step)
         compare_places(self.parts, pairing.pairs.values(), step)
+
+    def claim(self) -> Claim:
+        """Return what torch has to find in the file: what it finds in the source."""
+        return Claim(self.checkpoint.contents.root, source=self.checkpoint.path)
 
     def discard(self, context: Context) -> None:
         """Nothing here is large."""

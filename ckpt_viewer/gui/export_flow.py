@@ -185,9 +185,11 @@ class ExportFlow(QObject):
 
         def work(context: Context) -> Written:
             from ckpt_viewer.export.plan import write
+            from ckpt_viewer.export.proof import Prover
 
             planned = plan(context)
-            written = write(planned, target, force=force, context=context)
+            with Prover() as prover:
+                written = write(planned, target, force=force, prover=prover, context=context)
             with suppress(Cancelled):  # too late: the file is there
                 planned.recipe.discard(context)
             return written
@@ -249,7 +251,10 @@ def _amount(written: Written) -> str:
 
 
 def _checked(written: Written) -> str:
-    return ", read back and compared" if written.verified else ""
+    if written.verified is None:
+        return ""
+    why_not = f" (torch did not check because {plain(written.unproven, 300)})" if written.unproven else ""
+    return f", verified by {written.verified}{why_not}"
 
 
 def _warnings(written: Written) -> str:

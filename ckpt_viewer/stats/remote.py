@@ -6,25 +6,19 @@ Blocks and counters pass through a file that both processes map; the rest of an 
 from __future__ import annotations
 
 import math
-import mmap
-import os
-import tempfile
 import threading
-import weakref
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ckpt_viewer.core.strided import Array
 from ckpt_viewer.errors import CheckpointError, DeviceFailed
+from ckpt_viewer.sources.shared import SharedMemory
 from ckpt_viewer.stats import kernels
 from ckpt_viewer.stats.census import Census
 from ckpt_viewer.stats.moments import Moments
 from ckpt_viewer.worker import Worker
 
-MEMORY_FOLDER = Path("/dev/shm")
-"""Files in it are memory; where there is none, an ordinary temporary file is as good, as long as it is cached."""
 BLOCK_BYTES = 4 * kernels.DEVICE_BLOCK
 COUNTER_BYTES = 8 << 20
 """Enough for a million bins."""
@@ -41,20 +35,9 @@ class SharedBlock:
     """
 
     def __init__(self, path: str = "") -> None:
-        size = BLOCK_BYTES + COUNTER_BYTES
-        try:
-            if path:
-                number = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-            else:
-                folder = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
-                number, path = tempfile.mkstemp(prefix="ckpt-viewer-", suffix=".block", dir=folder)
-                weakref.finalize(self, _remove, path)
-                os.truncate(number, size)
-            with os.fdopen(number, "r+b") as file:
-                self._memory = np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8)
-        except OSError as error:
-            raise CheckpointError(f"no memory can be shared with the worker process ({error.strerror})") from error
-        self.path = path
+        self._shared = SharedMemory(BLOCK_BYTES + COUNTER_BYTES, path)
+        self._memory = np.frombuffer(self._shared.view, np.uint8)
+        self.path = self._shared.path
 
     def block(self, dtype: str, size: int) -> Array:
         """Return the place for `size` values."""
@@ -64,10 +47,6 @@ class SharedBlock:
         """Return the place for `size` counters."""
         start = BLOCK_BYTES
         return self._memory[start : start + size * np.dtype(dtype).itemsize].view(dtype)
-
-
-def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
 
 
 class _Own(threading.local):

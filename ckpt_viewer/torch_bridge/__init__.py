@@ -1,4 +1,4 @@
-"""Everything that needs torch itself: devices, tensors, the words of torch.load, verification.
+"""Everything that needs torch itself: devices, tensors, the words of torch.load; `proof` checks what was written.
 
 The only module that imports torch. Importing it takes a second and stalls other threads, so the window reaches it
 through the worker process only (see `worker`).
@@ -9,10 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-import zlib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -221,62 +218,3 @@ def _nested(tensor: TensorSpec, buffer: torch.Tensor) -> torch.Tensor:
         raise Unsupported("a nested tensor without sizes, strides and offsets; look at its buffer")
     members = [buffer.as_strided(*member) for member in zip(*rows, strict=True)]
     return torch.nested.nested_tensor(members, dtype=_dtype(tensor), device=buffer.device)
-
-
-# --- verification -------------------------------------------------------------------------------------------------
-
-
-class Expected(NamedTuple):
-    """A tensor that has to be in a file.
-
-    Attributes:
-        path: keys and indices from the root. dtype: without ``torch.``. shape: sizes.
-        crc: CRC-32 of its elements in row-major order, None not to compare them.
-    """
-
-    path: tuple[str | int, ...]
-    dtype: str
-    shape: tuple[int, ...]
-    crc: int | None = None
-
-
-def verify(path: str, expected: Iterable[Expected], *, weights_only: bool = True) -> str:
-    """Load a file with `torch.load` and compare; return the version of torch that did.
-
-    Raises:
-        CheckpointError: torch refuses the file, or a tensor is missing or different.
-    """
-    try:
-        root = torch.load(path, map_location="cpu", mmap=_is_zip(path), weights_only=weights_only)
-    except Exception as error:
-        raise CheckpointError(f"torch {torch.__version__} does not load it: {' '.join(str(error).split())}") from error
-    for each in expected:
-        problem = _difference(_follow(root, each.path), each)
-        if problem:
-            raise CheckpointError(f"{'/'.join(map(str, each.path)) or 'the root'} {problem}")
-    return str(torch.__version__)
-
-
-def _is_zip(path: str) -> bool:
-    with Path(path).open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-def _follow(value: Any, path: tuple[str | int, ...]) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
-
-
-def _difference(found: Any, expected: Expected) -> str:
-    if not isinstance(found, torch.Tensor):
-        return "is missing"
-    if str(found.dtype) != f"torch.{expected.dtype}" or tuple(found.shape) != tuple(expected.shape):
-        return f"is {found.dtype} {list(found.shape)} and not torch.{expected.dtype} {list(expected.shape)}"
-    if expected.crc is None or found.layout != torch.strided or found.is_quantized:
-        return ""
-    flat = found.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
-    return "" if zlib.crc32(flat.numpy().data) == expected.crc else "holds other values"

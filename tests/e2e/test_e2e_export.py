@@ -12,7 +12,7 @@ def test_the_button_writes_what_torch_loads_strictly(open_viewer, checkpoint_fil
     viewer.focus("Export state_dict")
     viewer.becomes(lambda: viewer.widget("fileNameEdit")["text"], "run.state_dict.pth")
     viewer.answer_dialog("Export state_dict", str(home / "weights.pth"))
-    viewer.says("messageBar", "Wrote weights.pth: 9 tensors", "read back and compared", "Open it")
+    viewer.says("messageBar", "Wrote weights.pth: 9 tensors", "verified by torch", "Open it")
     expected = make_checkpoint()["model"]
     written = torch.load(home / "weights.pth", weights_only=True)
     assert list(written) == list(expected)

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.torch
 ROOT = Path(__file__).resolve().parents[2]
 
 
+TORCH = f"torch {torch.__version__.partition('+')[0]}"
+
+
 @pytest.fixture
 def source(tmp_path):
     value = {"model": torch.nn.Linear(3, 2).state_dict(), "epoch": 3}
@@ -39,7 +42,7 @@ def test_export(run, source, tmp_path):
     out = tmp_path / "weights.pth"
     code, text, errors = run("export", source, "-o", out)
     assert (code, errors) == (0, "")
-    assert text == f"wrote {out}: {bytes_text(out.stat().st_size)}, 2 tensors, verified by ckpt-viewer\n"
+    assert text == f"wrote {out}: {bytes_text(out.stat().st_size)}, 2 tensors, verified by {TORCH}\n"
     torch.nn.Linear(3, 2).load_state_dict(torch.load(out, weights_only=True), strict=True)
 
 
@@ -66,8 +69,26 @@ def test_json(run, source, tmp_path):
         assert (code, errors) == (0, "")
         assert json.loads(text) == {
             "schema": 1, "written": str(out), "bytes": out.stat().st_size, "tensors": 2, "renamed": {}, "dropped": [],
-            "cast": {}, "warnings": [], "verified": "ckpt-viewer",
+            "cast": {}, "warnings": [], "verified": TORCH,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "by"), [("--no-torch", "verified by ckpt-viewer"), ("--no-verify", "not verified")])
+def test_verifying_can_be_left_out(run, source, tmp_path, option, by):
+    code, text, errors = run("export", source, "-o", tmp_path / "new.pth", option)
+    assert (code, errors) == (0, "")
+    assert text.endswith(f"2 tensors, {by}\n")
+
+
+def test_why_torch_did_not_check_is_said(run, tmp_path):
+    source = builders.save({"w": torch.ones(2)}, tmp_path / "x.pth", tag="cuda:1", protocol=4)
+    remap = ("remap", source, "--map-location", "cpu", "--force")
+    code, text, _ = run(*remap)
+    assert code == 0
+    assert "verified by ckpt-viewer; torch did not check because torch.load(weights_only=True) refuses it" in text
+    document = json.loads(run(*remap, "--json")[1])
+    assert document["verified"] == "ckpt-viewer"
+    assert document["warnings"][-1].startswith("torch did not check the copy because")
 
 
 def test_a_dry_run_writes_nothing(run, source, tmp_path):

@@ -22,6 +22,7 @@ from ckpt_viewer.export.blocks import Meter, StepBytes
 from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
 from ckpt_viewer.export.casting import Recast
 from ckpt_viewer.export.check_state_dict import check_state_dict
+from ckpt_viewer.export.claim import Claim, claim_of
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.emit import Emitter, obstacle, tensors_in
 from ckpt_viewer.export.needs import needed_torch
@@ -92,6 +93,10 @@ class StateDict(NamedTuple):
     def check(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
         check_state_dict(self.cargo.items, self.cargo.metadata, self.pieces, copy, step)
+
+    def claim(self) -> Claim:
+        """Return what torch has to find in the file."""
+        return claim_of(self.recast.given, self.cargo.cast)
 
     def discard(self, context: Context) -> None:
         """Free the pieces, of which there are as many as tensors; raises Cancelled."""

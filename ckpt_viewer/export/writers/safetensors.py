@@ -22,6 +22,7 @@ from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter, StepBytes
 from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
+from ckpt_viewer.export.claim import Claim, claim_of
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
 from ckpt_viewer.export.recipe import FileRecipe, reopened
@@ -73,6 +74,13 @@ class File(NamedTuple):
     def verify(self, path: Path, meter: Meter) -> None:
         """Compare what our reader finds with the source; raises WriteFailed where they differ."""
         reopened(path, meter, self.check)
+
+    def claim(self) -> Claim:
+        """Return what the safetensors library has to find in the file; it gives names in alphabetical order."""
+        flats = sorted(self.flats, key=lambda flat: flat.name)
+        cast = {flat.name: flat.dtype for flat in flats if flat.dtype != flat.tensor.dtype}
+        claim = claim_of({flat.name: flat.tensor for flat in flats}, cast)
+        return claim._replace(loader="safetensors", strides=False)
 
     def check(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare names, order, dtypes, shapes, places and metadata; raises WriteFailed where they differ."""
