@@ -9,12 +9,14 @@ from pathlib import Path
 
 import builders
 import pytest
+import safetensors
 import torch
 from judge import NEW_DTYPES, OLD_DTYPES, zoo
 
 import ckpt_viewer
 from ckpt_viewer import worker_main
 from ckpt_viewer.errors import Cancelled, WriteFailed
+from ckpt_viewer.export.choice import Choice
 from ckpt_viewer.export.claim import Claim
 from ckpt_viewer.export.plan import plan_export, plan_remap, write
 from ckpt_viewer.export.proof import Prover
@@ -323,3 +325,32 @@ def test_nothing_beside_a_checkpoint_is_imported(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, timeout=120, check=True)
     assert json.loads(done.stdout)["verified"] == TORCH
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["pth", "safetensors"])
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_casts_of_every_writer(here, tmp_path, name, legacy):
+    """Held against torch's own casts, whatever the strides."""
+    torch.manual_seed(0)
+    value = {
+        "w": torch.randn(70, 30) * 1e5,
+        "t": torch.randn(5, 7).t(),
+        "n": torch.arange(5),
+        "h": torch.ones(3).half(),
+    }
+    source = save(tmp_path, "x", value, legacy=legacy)
+    by = TORCH if name == "pth" else f"safetensors {safetensors.__version__}"
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        for dtype in ("", "float16", "bfloat16", "float32"):
+            plan = plan_export(checkpoint, Choice(("",), dtype=dtype, format=name))
+            written = write(plan, tmp_path / f"out.{name}", force=True, prover=here)
+            assert (written.verified, written.unproven) == (by, "")
+            assert written.cast == {each: dtype for each in value if dtype and value[each].is_floating_point()
+                                    and str(value[each].dtype) != f"torch.{dtype}"}  # fmt: skip
+
+
+def test_what_torch_does_not_load_is_not_shown_to_it(tmp_path):
+    source = save(tmp_path, "x", {"w": torch.ones(3)})
+    with ckpt_viewer.open_checkpoint(source) as checkpoint, Prover(never) as prover:
+        written = write(plan_export(checkpoint, Choice(("",), format="npz")), tmp_path / "out.npz", prover=prover)
+    assert (written.verified, written.unproven) == ("ckpt-viewer", "")

@@ -10,7 +10,8 @@ from numpy.testing import assert_array_equal
 
 import ckpt_viewer
 from ckpt_viewer.errors import CheckpointError, DeviceFailed
-from ckpt_viewer.stats import kernels, remote, summary
+from ckpt_viewer.sources import shared
+from ckpt_viewer.stats import kernels, summary
 from ckpt_viewer.stats.remote import SharedBlock, WorkerKernels
 from ckpt_viewer.stats.summary import summarize_tensor
 from ckpt_viewer.worker import Worker
@@ -93,13 +94,13 @@ def test_torch_refusals_become_an_error():
 
 
 def test_what_is_shared_is_removed(monkeypatch, tmp_path):
-    monkeypatch.setattr(remote, "MEMORY_FOLDER", tmp_path)
-    shared = SharedBlock()
-    assert [each.name for each in tmp_path.iterdir()] == [Path(shared.path).name]
-    assert Path(shared.path).stat().st_mode & 0o777 == 0o600
-    SharedBlock(shared.path).block("<u2", 3)[:] = [1, 2, 3]
+    monkeypatch.setattr(shared, "MEMORY_FOLDER", tmp_path)
+    block = SharedBlock()
+    assert [each.name for each in tmp_path.iterdir()] == [Path(block.path).name]
+    assert Path(block.path).stat().st_mode & 0o777 == 0o600
+    SharedBlock(block.path).block("<u2", 3)[:] = [1, 2, 3]
     assert shared.block("<u2", 3).tolist() == [1, 2, 3]
-    del shared
+    del block
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(CheckpointError, match="no memory can be shared"):
         SharedBlock(str(tmp_path / "gone"))
