@@ -99,7 +99,7 @@ def test_what_is_shared_is_removed(monkeypatch, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == [Path(block.path).name]
     assert Path(block.path).stat().st_mode & 0o777 == 0o600
     SharedBlock(block.path).block("<u2", 3)[:] = [1, 2, 3]
-    assert shared.block("<u2", 3).tolist() == [1, 2, 3]
+    assert block.block("<u2", 3).tolist() == [1, 2, 3]
     del block
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(CheckpointError, match="no memory can be shared"):
