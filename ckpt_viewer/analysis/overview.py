@@ -16,7 +16,11 @@ from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Mapping as MappingValue
 from ckpt_viewer.core.value import Value
+
+_OF_TRAINING = frozenset({"optimizer", "lr_scheduler", "progress", "scaler", "rng", "metrics"})
+"""Roles of what only a training leaves."""
 
 
 class Progress(NamedTuple):
@@ -119,6 +123,8 @@ def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
         return "whole model" if is_module(root) or roles[0].detail else "state_dict"
     if names & {"model", "ema"} and names & {"optimizer", "lr_scheduler", "progress", "scaler"}:
         return "training checkpoint"
+    if isinstance(root, MappingValue) and root.type == "folder" and "model" in names and not names & _OF_TRAINING:
+        return "state_dict"  # weights and their config, as a model is handed on
     if "model" in names:
         rows = [row for row, role in roles.items() if role.name == "model"]
         return "whole model" if any(is_module(outline.values[row]) for row in rows) else "training checkpoint"

@@ -104,7 +104,7 @@ def _open_alone(source: Bytes, context: Context, salvage: bool) -> tuple[str, Op
 
 
 def _beside(path: str) -> tuple[Note, ...]:
-    """Return a note where the name says that the file is one of several; its folder's name says nothing."""
+    """Return a note where the name says that the file is one of several, or its folder's that it is of one rank."""
     name = os.path.basename(path)  # noqa: PTH119  pathlib would cost every start 7 ms
     if "-of-" in name:
         from ckpt_viewer.formats.shard_set import lone_part_note
@@ -112,7 +112,8 @@ def _beside(path: str) -> tuple[Note, ...]:
         of_set = lone_part_note(path)
         if of_set is not None:
             return (of_set,)
-    if not any(word in name for word in ("rank", "shard", "part", "of", "state", ".distcp")):
+    of_rank = "rank" in os.path.basename(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH119, PTH120
+    if not of_rank and not any(word in name for word in ("rank", "shard", "part", "of", "state", ".distcp")):
         return ()
     from ckpt_viewer.formats.siblings import note_for
 

@@ -13,13 +13,15 @@ from ckpt_viewer.core.value import Literal, Mapping, Value
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, OverBudget
 from ckpt_viewer.formats.base import SALVAGED, FileOpener, FolderFormat, Opened, merged
 from ckpt_viewer.formats.json_values import JSON_LIMIT, json_value
-from ckpt_viewer.formats.shard_names import is_index_name
-from ckpt_viewer.formats.siblings import natural
+from ckpt_viewer.formats.shard_names import is_index_name, part_of, part_set
+from ckpt_viewer.formats.siblings import missing_ranks, natural
 from ckpt_viewer.sources.folder import Folder
 
 DEEPEST = 4
 """Folders inside folders that are looked into."""
 MOST_FILES = 20_000
+_WEIGHTS = (".safetensors", ".bin")
+"""How names end of which even one says for certain that it is a part of a set."""
 Order: TypeAlias = Callable[[str], Any]
 
 
@@ -74,8 +76,12 @@ class Walk:
         result = Mapping("folder")
         sets = self._sets(folder, prefix)
         members = {file: name for name, opened in sets.items() for file in opened.files}
+        shown = set(folder.files)
         for name in sorted(folder.files, key=order):
             self.context.step(self.count, 0)
+            if name in members and members[name] not in shown:  # a set without an index stands before its files
+                shown.add(members[name])
+                result.pairs += (members[name], sets[members[name]].unpickled.value)
             if name in members:
                 value: Value = self._member(folder, name, members[name])
             elif name in sets:
@@ -84,6 +90,9 @@ class Walk:
                 value = self.file(folder, name, f"{prefix}{escape_token(name)}!")
             result.pairs += (name, value)
             self.files.append(prefix + name)
+        missing = missing_ranks(folder.folders)
+        if missing:
+            self.notes.append(Note("error", "missing-rank", result, missing))
         for name in sorted(folder.folders, key=natural) if depth < DEEPEST else ():
             below = self.below(folder, name, prefix, depth)
             if not isinstance(below, Mapping) or below.pairs:
@@ -124,6 +133,25 @@ class Walk:
             self.size += folder.file(name).size
             self.parts.append(opened)
             sets[name] = opened
+        return sets | self._numbered_sets(folder, prefix, {file for opened in sets.values() for file in opened.files})
+
+    def _numbered_sets(self, folder: Folder, prefix: str, taken: set[str]) -> dict[str, Opened]:
+        """Open the sets that have no index, by the numbers in the names of their files, as entries of their own."""
+        sets: dict[str, Opened] = {}
+        for name in folder.files:
+            part = part_of(name) if name not in taken else None
+            members = part_set(part, (each for each in folder.files if each not in taken)) if part is not None else None
+            if part is None or members is None or (len(members.files) < 2 and not part.rest.endswith(_WEIGHTS)):
+                continue
+            from ckpt_viewer.formats.shard_set import open_numbered
+
+            taken.update(members.files)
+            try:
+                opened = open_numbered(folder, members, self.context, self.open_file, prefix=prefix)
+            except CheckpointError:  # no state_dict in several files: each is shown by itself
+                continue
+            self.parts.append(opened)
+            sets[part.title] = opened
         return sets
 
     def _member(self, folder: Folder, name: str, index: str) -> Value:

@@ -30,6 +30,11 @@ class Part(NamedTuple):
     rest: str
     digits: tuple[int, int]
 
+    @property
+    def title(self) -> str:
+        """What the set is called, with a star for the numbers of its files."""
+        return f"{self.stem}*-of-{self.total:0{self.digits[1]}}{self.rest}"
+
     def sibling(self, number: int) -> str:
         """Return the name of another part of the set."""
         return f"{self.stem}{number:0{self.digits[0]}}-of-{self.total:0{self.digits[1]}}{self.rest}"

@@ -7,7 +7,7 @@ through links, since a snapshot of a Hugging Face cache is a folder of links int
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Note
@@ -59,7 +59,7 @@ def open_whole(path: str, context: Context, open_file: FileOpener) -> Opened | N
             return open_indexed(folder, index, context, open_file)._replace(close=folder.close)
         members = part_set(part, folder.files)
         if not members.missing and len(members.files) > 1:
-            return _open_numbered(folder, members, context, open_file)._replace(close=folder.close)
+            return open_numbered(folder, members, context, open_file)._replace(close=folder.close)
     except BaseException:
         folder.close()
         raise
@@ -162,9 +162,13 @@ def open_indexed(
     return _finish(root, index.metadata, shards, notes)
 
 
-def _open_numbered(folder: Folder, members: PartSet, context: Context, open_file: FileOpener) -> Opened:
+def open_numbered(
+    folder: Folder, members: PartSet, context: Context, open_file: FileOpener, *, prefix: str = ""
+) -> Opened:
     """Open the files of a set without an index; raises CheckpointError where none can be read."""
-    shards, notes = _open_shards(folder, members.files, context, open_file, "")
+    shards, notes = _open_shards(folder, members.files, context, open_file, prefix)
+    if members.missing:
+        notes.append(_missing_files(members.missing))
     root = Mapping()
     names: set[str] = set()
     twice: list[str] = []
@@ -204,13 +208,17 @@ def _open_shards(
             code = "unreadable-shard" if is_plain_name(name) else "unsafe-name"
             notes.append(Note("error", code, None, f"{name[:200]!a} is left out: {error}"))
     if absent:
-        message = f"files of the set are missing, and their tensors with them: {len(absent)}, {listed(absent)}"
-        notes.append(Note("error", "missing-shard", None, message))
+        notes.append(_missing_files(absent))
     if shards:
         return shards, notes
     if problem is not None:
         raise Unreadable(f"no file of this set can be read, the last because {problem}") from problem
     raise Unreadable(f"no file of this set is here ({listed(absent)}); download them into the same folder")
+
+
+def _missing_files(names: Sequence[str]) -> Note:
+    message = f"files of the set are missing, and their tensors with them: {len(names)}, {listed(names)}"
+    return Note("error", "missing-shard", None, message)
 
 
 def _open_shard(folder: Folder, name: str, context: Context, open_file: FileOpener, prefix: str) -> _Shard:

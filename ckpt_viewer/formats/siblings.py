@@ -21,6 +21,8 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 _TOTAL = re.compile(r"\d[-_]?of[-_]?(\d+)|world[-_]?size[-_]?(\d+)", re.IGNORECASE)
+_RANK_FOLDER = re.compile(r"(?:[a-z]+_)?rank_?\d+(?:_\d+)*")
+"""Megatron: ``mp_rank_00``, or ``mp_rank_00_001`` with the pipeline's rank, and the expert's behind that."""
 _DATA = re.compile(r"__[0-9]+_[0-9]+\.distcp")
 
 
@@ -75,17 +77,60 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if at % 2 else (1, 0, part) for at, part in enumerate(parts) if part)
 
 
+def is_rank_folder(name: str) -> bool:
+    """Whether a folder is called as one that holds the files of one rank."""
+    return _RANK_FOLDER.fullmatch(name) is not None
+
+
+def folder_family(name: str, neighbours: Iterable[str]) -> Family | None:
+    """Return the set of a rank's folder by its name; None where the name tells of none."""
+    if not is_rank_folder(name):
+        return None
+    pattern = re.compile(re.sub(r"\d+", r"(\\d{1,9})", re.escape(name)))
+    members = {tuple(map(int, match.groups())) for each in neighbours if (match := pattern.fullmatch(each)) is not None}
+    mine = tuple(map(int, re.findall(r"\d+", name)))
+    return Family("rank", mine, sorted(members - {mine}), _missing(members | {mine}, None, one_based=False), None)
+
+
+def missing_ranks(names: Iterable[str]) -> str:
+    """Return a sentence about the ranks whose folders are not among those of a folder; ``""`` if none is missing."""
+    ranks = [name for name in names if is_rank_folder(name)]
+    found = folder_family(ranks[0], ranks) if ranks else None
+    if found is None or not found.missing:
+        return ""
+    shown = ", ".join(map(_number, found.missing[:10])) + (", ..." if len(found.missing) > 10 else "")
+    if len(found.missing) == 1:
+        return f"the folder of rank {shown} is missing"
+    return f"the folders of {len(found.missing)} ranks are missing: {shown}"
+
+
 def note_for(path: str) -> Note | None:
     """Return what a person who opened one file of several should know; None for a whole file."""
     folder, name = os.path.split(path)
     if _DATA.fullmatch(name):
         return Note("warning", "one-of-several", None, data_file(path))
     if not _NUMBERED.search(name):
-        return None
+        return _note_for_folder(folder, name)
     found = family(name, _names(folder))
     if found is None or not (found.present or found.missing):
         return None
     return Note("warning", "one-of-several", None, _sentence(found))
+
+
+def _note_for_folder(folder: str, name: str) -> Note | None:
+    """Return the same where it is the folder of a file that tells its rank: the others' files have the same name."""
+    above, own = os.path.split(os.path.abspath(folder or "."))  # noqa: PTH100
+    if not is_rank_folder(own):
+        return None
+    there = [each for each in _names(above) if is_rank_folder(each)]
+    neighbours = [each for each in there if os.path.isfile(os.path.join(above, each, name))]  # noqa: PTH113, PTH118
+    found = folder_family(own, neighbours)
+    if found is None or not (found.present or found.missing):
+        return None
+    where = ascii(shorten(os.path.basename(above), 100))  # noqa: PTH119
+    return Note(
+        "warning", "one-of-several", None, _sentence(found).replace("open the folder", f"open the folder {where}")
+    )
 
 
 def data_file(path: str) -> str:
@@ -128,6 +173,6 @@ def _numbers(word: str, members: list[tuple[int, ...]]) -> str:
     if len(members) == 1:
         return f"{word} {_number(members[0])} is"
     if len(members) > 6:
-        return f"{len(members)} others are"
+        return f"{len(members)} other {word}s are"
     shown = ", ".join(map(_number, members[:-1]))
     return f"{word}s {shown} and {_number(members[-1])} are"

@@ -63,7 +63,8 @@ class LoadFlow(QObject):
         session = self._session
         tags = [tag for tag, _ in session.overview.locations] if session.overview is not None else []
         self._widget.box.offer(tags, self._devices.names, session.device_note, session.map_location)
-        self._widget.show_open(session.checkpoint is not None)
+        of_several = session.checkpoint is not None and session.checkpoint.contents.source is None
+        self._widget.show_open("" if session.checkpoint is None else "folder" if of_several else "file")
         if session.checkpoint is None:
             self._widget.code.show_code("")
             return

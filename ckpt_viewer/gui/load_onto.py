@@ -15,7 +15,7 @@ from ckpt_viewer.gui.labels import label, tooltip
 
 FLAGS = Qt.ItemDataRole.UserRole - 1
 """Where a QStandardItem keeps its flags. `model()` would give it by name, and have PySide load every kind of model."""
-UNCHANGED = "Only how it is shown and exported changes; the file is not altered."
+UNCHANGED = "Only how it is shown and exported changes; nothing of it is altered."
 
 
 class MapLocationBox(QComboBox):
@@ -106,10 +106,10 @@ class LoadOnto(QWidget):
         column.addLayout(row)
         column.addWidget(self.code)
 
-    def show_open(self, is_open: bool) -> None:
-        """Offer the choice while a file is open."""
-        self.setEnabled(is_open)
-        self._note.setText("The file is not altered." if is_open else "")
+    def show_open(self, what: str) -> None:
+        """Offer the choice while something is open: `what` is it, ``"file"`` or ``"folder"``; ``""`` for nothing."""
+        self.setEnabled(bool(what))
+        self._note.setText(f"The {what} is not altered." if what else "")
 
     def focus_box(self) -> None:
         """Give the box the keyboard and open its list."""

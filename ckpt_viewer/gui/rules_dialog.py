@@ -50,7 +50,7 @@ class RulesDialog(QDialog):
         self._buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
         column.addWidget(
-            label("Choose where the storages of each saved device go. The file is not altered.", wrap=True)
+            label("Choose where the storages of each saved device go. Nothing saved is altered.", wrap=True)
         )
         column.addWidget(self._rows, 1)
         column.addWidget(self._code)

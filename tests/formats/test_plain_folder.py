@@ -185,7 +185,7 @@ class TestFoldersInFolders:
             (run / "model.bin.index.json").write_text('{"weight_map": 3}')
         with open_checkpoint(run) as checkpoint:
             assert "unreadable-set" in codes(checkpoint.findings)
-            assert checkpoint["/model-00001-of-00002.bin/a.weight"].shape == (2,)
+            assert checkpoint["/model-*-of-00002.bin/a.weight"].shape == (2,)
 
     def test_numbers_in_names_count_as_numbers(self, run):
         for rank in (0, 2, 10):
@@ -204,3 +204,62 @@ class TestFoldersInFolders:
             assert [model.path for model in checkpoint.models] == [
                 ("unet", "diffusion_pytorch_model.bin"), ("vae", "diffusion_pytorch_model.bin"),
             ]  # fmt: skip
+
+
+# --- sets without an index ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbered(run):
+    """The same, with the model in two files and no index."""
+    state = torch.load(run / "pytorch_model.bin")
+    (run / "pytorch_model.bin").unlink()
+    for number, (name, value) in enumerate(state.items(), 1):
+        torch.save({name: value}, run / f"pytorch_model-0000{number}-of-00002.bin")
+    return run
+
+
+def test_a_set_without_an_index_is_one_model(numbered):
+    with open_checkpoint(numbered) as checkpoint:
+        names = [node.name for node in checkpoint.root.children]
+        assert names[2:5] == [
+            "pytorch_model-*-of-00002.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin",
+        ]  # fmt: skip
+        assert [node.name for node in checkpoint["/pytorch_model-*-of-00002.bin"].children] == ["weight", "bias"]
+        assert "a part of 'pytorch_model-*-of-00002.bin'" in checkpoint["/pytorch_model-00001-of-00002.bin"].value.text
+        assert checkpoint.size == sum(each.stat().st_size for each in numbered.iterdir())
+        view = overview(checkpoint)
+        assert view.kind == "training checkpoint"
+        assert view.parameters == 8
+        assert view.roles["model"] == [("pytorch_model-*-of-00002.bin",)]
+        assert checkpoint["/pytorch_model-*-of-00002.bin/weight"].numpy().shape == (2, 3)
+        assert not checkpoint.findings
+
+
+def test_of_a_set_without_an_index_the_missing_files_are_named(numbered):
+    (numbered / "pytorch_model-00001-of-00002.bin").unlink()
+    with open_checkpoint(numbered) as checkpoint:
+        finding = next(each for each in checkpoint.findings if each.code == "missing-shard")
+        assert "'pytorch_model-00001-of-00002.bin'" in finding.message
+
+
+def test_numbered_files_that_are_no_state_dicts_stay_files(run):
+    for number in (1, 2):
+        torch.save([torch.ones(number)], run / f"state-{number}-of-2.pt")
+    with open_checkpoint(run) as checkpoint:
+        assert checkpoint["/state-1-of-2.pt/0"].shape == (1,)
+
+
+@pytest.mark.parametrize(("kept", "kind"), [
+    (("pytorch_model.bin", "config.json"), "state_dict"),
+    (("pytorch_model.bin", "optimizer.pt", "config.json"), "training checkpoint"),
+    (("pytorch_model.bin", "trainer_state.json"), "training checkpoint"),
+    (("optimizer.pt",), "optimizer state"),
+])  # fmt: skip
+def test_what_kind_of_folder_it_is(run, kept, kind):
+    (run / "config.json").write_text(json.dumps({"architectures": ["Net"], "hidden_size": 3}))
+    for each in run.iterdir():
+        if each.name not in kept:
+            each.unlink()
+    with open_checkpoint(run) as checkpoint:
+        assert overview(checkpoint).kind == kind

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ckpt_viewer.formats import open_checkpoint
-from ckpt_viewer.formats.siblings import family, note_for
+from ckpt_viewer.formats.siblings import family, folder_family, missing_ranks, note_for
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,59 @@ def test_the_only_one_of_its_kind_says_nothing(tmp_path):
     with open_checkpoint(tmp_path / "mp_rank_00_model_states.pt") as checkpoint:
         assert not checkpoint.findings
     assert note_for(str(tmp_path / "gone" / "rank_0.pt")) is None
+
+
+# --- ranks that have folders of their own -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "mine", "present", "missing"),
+    [
+        ("mp_rank_00", ["mp_rank_01", "mp_rank_03"], (0,), [(1,), (3,)], [(2,)]),
+        ("mp_rank_00_001", ["mp_rank_00_000", "mp_rank_01_000"], (0, 1), [(0, 0), (1, 0)], [(1, 1)]),
+        ("mp_rank_01_000_002", ["mp_rank_00"], (1, 0, 2), [], [(0, 0, 0), (0, 0, 1), (0, 0, 2), (1, 0, 0), (1, 0, 1)]),
+        ("rank_0", ["rank_1", "ranking_2"], (0,), [(1,)], []),
+    ],
+)
+def test_folders_of_ranks(name, others, mine, present, missing):
+    found = folder_family(name, [*others, name])
+    assert found is not None
+    assert (found.mine, found.present, found.missing) == (mine, present, missing)
+
+
+@pytest.mark.parametrize("name", ["frank1", "ranks", "checkpoint-3", "mp_rank_00_states", "rank"])
+def test_names_of_other_folders(name):
+    assert folder_family(name, [name, "rank_0"]) is None
+    assert missing_ranks([name]) == ""
+
+
+@pytest.fixture
+def megatron(tmp_path):
+    """Three of the four ranks of two by two; a fifth folder has another file."""
+    for rank in ("00_000", "00_001", "01_000"):
+        folder = tmp_path / "iter_0001000" / f"mp_rank_{rank}"
+        folder.mkdir(parents=True)
+        torch.save({"iteration": 1000, "model": {"w": torch.ones(2)}}, folder / "model_optim_rng.pt")
+    other = tmp_path / "iter_0001000" / "mp_rank_01_001"
+    other.mkdir()
+    (other / "distrib_optim.pt").write_bytes(b"")
+    return tmp_path / "iter_0001000"
+
+
+def test_a_file_in_a_folder_of_its_rank_names_the_others(megatron):
+    with open_checkpoint(megatron / "mp_rank_00_001" / "model_optim_rng.pt") as checkpoint:
+        finding = next(each for each in checkpoint.findings if each.code == "one-of-several")
+    assert finding.message == (
+        "this file is rank 0/1, ranks 0/0 and 1/0 are beside it, rank 1/1 is missing; "
+        "open the folder 'iter_0001000' to see them as one"
+    )
+
+
+def test_the_folder_of_all_ranks_names_those_that_are_missing(megatron):
+    with open_checkpoint(megatron) as checkpoint:
+        assert "missing-rank" not in {each.code for each in checkpoint.findings}
+    (megatron / "mp_rank_01_001" / "distrib_optim.pt").unlink()
+    (megatron / "mp_rank_01_001").rmdir()
+    with open_checkpoint(megatron.parent) as checkpoint:
+        finding = next(each for each in checkpoint.findings if each.code == "missing-rank")
+    assert (finding.path, finding.message) == (("iter_0001000",), "the folder of rank 1/1 is missing")
