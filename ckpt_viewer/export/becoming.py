@@ -10,7 +10,7 @@ from ckpt_viewer.errors import CannotExport
 
 TARGETS = ("float32", "float16", "bfloat16")
 """What may be cast to."""
-_FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
+_FLOATS = frozenset(row.name for row in DTYPES.values() if row.kind == "float" and not row.bits)
 
 
 def check_dtype(dtype: str) -> None:
@@ -30,16 +30,20 @@ def nbytes_as(tensor: TensorSpec, dtype: str) -> int:
 
 
 def said_of_dtypes(tensors: Iterable[TensorSpec], dtype: str) -> Iterator[str]:
-    """Yield a sentence for each kind of tensor that somebody might expect to be cast and that is not."""
+    """Yield a sentence for each kind of tensor that a cast leaves alone, or of which it may not be the whole story."""
     if not dtype:
         return
     counts: dict[str, int] = {}
+    small = 0
     for tensor in tensors:
         reason = _stays(tensor)
+        small += not reason and tensor.dtype.startswith("float8")
         if reason and tensor.dtype != dtype:
             counts[reason] = counts.get(reason, 0) + 1
     for reason, count in counts.items():
         yield f"{count} tensor{' keeps its' if count == 1 else 's keep their'} dtype: {reason}"
+    if small:
+        yield f"{small} of the tensors that are cast are 8-bit floats; a scale that lies elsewhere is not applied"
 
 
 def _stays(tensor: TensorSpec) -> str:
@@ -49,8 +53,6 @@ def _stays(tensor: TensorSpec) -> str:
         return ""
     if row.kind == "complex":
         return "complex numbers are not cast"
-    if row.name.startswith("float8"):
-        return "8-bit floats are taken for quantised values, whose scale lies elsewhere"
     if row.kind == "float" and tensor.extra is not None and tensor.extra.parts:
         return f"{tensor.layout} tensors are not cast"
     return ""

@@ -117,7 +117,7 @@ class CastHome:
 
 
 class Recast:
-    """The items of a cargo with the tensors that are to be cast replaced.
+    """The items of a cargo with the dense tensors that are to be cast replaced; what shared memory still does.
 
     Attributes:
         items: name -> value, in the given order. given: as they were.
@@ -137,12 +137,6 @@ class Recast:
         return {home.name: home.counts for home in self._homes if any(home.counts)}
 
     def _recast(self, tensor: TensorSpec, target: str, name: str) -> TensorSpec:
-        extra = tensor.extra
-        if extra is not None and extra.parts:
-            values = {
-                part: self._recast(extra.parts[part], target, name) for part in ("values",) if part in extra.parts
-            }
-            return tensor.with_(dtype=target, extra=extra.with_(parts=extra.parts | values))
         assert tensor.storage is not None
         root, shift = root_of(tensor.storage)
         wide = DTYPES[tensor.dtype].itemsize
@@ -154,5 +148,5 @@ class Recast:
             known = StorageSpec(f"{root.unique_key}:{target}", "cpu", target, root.nbytes // wide, home, root.order)
             self._storages[id(root), tensor.dtype, target] = known
             self._homes.append(home)
-        extra = TensorExtra(neg=extra.neg) if extra is not None and extra.neg else None
+        extra = TensorExtra(neg=True) if tensor.extra is not None and tensor.extra.neg else None
         return TensorSpec(known, target, tensor.shape, tensor.stride, tensor.offset + shift // wide, extra=extra)

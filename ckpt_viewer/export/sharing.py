@@ -63,7 +63,7 @@ def untied(cargo: Cargo, context: Context = SILENT) -> list[str]:
                     parted |= {one.name: None, other.name: None}
     if not parted:
         return []
-    return [f"share memory as different dtypes, and will not once some of them are cast: {listed(parted)}"]
+    return [f"tensors that share memory as different dtypes will not once some of them are cast: {listed(parted)}"]
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

@@ -262,11 +262,11 @@ def test_floats_are_cast_and_nothing_else(chosen):
     names = ["float64", "float32", "float16", "bfloat16", "int64", "bool", "complex64", "float8_e5m2"]
     value = {f"w.{name}": torch.zeros(4, dtype=getattr(torch, name)) for name in names}
     selection = chosen(value, "", dtype="bfloat16")
-    assert selection.cast == {f"w.{name}": "bfloat16" for name in ("float64", "float32", "float16")}
-    assert [line.new_nbytes for line in selection.lines] == [8, 8, 8, 8, 32, 4, 32, 4]
+    assert selection.cast == {f"w.{name}": "bfloat16" for name in ("float64", "float32", "float16", "float8_e5m2")}
+    assert [line.new_nbytes for line in selection.lines] == [8, 8, 8, 8, 32, 4, 32, 8]
     assert selection.warnings == (
         "1 tensor keeps its dtype: complex numbers are not cast",
-        "1 tensor keeps its dtype: 8-bit floats are taken for quantised values, whose scale lies elsewhere",
+        "1 of the tensors that are cast are 8-bit floats; a scale that lies elsewhere is not applied",
     )
 
 

@@ -210,7 +210,7 @@ def plan_npz(cargo: Cargo, options: Options = DEFAULT, context: Context = SILENT
     same = shared(cargo, context)
     if same.twins or same.overlapping:
         tied = [*same.twins, *same.overlapping]
-        warnings.append(f"share memory, and are written in full, each on its own: {listed(tied)}")
+        warnings.append(f"tensors that share memory are written in full, each on its own: {listed(tied)}")
     if others:
         warnings.append(f"left out, being no tensors: {listed(others)}")
     if cargo.metadata is not None:

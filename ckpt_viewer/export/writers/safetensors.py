@@ -192,9 +192,11 @@ def _warnings(same: Shared, texts: list[str], dropped: list[str]) -> list[str]:
     if len(same.twins) > MOST_TWINS:
         warnings.append(f"so are {len(same.twins) - MOST_TWINS} more, each written under the first name it has")
     if same.overlapping:
-        warnings.append(f"share memory, and will not once they are loaded: {listed(same.overlapping)}")
+        warnings.append(
+            f"tensors that share memory in part are written in full, each on its own: {listed(same.overlapping)}"
+        )
     if texts:
-        warnings.append(f"texts, kept in the metadata: {listed(texts)}")
+        warnings.append(f"texts are kept in the metadata: {listed(texts)}")
     if dropped:
         warnings.append(f"left out, being no tensors: {listed(dropped)}")
     return warnings

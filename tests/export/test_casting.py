@@ -1,0 +1,151 @@
+"""Casts, bit for bit those of torch: every pattern of the small types, and the hard ones of the wide types."""
+
+import builders
+import numpy as np
+import pytest
+import torch
+from made_tensors import CountingSource, made_tensor
+
+import ckpt_viewer
+from ckpt_viewer.errors import Truncated
+from ckpt_viewer.export.cargo import Cargo
+from ckpt_viewer.export.cast_kernels import TARGETS, counts, kernel
+from ckpt_viewer.export.casting import Cast
+from ckpt_viewer.export.choice import Choice
+from ckpt_viewer.export.plan import plan_export, write
+from ckpt_viewer.export.rows import rows_of
+from ckpt_viewer.export.writers.pth import plan_state_dict
+
+pytestmark = pytest.mark.torch
+
+FLOATS = [
+    "float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+]  # fmt: skip
+
+
+def patterns(dtype):
+    """All patterns of a type of at most 16 bits; of a wider one those around what the narrower ones can hold."""
+    item = torch.empty(0, dtype=getattr(torch, dtype)).element_size()
+    if item <= 2:
+        return np.arange(1 << 8 * item, dtype=f"u{item}")
+    halves = np.arange(1 << 16, dtype=np.uint16)
+    with np.errstate(all="ignore"):
+        exact = np.concatenate(
+            [halves.view(np.float16).astype(np.float32), (halves.astype("u4") << 16).view(np.float32)]
+        )
+        rounded = np.concatenate([np.nextafter(exact, np.float32(way)) for way in (-np.inf, np.inf)])
+        ties = (exact.view("u4")[:, None] + np.uint32([0x0FFF, 0x1000, 0x1001, 0x7FFF, 0x8000, 0x8001])).ravel()
+        found = np.concatenate([exact, rounded, ties.view(np.float32), np.float32([65519.99, 65520, 3.4e38, 2**-25])])
+        if item == 4:
+            return found.view("u4")
+        wide = found.astype(np.float64).view("u8")
+        return np.concatenate([wide, wide + np.uint64(1), wide - np.uint64(1), wide + np.uint64(1 << 28)])
+
+
+def bits_of(tensor):
+    return (
+        tensor.view({2: torch.int16, 4: torch.int32}[tensor.element_size()]).numpy().view(f"u{tensor.element_size()}")
+    )
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_every_pattern(dtype, target):
+    if dtype == target:
+        return
+    before = patterns(dtype)
+    numbers = torch.from_numpy(before.copy()).view(getattr(torch, dtype))
+    wanted = numbers.to(getattr(torch, target))
+    after = kernel(dtype, target)(before)
+    sure = ~wanted.isnan().numpy() if target == "bfloat16" else slice(None)  # torch's NaN depends on its instructions
+    assert np.array_equal(after[sure], bits_of(wanted)[sure])
+    assert (
+        torch.from_numpy(after.view("i2" if target != "float32" else "i4"))
+        .view(wanted.dtype)[wanted.isnan()]
+        .isnan()
+        .all()
+    )
+    exact = numbers.to(torch.float64)
+    lost = (wanted.isinf() & exact.isfinite()).sum(), ((wanted == 0) & (exact != 0)).sum(), wanted.isnan().sum()
+    assert counts(dtype, target, before, after) == tuple(map(int, lost))
+
+
+def test_reading_anywhere_gives_the_same_bytes():
+    numbers = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
+    cast = Cast(CountingSource(b"head" + numbers.tobytes()), 4, numbers.size, 1, "float32", "float16")
+    whole = cast.read_at(0, cast.size)
+    assert whole == numbers.astype(np.float16).tobytes()
+    for offset, size in [(0, 1), (1, 1), (1, 2), (7, 33_333), (cast.size - 1, 1), (40_000, 2), (cast.size, 0)]:
+        assert cast.read_at(offset, size) == whole[offset : offset + size]
+    with pytest.raises(Truncated):
+        cast.read_at(cast.size - 1, 2)
+
+
+def test_values_that_are_read_twice_are_counted_once():
+    numbers = np.full(100_000, 1e9, np.float32)
+    cast = Cast(CountingSource(numbers.tobytes()), 0, numbers.size, 1, "float32", "float16")
+    for _ in range(2):
+        for start in range(0, cast.size, 50_000):
+            cast.read_at(start, 50_000)
+    assert cast.counts == (100_000, 0, 0)
+
+
+def test_big_endian_numbers():
+    numbers = np.array([1.5, -2.25, 1e9, 1e-9], ">f4")
+    tensor = made_tensor(numbers.tobytes(), "float32", (4,), big_endian=True)
+    rows = rows_of(tensor, "float16")
+    assert np.frombuffer(rows.source.read_at(rows.offset, rows.nbytes), "f2").tolist() == [1.5, -2.25, np.inf, 0.0]
+
+
+def export(tmp_path, value, **choice):
+    source = builders.save(value, tmp_path / "x.pth")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        written = write(plan_export(checkpoint, Choice(sources=("",), **choice)), tmp_path / "out.pth")
+    return torch.load(written.path, weights_only=True), written
+
+
+def test_tied_tensors_and_views_stay_so(tmp_path):
+    base = torch.randn(40, 30)
+    value = {"a.weight": base, "tied.weight": base, "row.weight": base[3], "t.weight": base.t()}
+    got, written = export(tmp_path, value, dtype="bfloat16")
+    assert all(torch.equal(got[name], value[name].to(torch.bfloat16)) for name in value)
+    assert len({tensor.untyped_storage().data_ptr() for tensor in got.values()}) == 1
+    assert (got["t.weight"].stride(), got["row.weight"].storage_offset()) == ((1, 30), 90)
+    assert written.warnings == ()
+
+
+def test_only_the_used_range_is_cast(tmp_path):
+    base = torch.full((100_000,), 1e9)
+    base[500:600] = 1.5
+    got, written = export(tmp_path, {"a.weight": base[500:600].view(10, 10)}, dtype="float16")
+    assert torch.equal(got["a.weight"], torch.full((10, 10), 1.5, dtype=torch.float16))
+    assert written.bytes < 3000
+    assert written.counts == {}
+
+
+def test_memory_that_casting_parts_is_said(tmp_path):
+    words = torch.arange(8, dtype=torch.int16).view(torch.uint16)
+    value = {"a.number": words, "b.weight": words.view(torch.float8_e5m2)[3:9], "c.weight": torch.ones(2)}
+    got, written = export(tmp_path, value, dtype="float16")
+    assert torch.equal(got["a.number"].view(torch.int16), words.view(torch.int16))
+    assert torch.equal(got["b.weight"], value["b.weight"].to(torch.float16))
+    parted = "tensors that share memory as different dtypes will not once some of them are cast: 'a.number', 'b.weight'"
+    assert parted in written.warnings
+
+
+def test_negated_numbers_stay_negated(tmp_path):
+    value = {"a.weight": torch.randn(6, dtype=torch.complex64).conj().imag}
+    got, _ = export(tmp_path, value, dtype="bfloat16")
+    assert torch.equal(got["a.weight"], value["a.weight"].to(torch.bfloat16))
+
+
+def test_two_dtypes_of_one_tensor_at_once():
+    """Whoever plans may cast a tensor to one dtype under one name and to another under another."""
+    numbers = np.arange(4, dtype=np.float32)
+    tensor = made_tensor(numbers.tobytes(), "float32", (4,))
+    recipe = plan_state_dict(Cargo({"a": tensor, "b": tensor, "c": tensor}, cast={"a": "float16", "b": "bfloat16"}))
+    assert [piece.nbytes for piece in recipe.pieces.used] == [8, 8, 16]
+    parted = "tensors that share memory as different dtypes will not once some of them are cast: 'a', 'b', 'c'"
+    assert recipe.warnings == (parted,)
