@@ -15,7 +15,7 @@ from ckpt_viewer.core.module import DEEPEST, state_dict_entries
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Step, python_repr, step_text
 from ckpt_viewer.core.progress import SILENT, Context
-from ckpt_viewer.core.quantised import conv_entries, is_quantised_conv, own_entries
+from ckpt_viewer.core.quantised import conv_entries, is_quantised_conv, own_entries, packed_tensors
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, Sequence, SourceText, Value
@@ -179,9 +179,8 @@ class _Walk:
                     yield Line(child, -1, 0, name, kind, tensor=tensor, saved=saved)
         packed = conv_entries(value) if is_quantised_conv(value) else own_entries(value, attributes)
         for name, each in packed:
-            for tensor in each if type(each) is tuple else (each,):
-                if isinstance(tensor, TensorSpec):
-                    yield Line(row, -1, 0, name, BUFFER, tensor=tensor)
+            for tensor in packed_tensors(each):
+                yield Line(row, -1, 0, name, BUFFER, tensor=tensor)
         for child in below.values():
             each = self.outline.values[child]
             if isinstance(each, TensorSpec):

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.model import is_module, is_script_module, wrapped_module
 from ckpt_viewer.core.progress import SILENT, Context, stepped
-from ckpt_viewer.core.quantised import SCRIPT_OBJECT, conv_entries, is_quantised_conv, own_entries, unpacked, version_of
+from ckpt_viewer.core.quantised import (
+    SCRIPT_OBJECT,
+    conv_entries,
+    is_quantised_conv,
+    known_as_packed,
+    own_entries,
+    packed_tensors,
+    version_of,
+)
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, Sequence, Value
@@ -57,9 +65,11 @@ class Entries(NamedTuple):
     names: list[str]
 
     def with_packed(self) -> list[Entry]:
-        """Return the tensors, those among them that lie in a tuple (the packed weight and bias of a layer)."""
-        packed = ((name, value) for name, value in self.others.items() if type(value) is tuple)
-        inside = [Entry(name, part, False) for name, parts in packed for part in parts if isinstance(part, TensorSpec)]
+        """Return the tensors, those among them that lie in packed weights: a tuple of weight and bias, or an object."""
+        packed = (
+            (name, value) for name, value in self.others.items() if type(value) is tuple or known_as_packed(value)
+        )
+        inside = [Entry(name, part, False) for name, parts in packed for part in packed_tensors(parts)]
         return self.entries + inside if inside else self.entries
 
 
@@ -201,7 +211,7 @@ def _note_hooks(module: Instance, attributes: dict[str, Value], prefix: str, res
     if isinstance(hooks, Mapping) and hooks.pairs:
         result.notes.append(f"{where} has state_dict hooks, which may have renamed entries when it was alive")
     packed = [value for value in attributes.values() if isinstance(value, Literal) and value.type == SCRIPT_OBJECT]
-    if any(unpacked(value) is None for value in packed):
+    if any(not known_as_packed(value) for value in packed):
         result.notes.append(f"{where} ({module.type}) keeps packed quantised weights, which cannot be derived")
 
 

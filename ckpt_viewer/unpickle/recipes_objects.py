@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, TypeAlias
 
+from ckpt_viewer.core.quantised import known_as_packed
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Literal, Mapping, Value
 from ckpt_viewer.unpickle.machine import NOT_KNOWN, NotKnown
@@ -57,7 +58,8 @@ def build_literal(m: Machine, target: Value, state: Value) -> bool:
     if type(name) is not str or len(name) > 1000:
         return False
     target.text, target.inner = name, state
-    m.note("info", "packed", target, f"{name} keeps packed values, which only TorchScript can unpack")
+    where = "the state_dict of its module has" if known_as_packed(target) else "only TorchScript can unpack"
+    m.note("info", "packed", target, f"{name} keeps packed values, which {where}")
     return True
 
 
