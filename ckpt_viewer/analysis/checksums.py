@@ -36,7 +36,7 @@ def verify_checksums(checkpoint: Checkpoint, context: Context) -> tuple[Finding,
         message = "the file is broken; what is left of it was compared with its checksums when it was salvaged"
         return (Finding("info", "crc-absent", (), message),)
     rows = _users(checkpoint, context)
-    archives = _archives(checkpoint, context)
+    archives = archives_of(checkpoint, context)
     stating = [archive for archive in archives if archive.crcs]
     if not stating:
         what = "the archive states no checksums" if archives else "a file of this format has no checksums"
@@ -63,7 +63,7 @@ def verify_headers(checkpoint: Checkpoint, context: Context) -> tuple[Finding, .
     """
     if checkpoint.contents.salvaged:
         return ()
-    notes = [note for archive in _archives(checkpoint, context) for note in check_all_local(archive, context)]
+    notes = [note for archive in archives_of(checkpoint, context) for note in check_all_local(archive, context)]
     known = {note.message for note in checkpoint.contents.notes}  # opening the file looks at that of its pickle
     return tuple(Finding(note.severity, note.code, (), note.message) for note in notes if note.message not in known)
 
@@ -76,7 +76,7 @@ def _storages(checkpoint: Checkpoint, context: Context) -> Iterator[tuple[int, S
                 yield row, each.storage
 
 
-def _archives(checkpoint: Checkpoint, context: Context) -> list[ZipDirectory]:
+def archives_of(checkpoint: Checkpoint, context: Context) -> list[ZipDirectory]:
     """Return the archives that the tensors lie in, each once, and that of the file itself where it holds none."""
     homes = (storage.home for _, storage in _storages(checkpoint, context))
     found = {id(home.directory): home.directory for home in homes if isinstance(home, Records)}

@@ -19,7 +19,6 @@ from ckpt_viewer.core.path import Path, step_json
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import bytes_text
-from ckpt_viewer.errors import CheckpointError
 
 BLOAT = 1024
 """Bytes of a storage that no tensor uses from which on it is worth a word."""
@@ -52,15 +51,21 @@ class Line:
         storage: the bytes. uses: in file order. role: of the first entry that it belongs to, ``other`` without one.
     """
 
-    __slots__ = ("role", "storage", "uses")
+    __slots__ = ("_known", "role", "storage", "uses")
 
     def __init__(self, storage: StorageSpec, role: str) -> None:
         self.storage, self.role = storage, role
         self.uses: list[Use] = []
+        self._known = (0, 0)
 
     @property
     def used(self) -> int:
         """Bytes that some tensor needs."""
+        if self._known[0] != len(self.uses):
+            self._known = len(self.uses), self._count()
+        return self._known[1]
+
+    def _count(self) -> int:
         if len(self.uses) == 1:
             return min(self.uses[0].nbytes, self.storage.nbytes)
         covered = end = 0
@@ -218,46 +223,6 @@ def lines_of(checkpoint: Checkpoint, storages: set[int]) -> list[Line]:
         if any(id(each.storage) in storages for each in (tensor, *parts)):
             _add(tensor, row, OTHER, lines)
     return [line for key, line in lines.items() if key in storages]
-
-
-class Region(NamedTuple):
-    """A stretch of a file.
-
-    Attributes:
-        start, nbytes: bytes from the start of the file. row: of the first tensor in it; None for what is between
-            storages (the pickle, headers, padding). name: of the file it is in.
-    """
-
-    start: int
-    nbytes: int
-    row: int | None
-    name: str
-
-
-def byte_map(book: Ledger, context: Context = SILENT) -> list[Region]:
-    """Return every stretch of the file in order, storages and what lies between them.
-
-    May read a few bytes for each storage; those whose place cannot be found are left out. Raises Cancelled.
-    """
-    found: list[Region] = []
-    for line in stepped(book.lines, context, len(book.lines)):
-        try:
-            extent = line.storage.extent()
-        except CheckpointError:  # cut off or missing: the reader has told it
-            continue
-        row = line.uses[0].row if line.uses else None
-        found.append(Region(extent.offset, extent.nbytes, row, extent.source.name))
-    found.sort(key=lambda region: (region.name, region.start))
-    whole: list[Region] = []
-    name, at = "", 0
-    for region in found:
-        if region.name != name:
-            name, at = region.name, 0
-        if region.start > at:
-            whole.append(Region(at, region.start - at, None, name))
-        whole.append(region)
-        at = max(at, region.start + region.nbytes)
-    return whole
 
 
 def ledger_json(book: Ledger) -> dict[str, Any]:

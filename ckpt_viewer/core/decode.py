@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.filemap import bottom, mapped
+from ckpt_viewer.core.filemap import mapped
 from ckpt_viewer.core.numbers import Decoder, stored_dtype
 from ckpt_viewer.core.stored import Stored, open_values, within_budget
 from ckpt_viewer.core.strided import Array, Index, Pick, Pieces, View, gather
-from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
+from ckpt_viewer.core.tensor import TensorExtra, TensorSpec, bottom
 from ckpt_viewer.errors import CheckpointError, OverBudget
 
 if TYPE_CHECKING:

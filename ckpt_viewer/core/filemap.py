@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ckpt_viewer.core.tensor import bottom
+
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array, View
 
@@ -35,14 +37,6 @@ def mapped(view: View, dtype: np.dtype[Any]) -> Array | None:
     except ValueError:  # an expanded view may have more elements than numpy can count
         return None
     return array
-
-
-def bottom(source: Any, offset: int) -> tuple[Any, int]:
-    """Return the source that a slice of a slice ... is of, and where `offset` is in it."""
-    while hasattr(source, "source") and hasattr(source, "offset"):
-        offset += source.offset
-        source = source.source
-    return source, offset
 
 
 def _map_file(source: Any) -> mmap.mmap | None:

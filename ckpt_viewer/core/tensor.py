@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ckpt_viewer.core.dtype import DTYPES
 
@@ -47,6 +47,14 @@ class Extent(NamedTuple):
     nbytes: int
     big_endian: bool = False
     crc: int | None = None
+
+
+def bottom(source: Any, offset: int) -> tuple[Any, int]:
+    """Return the source that a slice of a slice ... is of, and where `offset` is in it."""
+    while hasattr(source, "source") and hasattr(source, "offset"):
+        offset += source.offset
+        source = source.source
+    return source, offset
 
 
 class StorageHome(Protocol):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckpt_viewer.core.digits import every_digit
-from ckpt_viewer.core.filemap import bottom
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.slicing import Slicing, read_block
 from ckpt_viewer.core.stored import open_values
+from ckpt_viewer.core.tensor import bottom
 from ckpt_viewer.core.text import csv_cell
 from ckpt_viewer.export.atomic import AtomicFile, check_target
 

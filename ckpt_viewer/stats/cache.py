@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckpt_viewer.core.filemap import bottom
 from ckpt_viewer.core.progress import SILENT, stepped
-from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.tensor import TensorSpec, bottom
 from ckpt_viewer.stats.cells import EXACT, Cells
 from ckpt_viewer.stats.census import Census
 from ckpt_viewer.stats.folder import cache_folder, shrink, store

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.filemap import bottom
 from ckpt_viewer.core.progress import SILENT, stepped
 from ckpt_viewer.core.stored import open_values
 from ckpt_viewer.core.strided import GAP_BYTES, View
+from ckpt_viewer.core.tensor import bottom
 from ckpt_viewer.errors import CheckpointError, SourceChanged, Unreadable
 from ckpt_viewer.stats.reading import counted_part, plain_kind
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from itertools import pairwise
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from builders import mapped, pickled, save, tensor, text, zip_checkpoint
 from opening import open_bytes
 from torch import nn, optim
 
-from ckpt_viewer.analysis.ledger import Ledger, byte_map, ledger
+from ckpt_viewer.analysis.ledger import Ledger, ledger
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.formats import open_checkpoint
 
@@ -95,21 +94,6 @@ def test_records_that_nothing_refers_to():
 def test_real_files_leave_nothing_unreferenced(tmp_path, legacy):
     with opened(tmp_path, {"a": torch.rand(3), "b": torch.zeros(0), "c": [1, 2]}, legacy=legacy) as checkpoint:
         assert not overview(checkpoint).findings
-
-
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_the_byte_map_leads_from_the_file_to_tensors(tmp_path, legacy):
-    value = {f"t{n}": torch.full((n + 1,), float(n)) for n in range(12)}
-    path = save(value, tmp_path / "m.pth", legacy=legacy)
-    with open_checkpoint(path) as checkpoint:
-        regions = byte_map(book(checkpoint))
-        data = path.read_bytes()
-        for name, expected in value.items():
-            (region,) = [r for r in regions if r.row is not None and checkpoint.outline.path(r.row) == (name,)]
-            assert data[region.start : region.start + region.nbytes] == expected.numpy().tobytes()
-    assert regions[0].start == 0
-    for before, after in pairwise(regions):
-        assert before.start + before.nbytes == after.start
 
 
 def test_what_the_command_says(tmp_path):

@@ -55,7 +55,7 @@ def look_into(subject: Node | ModuleGroup, index: TreeIndex, context: Context) -
     row = tree_row(subject, index)
     if row is None:
         return Contents(_facts(subject, None), index, [], 0)
-    rows = [index.sources[row]] if isinstance(subject, Node) else list(_entries(index, row))
+    rows = [index.sources[row]] if isinstance(subject, Node) else list(entries_below(index, row))
     node = subject if isinstance(subject, Node) else subject.node
     rollup = roll_up(index.outline, rows, node.checkpoint.locator, context)
     target = index.same_as(row)
@@ -73,7 +73,7 @@ def tree_row(subject: Node | ModuleGroup, index: TreeIndex) -> int | None:
     return None if row is None else index.rows[row]
 
 
-def _entries(index: TreeIndex, row: int) -> list[int]:
+def entries_below(index: TreeIndex, row: int) -> list[int]:
     """Return the rows of the outline directly in a module and the modules below it."""
     found: list[int] = []
     at, end = row + 1, index.ends[row]

@@ -7,6 +7,7 @@ from ckpt_viewer.gui.panels.channels import ChannelsPanel
 from ckpt_viewer.gui.panels.container import ContainerPanel
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
 from ckpt_viewer.gui.panels.image import ImagePanel
+from ckpt_viewer.gui.panels.ledger import LedgerPanel
 from ckpt_viewer.gui.panels.loading import LoadingPanel
 from ckpt_viewer.gui.panels.module import ModulePanel
 from ckpt_viewer.gui.panels.optimizer import OptimizerPanel
@@ -33,6 +34,7 @@ PANELS: tuple[type[Panel], ...] = (
     ChannelsPanel,
     SpectrumPanel,
     StoragePanel,
+    LedgerPanel,
     LoadingPanel,
     SafetyPanel,
 )

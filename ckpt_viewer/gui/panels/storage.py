@@ -12,7 +12,9 @@ from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label
+from ckpt_viewer.gui.ledger_watch import LedgerWatch
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
+from ckpt_viewer.gui.panels.byte_map import ByteMapView
 from ckpt_viewer.gui.panels.crumbs import outline_row
 from ckpt_viewer.gui.panels.facts import count_words
 from ckpt_viewer.gui.panels.facts_table import Fact, FactsTable
@@ -20,6 +22,7 @@ from ckpt_viewer.gui.panels.links import LinksView
 from ckpt_viewer.gui.panels.shared import SharingWatch
 from ckpt_viewer.gui.panels.sharing import storages_of
 from ckpt_viewer.gui.panels.storage_facts import place_rows, storage_rows, tensor_rows
+from ckpt_viewer.gui.panels.storage_table import find_line
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
@@ -43,7 +46,13 @@ class StoragePanel(Panel):
         self._placing = Latest(session.jobs, self)
         self._placing.finished.connect(self._on_place)
         self._placing.failed.connect(self.show_error)
+        self._accounts = LedgerWatch.of(session)
+        self._accounts.ready.connect(self._show_map)
+        self._finder = Latest(session.jobs, self)
+        self._finder.finished.connect(session.select)
         self.table = FactsTable("storageTable", "Storage of the selection")
+        self.map = ByteMapView()
+        self.map.chosen.connect(self._choose)
         self.heading = label(name="Entries that share the storage")
         self.heading.setObjectName("sharingHeading")
         self.links = LinksView(session, "sharingList", "Entries that share the storage")
@@ -51,6 +60,7 @@ class StoragePanel(Panel):
         layout.setContentsMargins(10, 8, 10, 8)
         layout.addWidget(self.table, 3)
         layout.addSpacing(4)
+        layout.addWidget(self.map)
         layout.addWidget(self.heading)
         layout.addWidget(self.links, 1)
 
@@ -66,6 +76,7 @@ class StoragePanel(Panel):
         self._node, self._place = subject, []
         self._fill()
         self._show_sharing()
+        self._show_map()
         self.show_body()
         storage = subject.value if isinstance(subject.value, StorageSpec) else subject.tensor.storage
         if storage is None or storage.home is None:
@@ -99,12 +110,34 @@ class StoragePanel(Panel):
             self._fill()
         self.settle()
 
+    def _show_map(self) -> None:
+        """Show where in its file it lies, once that is known."""
+        accounts, numbers = self._accounts.accounts, list[int]()
+        if self._node is not None and accounts is not None:
+            numbers = [accounts.numbers[id(each)] for each in self._storages() if id(each) in accounts.numbers]
+        places = accounts.maps.places if accounts is not None else {}
+        files = sorted({places[number][0] for number in numbers if number in places})
+        self.map.setVisible(bool(files))
+        if accounts is not None and files:
+            self.map.show_accounts(accounts, files, numbers[0], legend=False)
+
+    def _choose(self, number: int) -> None:
+        accounts = self._accounts.accounts
+        find = find_line(self.session, accounts, number) if accounts is not None else None
+        if find is not None:
+            self._finder.start(lambda _context: find())
+
+    def _storages(self) -> list[StorageSpec]:
+        """Return the storages of what is shown."""
+        assert self._node is not None
+        value = self._node.value
+        return [value] if isinstance(value, StorageSpec) else list(storages_of(self._node.tensor))
+
     def _show_sharing(self) -> None:
         node = self._node
         if node is None:
             return
-        value = node.value
-        storages = [value] if isinstance(value, StorageSpec) else list(storages_of(node.tensor))
+        storages = self._storages()
         sharing, index = self._watch.sharing, self.session.index
         if sharing is None or index is None:
             self.heading.setText("Looking for entries that share the storage …" if storages else "It has no storage.")

@@ -126,8 +126,9 @@ class DetailTabs(QWidget):
         self._set_pages(list(fitting))
         if fitting:
             best = max(fitting, key=lambda kind: fitting[kind])
-            chosen = self._preferred if self._preferred in fitting else best
-            self.tabs.setCurrentWidget(self._host(chosen))
+            title = self._preferred.title if self._preferred is not None else ""
+            same = (kind for kind in fitting if kind is self._preferred or kind.title == title)
+            self.tabs.setCurrentWidget(self._host(next(same, best)))
         self._tell()
 
     def choose(self, number: int) -> None:
