@@ -298,6 +298,10 @@ class MainWindow(DropWindow):
             self.details.show_node(self.session.selected)
             self.keep_drops()
             self._consider_scan()
+            if self.windows.pictures_are_ready:
+                self.details.prepare()
+            else:
+                self.windows.picturesReady.connect(self.details.prepare)
 
     # --- showing and closing
 

@@ -40,6 +40,8 @@ class Windows(QObject):
     """The first tree is painted, or a window stands there without one: now is the time for what is slow and shared."""
     panelsReady = Signal()
     """The modules of the detail panels are imported; emitted once."""
+    picturesReady = Signal()
+    """So is what draws and counts; emitted once."""
     failed = Signal(object)
     """A window could not open its file: the error."""
 
@@ -52,7 +54,7 @@ class Windows(QObject):
         collector.spare(self.writes)
         self._warm = False
         self._classes: ClassMaker | None = None
-        self.panels_are_ready = False
+        self.panels_are_ready = self.pictures_are_ready = False
         self._windows: list[MainWindow] = []
 
     @property
@@ -149,7 +151,11 @@ class Windows(QObject):
     def _on_panels(self) -> None:
         self.panels_are_ready = True
         self.panelsReady.emit()
-        self.background.start(_import_pyqtgraph)
+        self.background.start(_import_pyqtgraph).ended.connect(self._on_pictures)
+
+    def _on_pictures(self) -> None:
+        self.pictures_are_ready = True
+        self.picturesReady.emit()
 
     def shut_down(self) -> None:
         """Stop everything that runs; call it before the process ends."""

@@ -20,6 +20,7 @@ from ckpt_viewer.gui.panels import DetailTabs
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.contents import MOST_ENTRIES
 from ckpt_viewer.gui.panels.header import Breadcrumb
+from ckpt_viewer.gui.panels.histogram import HistogramPanel
 from ckpt_viewer.gui.panels.registry import PANELS
 from ckpt_viewer.gui.tree import build_index
 
@@ -83,6 +84,34 @@ def test_panels_are_built_on_first_use(open_details):
     details.select("/tensor", "Storage")
     built = {host.kind.title for host in details.tabs._hosts.values() if host.panel is not None}
     assert built == {"Overview", "Histogram", "Storage"}
+
+
+def test_the_panel_that_is_wanted_soon_is_built_and_painted_before_it_is_asked_for(qtbot, open_details, monkeypatch):
+    painted = []
+    monkeypatch.setattr(HistogramPanel, "grab", lambda panel: painted.append(panel))
+    details = open_details(everything())
+    assert not details.tabs.is_prepared
+    details.tabs.prepare()
+    details.tabs.prepare()
+    qtbot.waitUntil(lambda: details.tabs.is_prepared)
+    panel = details.tabs._hosts[HistogramPanel].panel
+    assert painted == [panel]
+    plot = panel._plot
+    assert plot is not None
+    assert details.tabs.panel.title == "Overview"
+    details.select("/tensor")
+    assert details.tabs.panel is panel
+    assert panel._plot is plot
+    assert plot.widget.isVisible()
+    assert panel.status.text() == "exact"
+
+
+def test_a_panel_that_shows_something_already_is_not_painted_beside_it(qtbot, open_details, monkeypatch):
+    monkeypatch.setattr(HistogramPanel, "grab", lambda panel: pytest.fail("it is on the screen"))
+    details = open_details(everything())
+    details.select("/tensor")
+    details.tabs.prepare()
+    qtbot.waitUntil(lambda: details.tabs.is_prepared)
 
 
 def test_a_selection_made_before_the_panels_are_there_is_shown_once_they_are(qtbot, open_details, monkeypatch):

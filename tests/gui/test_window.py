@@ -144,6 +144,15 @@ def test_a_tag_that_is_not_here_is_a_message_with_the_way_out(qtbot, windows, sa
     assert window.toolbar.load_onto.code.code == 'torch.load("model_3.pth", map_location="cpu")'
 
 
+def test_the_panel_of_most_clicks_is_prepared_once_the_tree_stands(qtbot, windows, sample):
+    window = show(qtbot, windows, sample)
+    qtbot.waitUntil(lambda: window.details.is_prepared, timeout=20_000)
+    built = [host.kind.title for host in window.details._hosts.values() if host.panel is not None]
+    assert sorted(built) == ["Histogram", "Overview"]
+    other = show(qtbot, windows, str(sample_checkpoint()))
+    qtbot.waitUntil(lambda: other.details.is_prepared, timeout=20_000)
+
+
 def test_choosing_in_the_box_remaps_everything(qtbot, windows, sample):
     window = show(qtbot, windows, sample)
     window.toolbar.load_onto.box.choose("cpu")

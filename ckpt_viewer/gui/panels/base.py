@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -32,6 +32,8 @@ class Panel(QWidget):
     title: ClassVar[str]
     uses_tree: ClassVar[bool] = False
     """Whether it shows rows of the tree, and so has to be told anew when they are laid out differently."""
+    wanted_soon: ClassVar[bool] = False
+    """Whether most clicks lead here, so that it is built and prepared once nothing else is to be done."""
     shows_places: ClassVar[bool] = False
     """Whether it has `show_place`: the one panel that others send to for a value."""
     settled = Signal()
@@ -71,6 +73,10 @@ class Panel(QWidget):
     def rate(cls, subject: Any) -> int:
         """Return how well this panel shows `subject` (a Node or a module group), UNSUPPORTED ... BEST."""
         raise NotImplementedError
+
+    def prepare(self) -> Iterator[None]:
+        """Do what would take long at the first use, a piece that the window can wait for before each ``yield``."""
+        yield from ()
 
     def show_subject(self, subject: Any) -> None:
         """Show another selection that `rate` did not refuse. Starts jobs, never waits for them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer
@@ -43,6 +44,7 @@ class HistogramPanel(Panel):
     """Picture, statistics and the choices for them."""
 
     title = "Histogram"
+    wanted_soon = True
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
@@ -100,6 +102,14 @@ class HistogramPanel(Panel):
         layout.setContentsMargins(10, 8, 10, 8)
         layout.addWidget(self.controls)
         layout.addWidget(self._splitter, 1)
+
+    def prepare(self) -> Iterator[None]:
+        """Make the plot, and paint all once where nobody sees it: fonts and styles are looked up at the first time."""
+        self._the_plot()
+        yield
+        if self._seen is None:
+            self.grab()
+        yield
 
     # --- what is looked at
 

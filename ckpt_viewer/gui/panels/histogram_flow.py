@@ -26,6 +26,9 @@ ENOUGH_BITS = 7
 CALM_MS = 250
 """How long one has to look at a part of the axis before the file is read for it."""
 
+PAINT_MS = 20
+"""How long the window has to paint a sample before every value is counted on all cores."""
+
 
 class HistogramFlow(QObject):
     """Starts jobs for a Target and a Wish; tells of each better answer."""
@@ -169,7 +172,7 @@ class HistogramFlow(QObject):
             self.settled.emit()
             self._on_scanned()
         elif seen.sample:
-            self._go_on()
+            self._calm.start(PAINT_MS)
         else:
             self._calm.start(CALM_MS if seen.picture is not None and seen.picture.wish.zoomed else 0)
 

@@ -54,6 +54,7 @@ class HistogramPlot(QObject):
         self.widget.setObjectName("histogramPlot")
         self.widget.setAccessibleName("Histogram")
         self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.widget.setAcceptDrops(False)  # they are the window's
         self.picture, self.logarithmic, self.at = NOTHING, False, -1
         self._box: Any = box
         self._item: Any = self.widget.getPlotItem()

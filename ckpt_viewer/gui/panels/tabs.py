@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.progress import Context
@@ -59,6 +60,9 @@ class DetailTabs(QWidget):
     """Header and tabs. `show_node` is all that it has to be told; it follows `session.remapped` by itself.
 
     The QTabWidget inside has the object name ``detailTabs``.
+
+    Attributes:
+        is_prepared: whether all that `prepare` does is done.
     """
 
     settled = Signal()
@@ -71,6 +75,8 @@ class DetailTabs(QWidget):
         self._hosts: dict[type[Panel], _Host] = {}
         self._preferred: type[Panel] | None = None
         self._panels: Panels | None = None
+        self._pieces: Iterator[None] | None = None
+        self.is_prepared = False
         self._loading = Latest(session.jobs, self)
         self._loading.finished.connect(self._on_panels)
         self._loading.failed.connect(session.trouble)
@@ -117,9 +123,7 @@ class DetailTabs(QWidget):
         for host in self._hosts.values():
             if host is not self.tabs.currentWidget() or subject is None:
                 host.leave(for_good=True)
-        if self._panels is None:
-            self._panels = getattr(sys.modules.get(REGISTRY), "PANELS", None)
-        if self._panels is None and subject is not None:
+        if self._known_panels() is None and subject is not None:
             self._load_panels()
             return
         fitting = self._fitting(subject)
@@ -131,11 +135,38 @@ class DetailTabs(QWidget):
             self.tabs.setCurrentWidget(self._host(next(same, best)))
         self._tell()
 
+    def prepare(self) -> None:
+        """Build the panels that will be wanted soon, a piece in each turn of the event loop.
+
+        They may import what `Windows.picturesReady` waits for.
+        """
+        if self._pieces is None:
+            self._pieces = self._prepare_all()
+            self._prepare_next()
+
+    def _prepare_next(self) -> None:
+        for _ in self._pieces or ():
+            QTimer.singleShot(0, self, self._prepare_next)
+            return
+        self.is_prepared = True
+
+    def _prepare_all(self) -> Iterator[None]:
+        for kind in [kind for kind in self._known_panels() or () if kind.wanted_soon]:
+            yield
+            panel = self._build(self._host(kind))
+            yield
+            yield from panel.prepare()
+
     def choose(self, number: int) -> None:
         """Show the tab of that number, counted from 1, as a click on it would."""
         if 1 <= number <= self.tabs.count():
             self._on_clicked(number - 1)
             self.tabs.setCurrentIndex(number - 1)
+
+    def _known_panels(self) -> Panels | None:
+        if self._panels is None:
+            self._panels = getattr(sys.modules.get(REGISTRY), "PANELS", None)
+        return self._panels
 
     def _load_panels(self) -> None:
         """Import the panels, on a thread: 30 modules take longer than the GUI may stand still."""
@@ -188,12 +219,16 @@ class DetailTabs(QWidget):
         host = self.tabs.currentWidget()
         if not isinstance(host, _Host) or self._subject is None:
             return
+        self._build(host)
+        host.tell(self._subject)
+
+    def _build(self, host: _Host) -> Panel:
         is_new = host.panel is None
         panel = host.build()
         if is_new:
             panel.settled.connect(lambda: self._on_settled(panel))
             panel.place_wanted.connect(self._on_place_wanted)
-        host.tell(self._subject)
+        return panel
 
     def _on_place_wanted(self, index: tuple[int, ...]) -> None:
         """Turn to the panel of values, at an index of the tensor."""
