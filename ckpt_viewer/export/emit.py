@@ -9,6 +9,7 @@ from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Literal, Mapping, Sequence, Value
 from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.needs import COALESCED, COMPRESSED, KEPT_BITS, UNTYPED, Needs
 from ckpt_viewer.export.pickler import BATCH, Pickler
 from ckpt_viewer.export.pieces import CLASS_OF, Piece, Pieces
 
@@ -108,11 +109,12 @@ class Emitter:
     """Writes values; tensors as plain ones on the CPU that need no gradient.
 
     Attributes:
-        pickler: what has been written. pieces: where the tensors' bytes will be.
+        pickler: what has been written. pieces: where the tensors' bytes will be. needs: the torch that can load it.
     """
 
     def __init__(self, pieces: Pieces, context: Context = SILENT) -> None:
         self.pickler, self.pieces, self._context = Pickler(), pieces, context
+        self.needs = Needs()
 
     def value(self, value: Value) -> None:
         """Push a tensor or a plain value (see `is_plain`)."""
@@ -181,6 +183,9 @@ class Emitter:
         out = self.pickler
         piece, offset = self.pieces.of(tensor)
         late = tensor.dtype not in CLASS_OF or not piece.dtype
+        self.needs.dtype(tensor.dtype)
+        if late:
+            self.needs.because(UNTYPED, "memory that is shared by tensors of several dtypes")
         out.name("torch._utils", "_rebuild_tensor_v3" if late else "_rebuild_tensor_v2")
         out.op(b"(")
         self._view(tensor, piece, offset)
@@ -189,6 +194,7 @@ class Emitter:
             out.name("torch", tensor.dtype)
         bits: list[Value] = [item for name in ("conj", "neg") if getattr(extra, name) for item in (name, True)]
         if bits:
+            self.needs.because(KEPT_BITS, f"a tensor that is kept {'conjugated' if extra.conj else 'negated'}")
             out.op(b"}")
             self.pairs(bits)
         out.op(b"tR")
@@ -219,6 +225,7 @@ class Emitter:
         out, how = self.pickler, extra.quantization
         assert how is not None
         piece, offset = self.pieces.of(tensor)
+        self.needs.dtype(tensor.dtype)
         out.name("torch._utils", "_rebuild_qtensor")
         out.op(b"(")
         self._view(tensor, piece, offset)
@@ -241,6 +248,9 @@ class Emitter:
         for part in extra.parts.values():
             self.tensor(part)
         self.value(Sequence("torch.Size", "tuple", list(tensor.shape or ())))
+        if extra.layout != "sparse_coo":
+            self.needs.because(COMPRESSED, f"a {extra.layout} tensor")
         if extra.coalesced is not None:
+            self.needs.because(COALESCED, "a sparse tensor that says whether it is coalesced")
             out.truth(extra.coalesced)
         out.op(b"t\x86R")

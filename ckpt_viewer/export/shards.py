@@ -10,12 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ckpt_viewer.core.progress import Context, stepped
-from ckpt_viewer.errors import WriteFailed
+from ckpt_viewer.errors import CannotExport, WriteFailed
 from ckpt_viewer.export.blocks import Meter
+from ckpt_viewer.export.cargo import Options
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.flat import Flat
 
 INDEX = ".index.json"
+
+
+def check_one_file(options: Options, where: str) -> None:
+    """Refuse a limit of size for a format that knows no sets of files; raises CannotExport."""
+    if options.max_shard_size:
+        raise CannotExport(f"{where} is one file, however large; --max-shard-size goes with --format safetensors")
 
 
 def pack(flats: Sequence[Flat], limit: int, context: Context) -> list[list[Flat]]:

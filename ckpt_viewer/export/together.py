@@ -5,16 +5,20 @@ Each is an `AtomicFile`; none gets its name before all have been written and che
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ckpt_viewer.errors import CannotExport
-from ckpt_viewer.export.atomic import AtomicFile, check_space, check_target
+from ckpt_viewer.export.atomic import AtomicFile, check_space, check_target, write_failed
 from ckpt_viewer.export.recipe import FileRecipe
 
 MOST_FILES = 400
 """Files that one export may consist of; all are open at once, and many systems allow a process 1,024."""
+
+OLD = ".old"
+"""How the second name ends of a file that is being replaced."""
 
 
 def check_files(files: Sequence[tuple[Path, FileRecipe]], *, force: bool, source: str) -> None:
@@ -38,14 +42,15 @@ def written_together(
 ) -> Iterator[list[AtomicFile]]:
     """Hand out a file to write for each target. On leaving normally they are put in place, in order.
 
-    Should that fail halfway, those that have their names already lose them again, unless they replaced older ones.
+    Should that fail halfway, what has its name already loses it again, and what it replaced comes back. Should the
+    process die halfway, there is no last file, so that nobody takes new parts and old ones for a whole; the old ones
+    lie beside it under names that end in `OLD`.
 
     Raises:
         CannotExport, TargetExists, WriteFailed: see `check_files` and `AtomicFile`.
     """
     check_files(files, force=force, source=source)
-    fresh = {path for path, _ in files if not path.exists()}
-    written: dict[Path, tuple[int, int]] = {}
+    before = _Before([path for path, _ in files])
     try:
         with ExitStack() as stack:
             opened: list[AtomicFile] = []
@@ -54,12 +59,55 @@ def written_together(
                 opened.insert(0, stack.enter_context(file))
             yield opened
             if len(files) > 1:
-                written = {file.target: _identity(file.temporary) for file in opened}
+                before.keep(opened)
     except BaseException:
-        for path in written.keys() & fresh:
-            if path.exists() and _identity(path) == written[path]:  # not one that somebody else made meanwhile
-                path.unlink()
+        before.restore()
         raise
+    before.forget()
+
+
+class _Before:
+    """What there was under the names of a set, and how it comes back."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._fresh = {path for path in paths if not path.exists()}
+        self._kept: dict[Path, Path] = {}
+        self._new: dict[Path, tuple[int, int]] = {}
+
+    def keep(self, files: Sequence[AtomicFile]) -> None:
+        """Give what is about to be replaced a second name, and take the last file away; raises WriteFailed."""
+        self._new = {file.target: _identity(file.temporary) for file in files}
+        try:
+            for path in self._new.keys() - self._fresh:
+                second = path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}{OLD}")
+                self._kept[path] = second
+                _second_name(path, second)
+            if files[-1].target in self._kept:
+                files[-1].target.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_failed(error, files[-1].target.parent) from error
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for path in self._new.keys() & self._fresh:
+            if path.exists() and _identity(path) == self._new[path]:  # not one that somebody else made meanwhile
+                path.unlink()
+        for path, second in self._kept.items():
+            if second.exists():
+                second.replace(path)
+                second.unlink(missing_ok=True)  # renaming one name of a file to another one of it does nothing
+
+    def forget(self) -> None:
+        """Remove the second names."""
+        for second in self._kept.values():
+            second.unlink(missing_ok=True)
+
+
+def _second_name(path: Path, second: Path) -> None:
+    try:
+        os.link(path, second)
+    except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
+        path.rename(second)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
 from ckpt_viewer.export.recipe import FileRecipe
+from ckpt_viewer.export.shards import check_one_file
 from ckpt_viewer.export.sharing import listed, shared
 from ckpt_viewer.export.zip_writer import ZipWriter, zip_size
 from ckpt_viewer.formats.zip_directory import ZipDirectory
@@ -180,7 +181,7 @@ def plan_npy(cargo: Cargo, options: Options = DEFAULT, context: Context = SILENT
     Raises:
         CannotExport: there are several, or numpy cannot hold it. Cancelled: by `context`.
     """
-    del options  # one file, however large
+    check_one_file(options, "a .npy file")
     flats, others = flat_tensors(cargo, "a .npy file", _refusal, context)
     if len(flats) + len(others) != 1 or not flats:
         raise CannotExport(
@@ -195,7 +196,7 @@ def plan_npz(cargo: Cargo, options: Options = DEFAULT, context: Context = SILENT
     Raises:
         CannotExport: numpy cannot hold a tensor, or a zip its name (named in the message). Cancelled: by `context`.
     """
-    del options
+    check_one_file(options, "an .npz file")
     flats, others = flat_tensors(cargo, "an .npz file", _refusal, context)
     names = {flat.name for flat in flats}
     for flat in stepped(flats, context):

@@ -25,9 +25,9 @@ from ckpt_viewer.export.check_state_dict import check_state_dict
 from ckpt_viewer.export.claim import Claim, claim_of
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.emit import Emitter, obstacle, tensors_in
-from ckpt_viewer.export.needs import needed_torch
 from ckpt_viewer.export.pieces import Pieces
 from ckpt_viewer.export.recipe import FileRecipe, reopened
+from ckpt_viewer.export.shards import check_one_file
 from ckpt_viewer.export.sharing import untied
 from ckpt_viewer.export.zip_writer import ZipWriter, zip_size
 
@@ -116,7 +116,7 @@ def plan_state_dict(cargo: Cargo, options: Options = DEFAULT, context: Context =
         CannotExport: a tensor cannot be written faithfully (named in the message).
         Cancelled: by `context`.
     """
-    del options  # one file, however large
+    check_one_file(options, "a .pth")
     for name, value in stepped(cargo.items.items(), context):
         reason = obstacle(value) if isinstance(value, TensorSpec) else ""
         if reason:
@@ -124,8 +124,9 @@ def plan_state_dict(cargo: Cargo, options: Options = DEFAULT, context: Context =
     recast = Recast(cargo.items, cargo.cast)
     tensors = [tensor for value in recast.items.values() for tensor in tensors_in(value)]
     pieces = Pieces(tensors, context)
-    pickle = _pickle(recast.items, cargo.metadata, pieces, context)
-    warnings = [*needed_torch(tensors, context), *untied(cargo, context)]
+    emitter = _emit(recast.items, cargo.metadata, pieces, context)
+    pickle = bytes(emitter.pickler.data)
+    warnings = [*emitter.needs.said(), *untied(cargo, context)]
     if pieces.unused:
         warnings.append(
             f"the storages hold {bytes_text(pieces.unused)} that no tensor of the model uses; they are left out"
@@ -139,7 +140,7 @@ def plan_state_dict(cargo: Cargo, options: Options = DEFAULT, context: Context =
     return StateDict(cargo._replace(items=recast.items), recast, pickle, pieces, nbytes, tuple(warnings))
 
 
-def _pickle(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> bytes:
+def _emit(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> Emitter:
     emitter = Emitter(pieces, context)
     emitter.pickler.ordered_dict()
     emitter.pairs([part for item in items.items() for part in item])
@@ -148,4 +149,4 @@ def _pickle(items: dict[str, Value], metadata: Value, pieces: Pieces, context: C
         emitter.pairs(["_metadata", metadata])
         emitter.pickler.op(b"b")
     emitter.pickler.op(b".")
-    return bytes(emitter.pickler.data)
+    return emitter

@@ -39,6 +39,8 @@ DEFAULT = Options()
 MOST_TWINS = 5
 """Tied tensors that are named one by one."""
 WHERE = "a safetensors file"
+FORMAT = {"format": "pt"}
+"""What transformers wants to see in the metadata."""
 ALIGNMENT = 8
 """Bytes; what the header is padded to."""
 
@@ -158,10 +160,10 @@ def plan_safetensors(cargo: Cargo, options: Options = DEFAULT, context: Context 
     flats, others = flat_tensors(cargo, WHERE, _refusal, context)
     same = shared(cargo, context)
     kept = [flat for flat in stepped(flats, context) if flat.name not in same.twins]
-    texts = {name: value for name, value in others.items() if isinstance(value, str) and _is_text(name, value)}
+    texts = {name: value for name, value in others.items() if isinstance(value, str) and _is_free_text(name, value)}
     dropped = [name for name in others if name not in texts]
     shards = [_file(held, same.twins, context) for held in pack(kept, options.max_shard_size, context)]
-    shards[0].metadata.update({name: text for name, text in texts.items() if name not in shards[0].metadata})
+    shards[0].metadata.update(texts)
     warnings = [*_warnings(same, list(texts), dropped)]
     if cargo.metadata is not None:
         warnings.append(f"_metadata (versions of the modules) has no place in {WHERE} and is left out")
@@ -182,6 +184,10 @@ def _is_text(*texts: str) -> bool:
         return all(text.encode() is not None for text in texts)
     except UnicodeEncodeError:
         return False
+
+
+def _is_free_text(name: str, value: str) -> bool:
+    return name not in FORMAT and _is_text(name, value)
 
 
 def _warnings(same: Shared, texts: list[str], dropped: list[str]) -> list[str]:
@@ -206,7 +212,7 @@ def _file(flats: list[Flat], twins: dict[str, str], context: Context) -> File:
     """Return a file, its header still to be made."""
     flats.sort(key=lambda flat: (_RANK[flat.dtype], flat.name))
     names = {flat.name for flat in stepped(flats, context)}
-    metadata = {"format": "pt"} | {name: kept for name, kept in twins.items() if kept in names and name != "format"}
+    metadata = FORMAT | {name: kept for name, kept in twins.items() if kept in names and name not in FORMAT}
     return File(flats, metadata, b"", Counted())
 
 
