@@ -38,8 +38,16 @@ def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
     checked = f"verified by {written.verified}" if written.verified else "not verified"
     if written.unproven:
         checked += f"; torch did not check because {written.unproven}"
+    if written.carried:
+        checked += f"; {carried(written)}"
     yield f"wrote {written.path}: {bytes_text(written.bytes)}, {_count(written.tensors)}, {checked}"
     yield from cast_lines(written)
+
+
+def carried(written: Written) -> str:
+    """Return how many checksums nobody has compared."""
+    some = f"{written.carried} checksum{'' if written.carried == 1 else 's'}"
+    return f"{some} of the source carried over unchecked"
 
 
 def cast_lines(written: Written) -> Iterator[str]:
@@ -79,6 +87,8 @@ def _document(plan: Plan, written: Written | None) -> dict[str, object]:
     warnings = [*written.warnings] if written else [plan.idle, *plan.warnings] if plan.idle else [*plan.warnings]
     if written and written.unproven:
         warnings.append(f"torch did not check the copy because {written.unproven}")
+    if written and written.carried:
+        warnings.append(carried(written))
     nbytes = 0 if plan.idle else written.bytes if written else plan.nbytes
     document: dict[str, object] = {
         "schema": 1,

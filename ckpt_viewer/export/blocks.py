@@ -37,10 +37,10 @@ Block: TypeAlias = "bytearray | memoryview"
 
 
 class Reader:
-    """Hands out a range of a source in blocks. Each block is good until the next one is asked for."""
+    """Hands out a range of a source in blocks. Each block is good until the one after the next is asked for."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffers = bytearray(), bytearray()
 
     def blocks(self, source: Bytes, offset: int, nbytes: int, swap: int = 1) -> Iterator[Block]:
         """Yield the bytes; raises as the source does.
@@ -48,16 +48,21 @@ class Reader:
         Args:
             swap: bytes of the numbers whose byte order is to be turned round; 1 for none.
         """
-        if len(self._buffer) < min(BLOCK, nbytes):
-            self._buffer = bytearray(min(BLOCK, nbytes))
-        buffer, end = self._buffer, offset + nbytes
+        needed = min(BLOCK, nbytes)
+        if len(self._buffers[0]) < needed:
+            self._buffers = bytearray(needed), bytearray(needed if needed < nbytes else 0)
+        elif needed < nbytes and len(self._buffers[1]) < BLOCK:
+            self._buffers = self._buffers[0], bytearray(BLOCK)
+        end, turn = offset + nbytes, 0
         while offset < end:
+            buffer = self._buffers[turn]
             size = min(len(buffer), end - offset)
             view = memoryview(buffer)[:size]
             source.read_into(offset, view)
             block: Block = buffer if size == len(buffer) else view
             yield block if swap == 1 else swapped(block, swap)
             offset += size
+            turn = 1 - turn
 
 
 def swapped(block: Block, width: int) -> memoryview:

@@ -13,12 +13,15 @@ from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import WriteFailed
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.blocks import LARGE, Reader, StepBytes, comparable
+from ckpt_viewer.export.checksums import Checksums, Stated
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 STRETCH = 64 << 20
 """Bytes that are written before they are compared."""
+KERNEL_BLOCK = 16 << 20
+"""Bytes that the kernel is asked to copy at once: some 10 ms, after which somebody may have cancelled."""
 
 
 class _Written(NamedTuple):
@@ -29,14 +32,22 @@ class _Written(NamedTuple):
     swap: int
     position: int
     nbytes: int
+    checksums: Checksums | None
 
 
 class Copier:
     """Appends to a file. A context manager: on leaving normally everything has been compared, if that is wanted.
 
+    Where the kernel can copy from file to file, it does (twice as fast as reading and writing, measured on ext4): the
+    bytes are then seen only when they are compared, and that is also when checksums of the source are.
+
     Args:
         step: told of every byte that is copied, and again when it is compared.
         check: compare what was copied with its source.
+
+    Attributes:
+        wrong: names of what does not match the checksum that the source states. carried: how many such checksums were
+            taken over without being compared.
 
     Raises:
         WriteFailed: also from leaving it, if the file is not what was copied into it.
@@ -44,6 +55,8 @@ class Copier:
 
     def __init__(self, file: AtomicFile, step: StepBytes, *, check: bool) -> None:
         self.file, self.check = file, check
+        self.wrong: list[str] = []
+        self.carried = 0
         self._step = step
         self._reader, self._other = Reader(), Reader()
         self._waiting: list[_Written] = []
@@ -56,21 +69,31 @@ class Copier:
         self._step(0)
 
     def copy(
-        self, source: Bytes, offset: int, nbytes: int, *, swap: int = 1, checksum: bool = False, crc: int = 0
+        self,
+        source: Bytes,
+        offset: int,
+        nbytes: int,
+        *,
+        swap: int = 1,
+        checksum: bool = False,
+        crc: int = 0,
+        checksums: Checksums | None = None,
     ) -> int:
         """Append a range of a source; return its CRC-32 if `checksum`, else `crc`.
 
         Args:
             swap: bytes of the numbers whose byte order is to be turned round; 1 for none.
             crc: CRC-32 of what precedes the range in its record.
+            checksums: what the source states, to be compared with the range.
 
         Raises:
             SourceError: the source cannot be read. WriteFailed. Cancelled: by `step`.
         """
         for start in range(0, nbytes, STRETCH):
             size = min(STRETCH, nbytes - start)
-            written = _Written(source, offset + start, swap, self.file.position, size)
-            for block in self._reader.blocks(source, offset + start, size, swap):
+            written = _Written(source, offset + start, swap, self.file.position, size, checksums)
+            done = self._by_kernel(source, offset + start, size) if swap == 1 and not checksum else 0
+            for block in self._reader.blocks(source, offset + start + done, size - done, swap):
                 ahead = self._second().submit(zlib.crc32, block, crc) if checksum and len(block) >= LARGE else None
                 self.file.write(block)
                 if checksum:
@@ -83,26 +106,59 @@ class Copier:
                     self._compare()
         return crc
 
+    def copy_stated(self, source: Bytes, offset: int, nbytes: int, crc: int, name: str) -> None:
+        """Append the data of one record, of which the source states the CRC-32 `crc`; raises as `copy`."""
+        self.carried += not self.check
+        stated = Checksums([Stated(offset, nbytes, crc, name)]) if self.check else None
+        self.copy(source, offset, nbytes, checksums=stated)
+
+    def _by_kernel(self, source: Bytes, offset: int, nbytes: int) -> int:
+        """Let the kernel copy what it can; return how many bytes that were."""
+        give = getattr(source, "copy_to", None)
+        if give is None or nbytes < LARGE:
+            return 0
+        done = 0
+        while done < nbytes:
+            count = self.file.take(give, offset + done, min(KERNEL_BLOCK, nbytes - done))
+            if count == 0:
+                break
+            done += count
+            self._step(count)
+        return done
+
     def _compare(self) -> None:
         self.file.flush()
         for written in self._waiting:
             if not self._same(written):
                 raise differs(f"bytes {written.position} and following")
+            if written.checksums is not None:
+                self.wrong += written.checksums.taken()
         self._waiting.clear()
         self._waiting_bytes = 0
 
     def _same(self, written: _Written) -> bool:
-        nbytes = written.nbytes
-        ours = self._reader.blocks(written.source, written.offset, nbytes, written.swap)
-        theirs = self._other.blocks(self.file, written.position, nbytes)
-        while nbytes > 0:
-            ahead = self._second().submit(next, theirs) if nbytes >= LARGE else None
+        """Compare, with half of the work in a second thread: checksums, or reading where there are none."""
+        offset, left = written.offset, written.nbytes
+        ours = self._reader.blocks(written.source, offset, left, written.swap)
+        theirs = self._other.blocks(self.file, written.position, left)
+        checksums, before = written.checksums, None
+        while left > 0:
+            large = left >= LARGE
+            ahead = self._second().submit(next, theirs) if large and checksums is None else None
             one = next(ours)
+            if checksums is not None:
+                if before is not None:
+                    before.result()
+                before = self._second().submit(checksums.feed, offset, one) if large else None
+                if before is None:
+                    checksums.feed(offset, one)
             other = ahead.result() if ahead is not None else next(theirs)
             if comparable(one) != comparable(other):
                 return False
-            nbytes -= len(one)
+            offset, left = offset + len(one), left - len(one)
             self._step(len(one))
+        if before is not None:
+            before.result()
         return True
 
     def _second(self) -> ThreadPoolExecutor:

@@ -5,10 +5,11 @@ So the length of a copy is known before a byte of it is written, and copying is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.export.checksums import Stated
 
 
 class Range(NamedTuple):
@@ -23,10 +24,16 @@ class Parts:
 
     Attributes:
         source: what ranges are taken from. parts: in order. nbytes: their length together.
+        stated: yields the checksums that the source states for what is copied, in its order; stating: how many.
+        packed: how many more it states for what cannot be compared as it stands: deflated records.
+        wrong: names of what does not match its checksum and was read while planning.
     """
 
     def __init__(self, source: Bytes) -> None:
         self.source = source
+        self.stated: Callable[[], Iterator[Stated]] = lambda: iter(())
+        self.stating = self.packed = 0
+        self.wrong: list[str] = []
         self.parts: list[bytearray | Range] = []
         self.nbytes = 0
 

@@ -15,6 +15,7 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import CastCounts, Options
+from ckpt_viewer.export.checksums import mismatch
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.names import export_target, remap_target
@@ -68,6 +69,7 @@ class Written(NamedTuple):
         path: the file; None if there was nothing to do. bytes: its length. tensors: how many it holds.
         renamed: old name -> new. dropped: names left out. cast: name -> new dtype.
         counts: name -> what the cast did to its values, only where it did something.
+        carried: checksums of the source that were taken over without being compared.
         verified: who compared it with the source: ``"torch 2.13.0"`` beside this program's reader, or only that; None
             if nobody did. unproven: why torch did not, where it was asked to, as half a sentence.
     """
@@ -80,6 +82,7 @@ class Written(NamedTuple):
     cast: Mapping[str, str] = MappingProxyType({})
     counts: Mapping[str, CastCounts] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
+    carried: int = 0
     verified: str | None = None
     unproven: str = ""
 
@@ -153,7 +156,7 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
         remap_target(checkpoint.path, map_location),
         recipe,
         tensors,
-        warnings=tuple(warnings),
+        warnings=(*recipe.warnings, *warnings),
         idle=idle,
     )
 
@@ -206,10 +209,14 @@ def write(
     meter = Meter(context, recipe.copied_bytes * (1 + verify + (proving is not None)))
     parts = recipe.files(path)
     proven: list[Proven] = []
+    wrong: list[str] = []
+    carried = 0
     with written_together(parts, force=force, source=plan.source) as files:
         for file, (_, part) in zip(files, parts, strict=True):
             with Copier(file, meter, check=verify) as copier:
                 part.write(copier)
+            wrong += copier.wrong
+            carried += copier.carried
             file.flush()
             if verify:
                 part.verify(file.temporary, meter)
@@ -217,6 +224,8 @@ def write(
             if proving is not None and claim is not None:
                 proven.append(proving.prove(file.temporary, claim, meter))
     why_not = next((each.why_not for each in proven if each.why_not), "")
+    found = [mismatch(wrong)] if wrong else []
+    found += dict.fromkeys(note for file in files for note in file.notes)
     return Written(
         parts[-1][0],
         sum(file.position for file in files),
@@ -225,7 +234,8 @@ def write(
         dropped=plan.dropped,
         cast=plan.cast,
         counts=recipe.counts(),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *found),
+        carried=carried,
         verified=(proven[0].by if proven and not why_not else OUR_READER) if verify else None,
         unproven=why_not,
     )

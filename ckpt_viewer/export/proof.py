@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CheckpointError, WriteFailed
 from ckpt_viewer.export.blocks import StepBytes, swapped
 from ckpt_viewer.export.claim import Claim, Script, Stretch, take_apart
+from ckpt_viewer.export.pieces import reach, root_of
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.formats.zip_directory import ZipDirectory
 from ckpt_viewer.sources.shared import SharedMemory
@@ -165,6 +167,18 @@ class _Stepping:
         self._step(0)
 
 
+def _is_range(tensor: TensorSpec) -> bool:
+    """Whether a tensor's elements are a range of its storage, in row-major order."""
+    extra, stride = tensor.extra, 1
+    if DTYPES[tensor.dtype].per_byte > 1 or (extra is not None and (extra.conj or extra.neg)):
+        return False
+    for size, step in zip(reversed(tensor.shape or ()), reversed(tensor.stride or ()), strict=True):
+        if size != 1 and step != stride:
+            return False
+        stride *= size
+    return True
+
+
 # --- the bytes of the source --------------------------------------------------------------------------------------
 
 
@@ -218,6 +232,9 @@ def _of_stretch(stretch: Stretch) -> Callable[[memoryview], None]:
 
 
 def _of_stream(tensor: TensorSpec) -> Callable[[memoryview], None]:
+    if _is_range(tensor) and tensor.storage is not None:  # without numpy, which takes 20 MB
+        row, (start, _) = DTYPES[tensor.dtype], reach(tensor)
+        return _of_stretch(Stretch(root_of(tensor.storage)[0], start, tensor.nbytes, row.component))
     from ckpt_viewer.core.decode import element_bytes
 
     parts = element_bytes(tensor, resolve=True)

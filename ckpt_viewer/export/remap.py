@@ -12,6 +12,7 @@ from ckpt_viewer.core.tensor import StorageSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter, StepBytes
 from ckpt_viewer.export.cargo import CastCounts
+from ckpt_viewer.export.checksums import Checksums, mismatch
 from ckpt_viewer.export.claim import Claim
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.parts import Parts, Range
@@ -29,7 +30,8 @@ class Remap(NamedTuple):
     Attributes:
         checkpoint: the source. retagger: holds the new tags. parts: of the new file.
         references: persistent ids whose tag changes; 0 if the copy would equal the source.
-        warnings, dropped: nothing; `plan_remap` warns of what tags do not reach.
+        warnings: a pickle that does not match its checksum; `plan_remap` warns of what tags do not reach.
+        dropped: nothing.
     """
 
     checkpoint: Checkpoint
@@ -55,9 +57,12 @@ class Remap(NamedTuple):
         Raises:
             SourceError: the source cannot be read, or has changed. WriteFailed. Cancelled.
         """
-        for _, part in self.parts.placed():
+        parts = self.parts
+        checksums = Checksums(parts.stated()) if copier.check and parts.stating else None
+        copier.carried += parts.packed + (0 if copier.check else parts.stating)
+        for _, part in parts.placed():
             if isinstance(part, Range):
-                copier.copy(self.parts.source, part.offset, part.nbytes)
+                copier.copy(parts.source, part.offset, part.nbytes, checksums=checksums)
             else:
                 copier.copy(MemorySource(bytes(part)), 0, len(part))
 
@@ -118,4 +123,5 @@ def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Contex
             f"{retagger.missed()} storages are named in a way that torch.load does not take either (as text, pickle "
             "protocol 0); export the state_dict instead"
         )
-    return Remap(checkpoint, retagger, parts, references)
+    warnings = (mismatch(parts.wrong),) if parts.wrong else ()
+    return Remap(checkpoint, retagger, parts, references, warnings)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import Damaged
+from ckpt_viewer.export.checksums import Stated
 from ckpt_viewer.export.parts import Parts
 from ckpt_viewer.export.zip_writer import ALIGNMENT, ZIP64_LIMIT, CentralEntry, ZipWriter
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
@@ -39,9 +41,14 @@ def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT) -> tuple[P
     pickle = directory.get("data.pkl")
     if pickle is None:
         raise Damaged("the archive has no data.pkl any more; open it again")
-    new = relocate(directory.read(pickle), retag, context)
+    data = directory.read(pickle)
+    new = relocate(data, retag, context)
     copier = _Copier(directory, pickle, new.data, context)
     parts = copier.as_block() or copier.one_by_one()
+    if directory.crcs:
+        if pickle.crc != zlib.crc32(data):
+            parts.wrong.append("data.pkl")
+        copier.state(parts)
     return parts, new.references
 
 
@@ -50,6 +57,7 @@ class _Copier:
         self.directory, self.pickle, self.data, self.context = directory, pickle, data, context
         self.source = directory.source
         self.records = sorted(directory.records.values(), key=lambda record: record.header)
+        self.copied = [record for record in self.records if record is not pickle]
         self._start_again()
 
     def as_block(self) -> Parts | None:
@@ -75,6 +83,7 @@ class _Copier:
     def one_by_one(self) -> Parts:
         """Write every record anew, each with a header of its own; the promise of a predictable layout is dropped."""
         promises = [self.directory.get(name) for name in _LAYOUT_PROMISES]
+        self.copied = [record for record in self.copied if record not in promises]
         for record in stepped(self.records, self.context):
             if record is self.pickle:
                 self._write_pickle(ALIGNMENT)
@@ -85,6 +94,20 @@ class _Copier:
                 self.writer.end(record.crc)
         self.writer.finish()
         return self.parts
+
+    def state(self, parts: Parts) -> None:
+        """Say which checksums the copy takes over."""
+        taken = [record for record in self.copied if record.size]
+        plain = [record for record in taken if not record.method]
+        parts.stating, parts.packed = len(plain), len(taken) - len(plain)
+        folder = f"{self.directory.root}/" if self.directory.root else ""
+
+        def stated() -> Iterator[Stated]:
+            for record in plain:
+                name = f"record {record.name.removeprefix(folder)!a}"
+                yield Stated(self.directory.data_offset(record), record.size, record.crc, name)
+
+        parts.stated = stated
 
     def _start_again(self) -> None:
         self.parts = Parts(self.source)

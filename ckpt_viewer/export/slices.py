@@ -15,7 +15,8 @@ from ckpt_viewer.core.slicing import Slicing, read_block
 from ckpt_viewer.core.stored import open_values
 from ckpt_viewer.core.tensor import bottom
 from ckpt_viewer.core.text import csv_cell
-from ckpt_viewer.export.atomic import AtomicFile, check_target
+from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.target import check_target
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context

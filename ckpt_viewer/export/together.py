@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ckpt_viewer.errors import CannotExport
-from ckpt_viewer.export.atomic import AtomicFile, check_space, check_target, write_failed
+from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.recipe import FileRecipe
+from ckpt_viewer.export.target import check_space, check_target, write_failed
 
 MOST_FILES = 400
 """Files that one export may consist of; all are open at once, and many systems allow a process 1,024."""

@@ -107,6 +107,11 @@ class PooledFile:
         with self._pool.lent(self) as source:
             source.read_into(offset, buffer)
 
+    def copy_to(self, fd: int, offset: int, nbytes: int) -> int:
+        """Let the kernel copy, see `FileSource.copy_to`."""
+        with self._pool.lent(self) as source:
+            return source.copy_to(fd, offset, nbytes)
+
     def check_unchanged(self) -> None:
         """Raise SourceChanged if the file was written to since it was opened."""
         with self._pool.lent(self) as source:

@@ -7,8 +7,9 @@ import stat
 import pytest
 
 from ckpt_viewer.errors import TargetExists, WriteFailed
-from ckpt_viewer.export import atomic
+from ckpt_viewer.export import atomic, leftovers, placing
 from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.placing import UNABLE
 
 
 def put(target, data=b"new", **options):
@@ -55,17 +56,67 @@ def test_any_exception_removes_it(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_hard_links(tmp_path, monkeypatch):
-    def refuse(*args):
-        raise PermissionError(errno.EPERM, "no hard links here")
+def refusing(number):
+    def refuse(*args, **options):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(atomic.os, "link", refuse)
-    put(tmp_path / "x")
+    return refuse
+
+
+@pytest.fixture(params=["renameat2", "link", "neither"])
+def putting(request, monkeypatch):
+    """The ways to give a file a name that is free."""
+    if request.param != "renameat2":
+        monkeypatch.setattr(placing, "_renamer", lambda: lambda temporary, target: errno.EINVAL)
+    if request.param == "neither":
+        monkeypatch.setattr(placing.os, "link", refusing(errno.EPERM))
+    return request.param
+
+
+def test_whatever_the_file_system_has(tmp_path, putting):
+    with AtomicFile(tmp_path / "x") as file:
+        file.write(b"new")
+    assert file.notes == ([placing.RACY] if putting == "neither" else [])
     assert (tmp_path / "x").read_bytes() == b"new"
     with pytest.raises(TargetExists):
         put(tmp_path / "x", b"other")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_what_appears_in_the_last_moment_stays(tmp_path, putting, monkeypatch):
+    """Made by somebody else once everything has been looked at."""
+    if putting == "neither":
+        pytest.skip("this is what the note warns of")
+    monkeypatch.setattr(atomic, "check_target", lambda *args, **options: (tmp_path / "x").write_bytes(b"other"))
+    with pytest.raises(TargetExists):
+        put(tmp_path / "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EPERM])
+def test_network_folders_that_lack_calls(tmp_path, monkeypatch, putting, number):
+    """No fsync, no modes, no locks."""
+    monkeypatch.setattr(placing.os, "fsync", refusing(number))
+    monkeypatch.setattr(placing.os, "fchmod", refusing(number))
+    monkeypatch.setattr(leftovers.fcntl, "flock", refusing(number))
+    for force in (False, True):
+        with AtomicFile(tmp_path / "x", force=force) as file:
+            file.write(b"new" * (1 + force))
+        new = [placing.MODELESS, placing.UNSYNCED] + [placing.RACY] * (putting == "neither")
+        assert file.notes == [*([placing.UNSYNCED] if force else new), placing.FOLDER_UNSYNCED]
+        assert (tmp_path / "x").read_bytes() == b"new" * (1 + force)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_disk_that_fails_at_the_end_keeps_the_old_file(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"old")
+    monkeypatch.setattr(placing.os, "fsync", refusing(errno.EIO))
+    with pytest.raises(WriteFailed, match="check the disk"):
+        put(tmp_path / "x", force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +141,10 @@ def test_what_the_system_refuses(tmp_path, monkeypatch, number, sentence, call):
         monkeypatch.setattr(atomic.Path, "replace", refuse)
     else:
         monkeypatch.setattr(atomic.os, call, refuse)
+    if call == "fsync" and number in UNABLE:
+        put(tmp_path / "x", force=True)
+        assert (tmp_path / "x").read_bytes() == b"new"
+        return
     with pytest.raises(WriteFailed, match=sentence):
         put(tmp_path / "x", force=True)
     assert list(tmp_path.iterdir()) == []
@@ -119,14 +174,31 @@ def test_targets_that_cannot_be(tmp_path, name, error, sentence):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_a_link_is_replaced_and_not_followed(tmp_path):
-    (tmp_path / "other").write_bytes(b"old")
-    (tmp_path / "x").symlink_to("other")
+def test_a_link_is_followed_once(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/other").write_bytes(b"old")
+    (tmp_path / "far/other").chmod(0o604)
+    (tmp_path / "y").symlink_to("far/other")
+    (tmp_path / "x").symlink_to("y")
     with pytest.raises(TargetExists):
         put(tmp_path / "x")
-    put(tmp_path / "x", force=True)
-    assert (tmp_path / "other").read_bytes() == b"old"
-    assert not (tmp_path / "x").is_symlink()
+    with AtomicFile(tmp_path / "x", force=True) as file:
+        assert file.temporary.parent == tmp_path / "far"  # beside the file: a rename stays on one file system
+        file.write(b"new")
+        (tmp_path / "y").unlink()
+        (tmp_path / "y").symlink_to("/dev/null")
+    assert (tmp_path / "x").is_symlink()
+    assert (tmp_path / "far/other").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "far/other").stat().st_mode) == 0o604
+
+
+def test_the_temporary_file_follows_no_link(tmp_path, monkeypatch):
+    monkeypatch.setattr(leftovers.os, "urandom", lambda count: bytes(count))
+    (tmp_path / "precious").write_bytes(b"old")
+    (tmp_path / f".x.{bytes(8).hex()}{leftovers.SUFFIX}").symlink_to("precious")
+    with pytest.raises(WriteFailed):
+        put(tmp_path / "x")
+    assert (tmp_path / "precious").read_bytes() == b"old"
 
 
 def test_a_dangling_link_is_something_that_exists(tmp_path):
@@ -142,10 +214,10 @@ def test_long_names_are_no_problem(tmp_path):
 
 
 def test_the_umask_without_proc(monkeypatch):
-    monkeypatch.setattr(atomic.Path, "read_text", lambda *args: "")
+    monkeypatch.setattr(placing.Path, "read_text", lambda *args: "")
     mask = os.umask(0o037)
     try:
-        assert atomic._umask() == 0o037
+        assert placing.umask() == 0o037
         assert os.umask(0o037) == 0o037
     finally:
         os.umask(mask)

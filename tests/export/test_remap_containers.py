@@ -1,6 +1,7 @@
 """What a remapped copy looks like inside: the layout of the zip, the bytes of the legacy stream."""
 
 import zipfile
+import zlib
 
 import builders
 import pytest
@@ -10,7 +11,7 @@ from judge import assert_same, bits, remap, tags
 import ckpt_viewer
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export import remap_zip, zip_writer
-from ckpt_viewer.export.plan import plan_remap
+from ckpt_viewer.export.plan import plan_export, plan_remap, write
 
 pytestmark = pytest.mark.torch
 
@@ -18,6 +19,11 @@ pytestmark = pytest.mark.torch
 def records(path):
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
+    return records_of(path)
+
+
+def records_of(path):
+    with zipfile.ZipFile(path) as archive:
         return {info.filename: info for info in archive.infolist()}
 
 
@@ -25,7 +31,7 @@ def offsets(path):
     """Where the data of each record starts."""
     with path.open("rb") as file:
         found = {}
-        for name, info in records(path).items():
+        for name, info in records_of(path).items():
             file.seek(info.header_offset + 26)
             lengths = file.read(4)
             found[name] = info.header_offset + 30 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
@@ -173,3 +179,68 @@ def test_only_the_fourth_pickle_changes(tmp_path):
     source = builders.save({"w": torch.randn(1000)}, tmp_path / "x.pth", legacy=True, tag="cuda:1")
     old, new = source.read_bytes(), remap(source).path.read_bytes()
     assert new == old.replace(b"X\x06\x00\x00\x00cuda:1", b"X\x03\x00\x00\x00cpu")
+
+
+# --- checksums of the source ----------------------------------------------------------------------------------------
+
+
+def damaged(path, *keys):
+    """Change a byte in the data of some storages, without their checksums."""
+    raw = bytearray(path.read_bytes())
+    for name, at in offsets(path).items():
+        if name.rpartition("/")[2] in keys:
+            raw[at] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("as_block", [True, False])
+@pytest.mark.parametrize("numel", [5, 300_000])
+def test_a_wrong_checksum_is_told_and_stays(tmp_path, monkeypatch, as_block, numel):
+    if not as_block:
+        monkeypatch.setattr(remap_zip._Copier, "as_block", lambda self: None)
+    value = {f"w{n}": torch.full((numel,), float(n)) for n in range(9)}
+    source = builders.save(value, tmp_path / "x.pth", tag="cuda:1")
+    before = records(source)
+    damaged(source, "3", "7")
+    written = remap(source)
+    (warning,) = written.warnings
+    assert warning.startswith("record 'data/3', record 'data/7': not what the checksum in the source was computed from")
+    assert (written.verified, written.carried) == ("ckpt-viewer", 0)
+    with zipfile.ZipFile(written.path) as archive:
+        for name, info in before.items():
+            if "/data/" in name:
+                assert archive.getinfo(name).CRC == info.CRC
+        with pytest.raises(zipfile.BadZipFile, match="Bad CRC-32"):
+            archive.read("x/data/3")
+
+
+def test_a_wrong_checksum_of_the_pickle_is_told_though_it_gets_a_new_one(tmp_path):
+    path = made(tmp_path / "x.pth")
+    raw = path.read_bytes()
+    crc = zlib.crc32(BODY).to_bytes(4, "little")
+    assert raw.count(crc) == 2
+    path.write_bytes(raw.replace(crc, b"abcd"))
+    assert remap(path).warnings[0].startswith("data.pkl: not what the checksum")
+
+
+def test_what_nobody_compared_is_called_unchecked(tmp_path):
+    source = builders.save({"w": torch.ones(300_000), "v": torch.ones(3)}, tmp_path / "x.pth", tag="cuda:1")
+    damaged(source, "0")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        written = write(plan_remap(checkpoint, "cpu"), verify=False)
+    assert written.warnings == ()
+    assert written.carried == len([name for name in records_of(source) if not name.endswith("data.pkl")])
+    packed = made(tmp_path / "y.pth", deflate=("data/1",))
+    assert remap(packed).carried == 1
+
+
+def test_a_state_dict_keeps_wrong_checksums_too(tmp_path):
+    source = builders.save({"w": torch.ones(300_000), "v": torch.ones(3)}, tmp_path / "x.pth", tag="cuda:1")
+    stated = records(source)["x/data/1"].CRC
+    damaged(source, "1")
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        written = write(plan_export(checkpoint, ""), tmp_path / "y.pth")
+        unchecked = write(plan_export(checkpoint, ""), tmp_path / "z.pth", verify=False)
+    assert written.warnings[0].startswith("storage '1': not what the checksum")
+    assert stated == records_of(written.path)["archive/data/1"].CRC
+    assert (unchecked.warnings, unchecked.carried) == ((), 2)

@@ -71,10 +71,12 @@ class StateDict(NamedTuple):
         for piece in self.pieces.used:
             source, offset, swap, crc = piece.place()
             writer.begin(ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes)
-            # a checksum that the source states is taken over: should it be wrong, it goes on saying so
-            computed = copier.copy(source, offset, piece.nbytes, swap=swap, checksum=not crc)
+            if crc:
+                copier.copy_stated(source, offset, piece.nbytes, crc, f"storage {piece.storage.key!a}")
+            else:
+                crc = copier.copy(source, offset, piece.nbytes, swap=swap, checksum=True)
             writer.skip(piece.nbytes)
-            writer.end(crc or computed)
+            writer.end(crc)
         _write_record(writer, b"version", b"3\n")
         writer.finish()
 

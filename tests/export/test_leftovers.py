@@ -1,0 +1,115 @@
+"""What is left of a killed process is recognised; what somebody is working on is not touched."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckpt_viewer.export import leftovers
+from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.leftovers import SUFFIX, find_leftovers, remove_leftovers, temporary_name
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="nothing is called a leftover there")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def made(folder, name="x.pth", data=b"half"):
+    path = temporary_name(folder / name)
+    path.write_bytes(data)
+    return path
+
+
+def names(found):
+    return [each.path.name for each in found]
+
+
+def test_what_a_killed_process_left_is_found_and_removed(tmp_path):
+    code = (
+        "import os, sys\nfrom ckpt_viewer.export.atomic import AtomicFile\n"
+        "with AtomicFile(sys.argv[1]) as file:\n file.write(b'x' * 200_000)\n os.kill(os.getpid(), 9)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x")], env=env, timeout=60, check=False)
+    assert done.returncode == -9
+    (leftover,) = find_leftovers(tmp_path)
+    assert leftover.path.parent == tmp_path
+    assert leftover.nbytes == 200_000
+    assert names(remove_leftovers([leftover])) == [leftover.path.name]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_being_written_is_none(tmp_path):
+    with AtomicFile(tmp_path / "x") as file:
+        file.write(b"half")
+        file.flush()
+        assert find_leftovers(tmp_path) == []
+        identity = file.temporary.stat().st_dev, file.temporary.stat().st_ino
+        assert remove_leftovers([leftovers.Leftover(file.temporary, 4, identity)]) == []
+        assert file.temporary.exists()
+    assert (tmp_path / "x").read_bytes() == b"half"
+
+
+def test_other_files_are_none(tmp_path):
+    ours = made(tmp_path)
+    for name in (f"x.{'0' * 16}{SUFFIX}", f".x.{'0' * 15}{SUFFIX}", f".x.{'0' * 16}.part", f".{'0' * 16}{SUFFIX}"):
+        (tmp_path / name).write_bytes(b"a user's own")
+    temporary_name(tmp_path / "link").symlink_to(tmp_path / "precious")
+    (tmp_path / "precious").write_bytes(b"precious")
+    os.mkfifo(temporary_name(tmp_path / "fifo"))
+    before = len(list(tmp_path.iterdir()))
+    found = find_leftovers(tmp_path)
+    assert names(found) == [ours.name]
+    remove_leftovers(found)
+    assert len(list(tmp_path.iterdir())) == before - 1
+
+
+def test_files_of_others_are_none(tmp_path, monkeypatch):
+    made(tmp_path)
+    monkeypatch.setattr(leftovers.os, "geteuid", lambda: os.getuid() + 1)
+    assert find_leftovers(tmp_path) == []
+
+
+def test_the_largest_comes_first_and_folders_count_too(tmp_path):
+    small = made(tmp_path, data=b"1")
+    folder = temporary_name(tmp_path / "set")
+    folder.mkdir(mode=0o700)
+    (folder / "a").write_bytes(b"1" * 10)
+    found = find_leftovers(tmp_path)
+    assert [(each.path, each.nbytes) for each in found] == [(folder, 10), (small, 1)]
+    assert len(remove_leftovers(found)) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_became_another_file_stays(tmp_path):
+    path = made(tmp_path)
+    found = find_leftovers(tmp_path)
+    (tmp_path / "new").write_bytes(b"another")
+    (tmp_path / "new").replace(path)
+    assert remove_leftovers(found) == []
+    assert path.read_bytes() == b"another"
+
+
+def test_a_new_file_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    """Somebody removes it between its being made and its being locked."""
+    real, taken = leftovers._lock, []
+
+    def late(fd, *, wait=False):
+        if wait and not taken:
+            taken.extend(remove_leftovers(find_leftovers(tmp_path)))
+        return real(fd, wait=wait)
+
+    monkeypatch.setattr(leftovers, "_lock", late)
+    with AtomicFile(tmp_path / "x") as file:
+        file.write(b"whole")
+    assert len(taken) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"whole"
+
+
+def test_without_locks_nothing_is_called_a_leftover(tmp_path, monkeypatch):
+    made(tmp_path)
+    monkeypatch.setattr(leftovers, "_lock", lambda fd, wait=False: False)
+    assert find_leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path / "none") == []
