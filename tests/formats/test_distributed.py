@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
 from opening import look_at_all, read_all
@@ -21,10 +22,14 @@ from ckpt_viewer import summarize
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Unsupported
+from ckpt_viewer.export.choice import Choice
 from ckpt_viewer.export.plan import plan_export, write
 from ckpt_viewer.formats import distributed, distributed_items, open_checkpoint, parts
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+LOADERS = {"pth": torch.load, "safetensors": safetensors.torch.load_file, "npz": np.load}
 
 
 def model_and_optimizer() -> dict:
@@ -194,13 +199,17 @@ class TestSeveralRanks:
                 with pytest.raises(CheckpointError, match="cut off"):
                     extent.source.read_at(1, len(whole))
 
-    def test_export_writes_the_assembled_model(self, ranks, tmp_path):
+    @pytest.mark.parametrize(
+        ("name", "dtype"), [("pth", ""), ("pth", "float16"), ("safetensors", ""), ("npz", "float32")]
+    )
+    def test_export_writes_the_assembled_model(self, ranks, tmp_path, name, dtype):
         whole = as_torch_has_it(ranks / "cut", tmp_path / "whole.pt")["model"]
         with open_checkpoint(ranks / "cut") as checkpoint:
-            write(plan_export(checkpoint), tmp_path / "out.pth")
-        written = torch.load(tmp_path / "out.pth", weights_only=True)
-        assert list(written) == list(whole)
-        assert all(torch.equal(written[name], whole[name]) for name in whole)
+            write(plan_export(checkpoint, Choice(format=name, dtype=dtype)), tmp_path / f"out.{name}")
+        written = LOADERS[name](tmp_path / f"out.{name}")
+        assert sorted(written) == sorted(whole)
+        for one, other in ((whole[key], torch.as_tensor(written[key])) for key in whole):
+            assert torch.equal(one.to(getattr(torch, dtype)) if dtype and one.is_floating_point() else one, other)
 
     def test_ranks_that_did_not_talk_leave_metadata_each(self, ranks):
         with open_checkpoint(ranks / "alone") as checkpoint:

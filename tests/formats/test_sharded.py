@@ -18,6 +18,7 @@ from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.cli import main
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import Cancelled, CheckpointError, Unreadable, Unsupported
+from ckpt_viewer.export.choice import Choice
 from ckpt_viewer.export.plan import plan_export, plan_remap, write
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.gui.reading import read_file
@@ -346,14 +347,16 @@ def test_opening_can_be_cancelled_and_gives_the_files_back(tmp_path, name):
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["safetensors", "bin"])
-def test_export_writes_the_whole_state_dict(tmp_path, binary):
+@pytest.mark.parametrize("name", ["pth", "safetensors"])
+def test_export_writes_the_whole_state_dict(tmp_path, binary, name):
     given = save_set(tmp_path / "set", binary=binary)
     (index,) = (tmp_path / "set").glob("*.index.json")
+    target = tmp_path / f"all.{name}"
     with open_checkpoint(index) as checkpoint:
-        written = write(plan_export(checkpoint), tmp_path / "all.pth", context=SILENT)
+        written = write(plan_export(checkpoint, Choice(format=name)), target, context=SILENT)
         with pytest.raises(CheckpointError, match="several files"):
             plan_remap(checkpoint, "cpu")
-    loaded = torch.load(tmp_path / "all.pth")
+    loaded = torch.load(target) if name == "pth" else safetensors.torch.load_file(target)
     assert written.tensors == len(loaded) == 6
     assert all(torch.equal(loaded[name], given[name]) for name in given)
 
