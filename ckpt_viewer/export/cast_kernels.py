@@ -80,22 +80,22 @@ def _float32_of_float64(bits: Array) -> Array:
 
 
 def _float16_of_float32(bits: Array) -> Array:
-    """Normal numbers by their bits, small ones by an addition that rounds them to multiples of 2^-24."""
+    """Let an addition round: beside a power of two 2^13 times its own a number keeps 10 bits, and at least 2^-24."""
     size = bits & np.uint32(0x7FFFFFFF)
-    result = size >> np.uint32(13)
-    result &= np.uint32(1)
-    result += size
-    result += np.uint32((0xFFF - (112 << 23)) % (1 << 32))
-    result >>= np.uint32(13)
-    small = size < np.uint32(113 << 23)
-    if small.any():
-        result[small] = (size[small].view(np.float32) + np.float32(0.5)).view(np.uint32) - np.uint32(0x3F000000)
+    power = np.maximum(size & np.uint32(0x7F800000), np.uint32(113 << 23))
+    power += np.uint32(13 << 23)
+    with np.errstate(all="ignore"):  # what is too large or NaN is replaced below
+        rounded = (size.view(np.float32) + power.view(np.float32)).view(np.uint32)
+    rounded -= power
+    power -= np.uint32(126 << 23)
+    power >>= np.uint32(13)
+    rounded += power
     if size.max(initial=0) >= 0x477FF000:
-        result[size >= np.uint32(0x477FF000)] = 0x7C00
+        rounded[size >= np.uint32(0x477FF000)] = 0x7C00
         nan = size > np.uint32(0x7F800000)
-        result[nan] = ((size[nan] >> np.uint32(13)) & np.uint32(0x3FF)) | np.uint32(0x7E00)
-    result |= (bits >> np.uint32(16)) & np.uint32(0x8000)
-    return _halves(result)
+        rounded[nan] = ((size[nan] >> np.uint32(13)) & np.uint32(0x3FF)) | np.uint32(0x7E00)
+    rounded |= (bits >> np.uint32(16)) & np.uint32(0x8000)
+    return _halves(rounded)
 
 
 def _bfloat16_of_float32(bits: Array, nan: int = _NAN_NARROWED) -> Array:

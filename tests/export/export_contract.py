@@ -9,7 +9,8 @@ from judge import NEW_DTYPES, OLD_DTYPES, bits
 from writer_contract import WriterContract, checkpoint_value
 
 import ckpt_viewer
-from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.errors import CannotExport, WriteFailed
+from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.choice import Choice
 from ckpt_viewer.export.plan import plan_export, write
 
@@ -200,6 +201,23 @@ class ExportContract(WriterContract):
         got, written = self.export(value, tmp_path, dtype="float16")
         assert got["a.weight"].isnan().tolist() == [False, True, False, False, False]
         assert written.counts == {"a.weight": (1, 1, 1)}
+
+    def test_a_wrong_byte_is_noticed_behind_a_cast_too(self, opened, target, monkeypatch):
+        real, wrong = AtomicFile.write, []
+
+        def write_wrong(self, data):
+            if len(data) > 30_000 and not wrong:
+                wrong.append(True)
+                data = bytearray(data)
+                data[20_001] ^= 1
+            real(self, data)
+
+        monkeypatch.setattr(AtomicFile, "write", write_wrong)
+        plan = plan_export(opened, self.choice._replace(dtype="float16"))
+        with pytest.raises(WriteFailed, match="differs from the source at"):
+            write(plan, target)
+        assert wrong
+        assert list(target.parent.iterdir()) == []
 
     def test_a_cast_of_a_large_file_takes_little_memory(self, tmp_path, target):
         source = builders.save(self.large(), tmp_path / "large.pth", tag="cuda:0")
