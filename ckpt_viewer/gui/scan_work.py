@@ -28,11 +28,13 @@ class Below(NamedTuple):
 
     Attributes:
         profile: of all that could be read. regions: how many there are. unread: how many tensors could not be read.
+        tensors: one of each region, to count them once more.
     """
 
     profile: Profile
     regions: int
     unread: int
+    tensors: tuple[TensorSpec, ...] = ()
 
 
 class Harvest:
@@ -185,8 +187,11 @@ def put_together(scan: Scan, index: TreeIndex, row: int, context: Context) -> Be
             numbers.add(number)
         else:
             unread += 1
-    profiles = [scan.outcomes[number] for number in _outermost(scan, numbers)]
-    return Below(together([each for each in profiles if isinstance(each, Profile)], context), len(profiles), unread)
+    outermost = list(_outermost(scan, numbers))
+    profiles = [scan.outcomes[number] for number in outermost]
+    whole = together([each for each in profiles if isinstance(each, Profile)], context)
+    tensors = tuple(scan.plan.items[number].tensor for number in outermost)
+    return Below(whole, len(profiles), unread, tensors)
 
 
 def tensors_below(index: TreeIndex, row: int, context: Context) -> Iterator[TensorSpec]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.reading import open_reading, plain_kind
 from ckpt_viewer.stats.scan_plan import WINDOW, Joint, Plan, Sweep, Use
 from ckpt_viewer.stats.sketch import Sketch
-from ckpt_viewer.stats.window import Window
+from ckpt_viewer.stats.window import Buffer, Window
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 ENTRIES, MOST, LEAST = 3_000_000, 4096, 32
 """Cells that are kept of all tensors together, and of each at most and at least."""
-ALIGNMENT = 64
 SHARED = 1 << 15
 """Bytes of an item on average from which several threads are faster: below, they only wait for the GIL."""
 ENOUGH = 1 << 14
@@ -237,19 +236,12 @@ class _Unmoved:
         self._context.step(self._done, self._done)
 
 
-class _Hand:
+class _Hand(Buffer):
     """What a thread has of its own: a buffer, and sketches of the items that others count as well."""
 
     def __init__(self) -> None:
-        self._buffer = np.empty(WINDOW + ALIGNMENT, np.uint8)
+        super().__init__(WINDOW)
         self.sketches: dict[int, Sketch] = {}
-
-    def read(self, source: Any, start: int, stop: int, aligned: int) -> Array:
-        """Return bytes of a source, valid until the next are read; the one at `aligned` has an aligned address."""
-        shift = -(self._buffer.ctypes.data + aligned - start) % ALIGNMENT
-        memory = self._buffer[shift : shift + stop - start]
-        source.read_into(start, memory.data)
-        return memory
 
 
 class _Reader:

@@ -1,14 +1,34 @@
-"""A source whose last chunks are kept, so that bytes which several views look at are read once."""
+"""How a scan reads: a source whose last chunks are kept, so that bytes which several views look at are read once; a
+buffer for each thread.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
+    from ckpt_viewer.core.strided import Array
     from ckpt_viewer.core.tensor import Bytes
 
 CHUNK, KEPT = 1 << 20, 8
+ALIGNMENT = 64
+
+
+class Buffer:
+    """Memory for up to `size` bytes of a source. For one thread."""
+
+    def __init__(self, size: int) -> None:
+        self._memory = np.empty(size + ALIGNMENT, np.uint8)
+
+    def read(self, source: Any, start: int, stop: int, aligned: int) -> Array:
+        """Return bytes of a source, valid until the next are read; the one at `aligned` has an aligned address."""
+        shift = -(self._memory.ctypes.data + aligned - start) % ALIGNMENT
+        memory = self._memory[shift : shift + stop - start]
+        source.read_into(start, memory.data)
+        return memory
 
 
 class Window:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hand_made import make_checkpoint
@@ -11,6 +13,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from tree_samples import mapping_of
 
+from ckpt_viewer.errors import Cancelled
 from ckpt_viewer.gui.file_scan import ScanState
 from ckpt_viewer.gui.panels import counting
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
@@ -175,9 +178,77 @@ def test_a_container_shows_a_sample_of_all_below_it_until_the_file_is_scanned(qt
     details.wait()
     assert facts_of(panel.table)["values"] == "601\u202f000"
     assert facts_of(panel.table)["NaN"] == "300\u202f000"
-    assert sum(panel._plot.picture.series[0].counts) == 301_000
-    assert "exact counts" in panel.status.text()
+    qtbot.waitUntil(lambda: panel.is_settled)
+    picture = panel._plot.picture
+    assert picture.exact
+    values = np.concatenate([SMALL, huge]).astype("float64")
+    assert list(picture.series[0].counts) == np.histogram(values, picture.edges)[0].tolist()
+    assert panel.status.text() == "exact"
     assert not panel.controls.scan.isVisibleTo(panel)
+
+
+def scanned_container(qtbot, open_details, monkeypatch):
+    """Open a container whose values are counted already, but not between exact edges; return its bytes as well."""
+    monkeypatch.setattr(counting, "AT_ONCE", 10_000)
+    huge = made_from(RANDOM.normal(size=300_000).astype("float32"))
+    details = open_details(many(a=made_from(SMALL), b=huge))
+    details.session.scan.start()
+    qtbot.waitUntil(lambda: details.session.scan.state is ScanState.DONE, timeout=20_000)
+    return details, huge.storage.extent().source
+
+
+def test_a_container_says_that_edges_were_moved_until_they_are_counted(qtbot, open_details, monkeypatch):
+    details, _ = scanned_container(qtbot, open_details, monkeypatch)
+    started, gate, settled = threading.Event(), threading.Event(), counting.settled
+
+    def held(seen, context):
+        started.set()
+        assert gate.wait(10)
+        return settled(seen, context)
+
+    monkeypatch.setattr(counting, "settled", held)
+    panel = details.select("/model", "Histogram", wait=False)
+    qtbot.waitUntil(lambda: started.is_set() and panel.status.text().startswith("exact counts"))
+    assert panel.status.text() == "exact counts; edges moved by less than 1/128"
+    assert panel._plot.picture.snapped
+    title = details.session.jobs.active[-1].title
+    assert title == "Counting the values of model between exact edges"
+    gate.set()
+    details.wait()
+    assert panel.status.text() == "exact"
+    assert not panel._plot.picture.snapped
+
+
+def test_going_back_to_a_container_reads_nothing(qtbot, open_details, monkeypatch):
+    details, source = scanned_container(qtbot, open_details, monkeypatch)
+    panel = details.select("/model", "Histogram")
+    picture = panel._plot.picture
+    assert picture.exact
+    details.select("/model/a")
+    source.read = 0
+    panel = details.select("/model", "Histogram")
+    assert panel._plot.picture == picture
+    assert source.read == 0
+
+
+def test_another_selection_stops_the_counting_between_exact_edges(qtbot, open_details, monkeypatch):
+    details, _ = scanned_container(qtbot, open_details, monkeypatch)
+    started, ended = threading.Event(), []
+
+    def endless(seen, context):
+        started.set()
+        try:
+            while True:
+                context.step(0, 1)
+        except Cancelled:
+            ended.append("stopped")
+            raise
+
+    monkeypatch.setattr(counting, "settled", endless)
+    details.select("/model", "Histogram", wait=False)
+    qtbot.waitUntil(started.is_set)
+    details.select("/epoch")
+    qtbot.waitUntil(lambda: ended == ["stopped"])
 
 
 def test_below_a_module_and_at_the_root_are_histograms_too(open_details):

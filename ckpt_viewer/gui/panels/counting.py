@@ -38,9 +38,9 @@ class Target(NamedTuple):
     selected: int = 1
 
     @property
-    def key(self) -> tuple[int, ...]:
+    def key(self) -> tuple[int | str, ...]:
         """What tells it from another target while the file is open."""
-        return tuple(id(tensor) for tensor in self.tensors) or (id(self.container),)
+        return tuple(id(tensor) for tensor in self.tensors) or (getattr(self.container, "pointer", ""),)
 
     @property
     def values(self) -> int:
@@ -59,6 +59,7 @@ class Seen(NamedTuple):
     Attributes:
         target: of what. profiles: of each of its tensors, of a container one. partial: which are of a sample only.
         picture: None where there is no finite value. unread: tensors of a container that have no numbers.
+        below: its tensors that were counted; none of a sample.
     """
 
     target: Target
@@ -66,6 +67,7 @@ class Seen(NamedTuple):
     partial: tuple[bool, ...]
     picture: Picture | None
     unread: int = 0
+    below: tuple[TensorSpec, ...] = ()
 
     @property
     def sample(self) -> bool:
@@ -80,9 +82,9 @@ class Seen(NamedTuple):
     @property
     def final(self) -> bool:
         """Whether nothing better will come by itself: the tensors of a container are counted by the scan alone."""
-        if self.target.container is not None:
-            return True
-        return not self.sample and (self.picture is None or self.picture.exact)
+        if self.sample:
+            return self.target.container is not None
+        return self.picture is None or self.picture.exact
 
 
 def first_look(target: Target, wish: Wish, known: Mapping[int, Profile], context: Context) -> Seen:
@@ -141,7 +143,9 @@ def scanned(target: Target, below: Callable[[Context], Below], wish: Wish, conte
     import ckpt_viewer.gui.panels.plot  # noqa: F401 - see `first_look`
 
     found = below(context)
-    return draw(target, (found.profile,), (False,), wish, found.unread)
+    seen = draw(target, (found.profile,), (False,), wish, found.unread)._replace(below=found.tensors)
+    quick = seen.picture is not None and seen.picture.snapped and found.profile.numel <= AT_ONCE
+    return settled(seen, context) if quick else seen
 
 
 def count_all(seen: Seen, wish: Wish, context: Context, kernels_for: KernelsFor = lambda _: None) -> Seen:
@@ -178,21 +182,30 @@ def draw(target: Target, profiles: tuple[Profile, ...], partial: tuple[bool, ...
     return Seen(target, profiles, partial, picture, unread)
 
 
+def redrawn(seen: Seen, wish: Wish) -> Seen:
+    """Return the same numbers in another picture, as `draw` does."""
+    drawn = draw(seen.target, seen.profiles, seen.partial, wish, seen.unread)
+    return drawn._replace(below=seen.below)
+
+
 def settled(seen: Seen, context: Context) -> Seen:
     """Return the same picture, counted between exactly the edges that were asked for; raises as `first_look`."""
     import numpy as np
 
     from ckpt_viewer.gui.panels import binning
-    from ckpt_viewer.stats.recount import count_between
+    from ckpt_viewer.stats.recount import count_between, count_together
 
     picture, target = seen.picture, seen.target
     assert picture is not None
     edges = binning.edges_of(picture.axis, picture.wish)
-    counts, done = [], 0
-    for tensor, profile in zip(target.tensors, seen.profiles, strict=True):
-        histogram = count_between(tensor, profile, edges, _Part(context, done, target.total))
-        counts.append(np.array(histogram.counts, np.int64))
-        done += tensor.numel
+    histograms, done = [], 0
+    if target.container is not None:
+        histograms.append(count_together(seen.below, edges, context))
+    else:
+        for tensor, profile in zip(target.tensors, seen.profiles, strict=True):
+            histograms.append(count_between(tensor, profile, edges, _Part(context, done, target.total)))
+            done += tensor.numel
+    counts = [np.array(histogram.counts, np.int64) for histogram in histograms]
     exact = binning.picture_of(
         target.names, seen.profiles, picture.axis, picture.wish, edges, counts, snapped=False, sample=False
     )
@@ -248,5 +261,6 @@ def _counted(seen: Seen) -> str:
     overs = {profile.over for profile in seen.profiles if profile.over}
     over = f", {overs.pop()} only" if len(overs) == 1 else ""
     if picture is not None and picture.snapped:
-        return f"exact counts{over}; edges moved by less than 1/128"
+        bits = min(profile.cells.bits for profile in seen.profiles)
+        return f"exact counts{over}; edges moved by less than " + (f"1/{1 << bits}" if bits else "half of their value")
     return f"exact{over}"

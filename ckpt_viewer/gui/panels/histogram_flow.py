@@ -47,7 +47,7 @@ class HistogramFlow(QObject):
         self._wish = Wish()
         self._seen: Seen | None = None
         self._profiles: OrderedDict[int, tuple[TensorSpec, Profile]] = OrderedDict()
-        self._pictures: OrderedDict[tuple[tuple[int, ...], Wish], Seen] = OrderedDict()
+        self._pictures: OrderedDict[tuple[tuple[int | str, ...], Wish], Seen] = OrderedDict()
         self._look, self._count, self._draw, self._settle = (Latest(session.jobs, self) for _ in range(4))
         for latest in self._all:
             latest.failed.connect(self.failed)
@@ -60,6 +60,7 @@ class HistogramFlow(QObject):
         self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
         self._calm.timeout.connect(self._go_on)
         session.opened.connect(self.forget)
+        session.indexed.connect(self.forget)
         session.scan.changed.connect(self._on_scanned)
 
     @property
@@ -71,7 +72,7 @@ class HistogramFlow(QObject):
         self.cancel()
         self._target, self._wish = target, wish
         kept = self._pictures.get((target.key, wish))
-        if kept is not None and target.container is None:
+        if kept is not None:
             self._take(kept._replace(target=target))
         elif target.container is not None:
             self._look_below(target, wish)
@@ -106,14 +107,14 @@ class HistogramFlow(QObject):
         self._wish = wish
         self._calm.stop()
         self._settle.cancel()
-        kept = self._pictures.get((target.key, wish)) if target.container is None else None
+        kept = self._pictures.get((target.key, wish))
         if seen is None:
             self.show(target, wish)
         elif kept is not None:
             self._draw.cancel()
             self._take(kept)
         else:
-            self._draw.start(lambda _: counting.draw(target, seen.profiles, seen.partial, wish, seen.unread))
+            self._draw.start(lambda _: counting.redrawn(seen, wish))
 
     def cancel(self) -> None:
         """Stop reading."""
@@ -123,7 +124,7 @@ class HistogramFlow(QObject):
         self._target = self._seen = None
 
     def forget(self) -> None:
-        """Another file is open."""
+        """Another file is open, or what is below a container is another thing."""
         self._profiles.clear()
         self._pictures.clear()
 
@@ -148,7 +149,7 @@ class HistogramFlow(QObject):
             self._take(seen)
             return
         self._seen, wish = seen, self._wish
-        self._draw.start(lambda _: counting.draw(seen.target, seen.profiles, seen.partial, wish))
+        self._draw.start(lambda _: counting.redrawn(seen, wish))
 
     def _keep(self, seen: Seen) -> None:
         for tensor, profile, partial in zip(seen.target.tensors, seen.profiles, seen.partial, strict=False):
@@ -166,7 +167,8 @@ class HistogramFlow(QObject):
         if seen is not self._seen:  # whoever heard of it has asked for something else
             return
         if seen.final:
-            self._pictures[seen.target.key, self._wish] = seen
+            if not seen.sample:
+                self._pictures[seen.target.key, self._wish] = seen
             while len(self._pictures) > KEPT:
                 self._pictures.popitem(last=False)
             self.settled.emit()
