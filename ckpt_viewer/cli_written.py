@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.text import bytes_text, escape_text, shape_text
 from ckpt_viewer.export.selection import Line, Selection
+from ckpt_viewer.export.words import amount_text, cast_texts, count_text
 
 if TYPE_CHECKING:
     from ckpt_viewer.export.plan import Plan, Written
@@ -31,37 +32,12 @@ def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
         yield plan.idle
         return
     if written is None:
-        yield f"would write {target}: {bytes_text(plan.nbytes)}, {_count(plan.tensors)}"
+        yield f"would write {target}: {bytes_text(plan.nbytes)}, {count_text(plan.tensors)}"
         if plan.selection is not None:
             yield from _entries(plan.selection)
         return
-    checked = f"verified by {written.verified}" if written.verified else "not verified"
-    if written.unproven:
-        checked += f"; torch did not check because {written.unproven}"
-    if written.carried:
-        checked += f"; {carried(written)}"
-    yield f"wrote {written.path}: {bytes_text(written.bytes)}, {_count(written.tensors)}, {checked}"
-    yield from cast_lines(written)
-
-
-def carried(written: Written) -> str:
-    """Return how many checksums nobody has compared."""
-    some = f"{written.carried} checksum{'' if written.carried == 1 else 's'}"
-    return f"{some} of the source carried over unchecked"
-
-
-def cast_lines(written: Written) -> Iterator[str]:
-    """Yield what the cast did to values, in all."""
-    if written.cast:
-        counts = written.counts.values()
-        overflow, underflow, nan = (sum(each[index] for each in counts) for index in range(3))
-        into = ", ".join(sorted(set(written.cast.values())))
-        said = f"{overflow} overflowed to infinity, {underflow} underflowed to zero, {nan} NaN"
-        yield f"cast {_count(len(written.cast))} to {into}: of their values {said}"
-
-
-def _count(tensors: int) -> str:
-    return f"{tensors} tensor{'' if tensors == 1 else 's'}"
+    yield f"wrote {written.path}: {amount_text(written)}"
+    yield from cast_texts(written)
 
 
 def _entries(selection: Selection) -> Iterator[str]:

@@ -114,16 +114,17 @@ def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection,
     cargo = selection.cargo()
     writer = writer_named(choice.format)
     recipe = writer.plan(cargo, Options(choice.max_shard_size), context)
-    left_out = sum(isinstance(cargo.items.get(name), TensorSpec) for name in recipe.dropped)
+    omitted = frozenset(recipe.dropped)
+    left_out = sum(isinstance(cargo.items.get(name), TensorSpec) for name in omitted)
     return Plan(
         "state_dict",
         checkpoint.path,
         export_target(checkpoint.path, writer.suffixes[0]),
         recipe,
         selection.tensors - left_out,
-        renamed=selection.renamed,
+        renamed={old: new for old, new in selection.renamed.items() if new not in omitted},
         dropped=(*(each.name for each in selection.dropped), *recipe.dropped),
-        cast=selection.cast,
+        cast={new: dtype for new, dtype in selection.cast.items() if new not in omitted},
         warnings=(*selection.warnings, *recipe.warnings),
         selection=selection,
     )

@@ -28,6 +28,7 @@ TABLE = (
     Entry("File", "open_folder", "Open &folder …", ("Ctrl+Shift+O",)),
     Entry("File", "reload", "&Reload", ("F5", "Ctrl+R")),
     Entry("File", "export", "&Export state_dict …", ("Ctrl+E",), separated=True),
+    Entry("File", "export_more", "E&xport …", ("Ctrl+Shift+E",)),
     Entry("File", "remap", "Re&map to CPU", ("Ctrl+Shift+R",)),
     Entry("File", "verify", "&Verify checksums"),
     Entry("File", "close", "&Close window", ("Ctrl+W",), separated=True),

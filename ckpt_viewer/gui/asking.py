@@ -14,6 +14,10 @@ LINE = 340
 """Pixels of a question's line; Qt would break it after every third word."""
 OPEN_FILTER = "Checkpoints (*.pth *.pt *.ckpt *.bin *.pth.tar);;All files (*)"
 SAVE_FILTER = "PyTorch files (*.pth *.pt *.ckpt *.bin *.pth.tar);;All files (*)"
+EXPORT_FILTER = (
+    "PyTorch files (*.pth *.pt *.ckpt *.bin);;safetensors (*.safetensors);;NumPy archives (*.npz);;"
+    "NumPy arrays (*.npy);;All files (*)"
+)
 
 
 def ask_files(parent: QWidget, folder: str, title: str = "Open checkpoints") -> list[str]:
@@ -27,9 +31,14 @@ def ask_folder(parent: QWidget, folder: str) -> str:
     return QFileDialog.getExistingDirectory(parent, "Open a checkpoint folder", folder)
 
 
-def ask_target(parent: QWidget, proposed: str, title: str) -> str:
-    """Ask where to write, with a proposal; the dialog asks before replacing. ``""`` if it was given up."""
-    path, _ = QFileDialog.getSaveFileName(parent, title, proposed, SAVE_FILTER)
+def ask_target(parent: QWidget, proposed: str, title: str, filters: str = SAVE_FILTER, *, confirm: bool = True) -> str:
+    """Ask where to write, with a proposal; ``""`` if it was given up.
+
+    Args:
+        confirm: the dialog asks before a file is replaced.
+    """
+    options = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
+    path, _ = QFileDialog.getSaveFileName(parent, title, proposed, filters, "", options)
     return path
 
 

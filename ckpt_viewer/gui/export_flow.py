@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.text import bytes_text, parameters_text
+from ckpt_viewer.core.text import parameters_text
 from ckpt_viewer.errors import Cancelled, TargetExists, WriteFailed
+from ckpt_viewer.export.words import amount_text, cast_texts
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.jobs import Job, JobRunner
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
@@ -25,15 +26,8 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.model import Model
     from ckpt_viewer.export.plan import Plan, Written
-
-SUFFIXES = (".pth.tar", ".pth", ".pt", ".ckpt", ".bin")
-
-
-def default_export_name(path: str) -> str:
-    """Return ``model_3.state_dict.pth`` for ``model_3.pth``, in the same folder."""
-    name = Path(path).name
-    stem = next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
-    return str(Path(path).with_name(f"{stem or name}.state_dict.pth"))
+    from ckpt_viewer.gui.exporting.dialog import ExportDialog
+    from ckpt_viewer.gui.exporting.preview import Preview
 
 
 class ExportFlow(QObject):
@@ -55,6 +49,7 @@ class ExportFlow(QObject):
         super().__init__(window)
         self._session, self._messages, self._writes, self._window = session, messages, writes, window
         self.writing: list[Job] = []
+        self._dialog: ExportDialog | None = None
 
     # --- the state_dict
 
@@ -74,17 +69,60 @@ class ExportFlow(QObject):
             return
         if checkpoint.lost and not self._ask_partial(checkpoint):
             return
-        proposed = default_export_name(checkpoint.path)
-        target = asking.ask_target(self._window, proposed, "Export state_dict")
+        from ckpt_viewer.export.choice import Choice, format_of
+        from ckpt_viewer.export.names import export_target
+
+        proposed = str(export_target(checkpoint.path, ".pth"))
+        target = asking.ask_target(self._window, proposed, "Export state_dict", asking.EXPORT_FILTER)
         if target:
             from ckpt_viewer.export.plan import plan_export
 
+            choice = Choice((checkpoint.node(model.path).pointer,), format=format_of(target))
             self._write(
-                lambda context: plan_export(checkpoint, model, context),
+                lambda context: plan_export(checkpoint, choice, context),
                 target,
                 "Exporting the state_dict",
                 self._say_exported,
             )
+
+    def ask_export(self, rows: Sequence[int] = ()) -> None:
+        """Open the dialog that asks what to export and how.
+
+        Args:
+            rows: of the tree's index that are checked at first; the first model without.
+        """
+        session = self._session
+        if session.checkpoint is None or session.index is None or self._dialog is not None:
+            return
+        checkpoint = session.checkpoint
+        job = session.jobs.start(_import_writers)  # on a thread: it takes longer than a window may stand still
+        job.finished.connect(lambda _: self._open_dialog(checkpoint, tuple(rows)))
+        job.failed.connect(self._messages.report)
+
+    def _open_dialog(self, checkpoint: Checkpoint, rows: tuple[int, ...]) -> None:
+        session = self._session
+        if checkpoint is not session.checkpoint or session.index is None or self._dialog is not None:
+            return
+        from ckpt_viewer.export.names import export_target
+        from ckpt_viewer.gui.exporting.dialog import ExportDialog
+
+        if not rows and session.overview is not None and checkpoint.models:
+            row = session.index.find_path(checkpoint.models[0].path)
+            rows = () if row is None else (row,)
+        dialog = self._dialog = ExportDialog(session, str(export_target(checkpoint.path, ".pth")), rows, self._window)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.exportWanted.connect(self._export_preview)
+        dialog.finished.connect(self._forget_dialog)
+        dialog.open()
+
+    def _forget_dialog(self) -> None:
+        self._dialog = None
+
+    def _export_preview(self, preview: Preview) -> None:
+        plan = preview.plan
+        assert plan is not None
+        name = plain(Path(preview.target).name, NAME_LIMIT)
+        self._write(lambda _: plan, preview.target, f"Exporting {name}", self._say_exported)
 
     def _ask_partial(self, checkpoint: Checkpoint) -> bool:
         count = len(checkpoint.lost)
@@ -109,8 +147,8 @@ class ExportFlow(QObject):
     def _say_exported(self, written: Written) -> None:
         path = written.path
         assert path is not None
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {_amount(written)}{_checked(written)}.{_warnings(written)}"
-        actions = (self._show_action(path), Action("Open it", lambda: self.openWanted.emit(str(path))))
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {amount_text(written)}.{_remarks(written)}"
+        actions = (self._show_action(path), Action("Open the result", lambda: self.openWanted.emit(str(path))))
         self._messages.post(Message("success", text, actions))
 
     # --- a copy for the CPU
@@ -157,7 +195,7 @@ class ExportFlow(QObject):
     def _say_remapped(self, written: Written) -> None:
         path = written.path
         assert path is not None
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}, a copy for the CPU: {_amount(written)}{_checked(written)}."
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}, a copy for the CPU: {amount_text(written)}."
         mark = _mark(path)
         actions = (self._show_action(path), Action("Delete copy", lambda: self._delete(path, mark)))
         self._messages.post(Message("success", text, actions))
@@ -241,21 +279,16 @@ class ExportFlow(QObject):
         self._messages.post(Message("info", f"No file manager answered. The file is in {where}."))
 
 
+def _import_writers(_: Context) -> None:
+    import ckpt_viewer.export.plan
+    import ckpt_viewer.export.selection  # noqa: F401
+
+
 def _mark(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
-def _amount(written: Written) -> str:
-    return f"{written.tensors} tensor{'' if written.tensors == 1 else 's'}, {bytes_text(written.bytes)}"
-
-
-def _checked(written: Written) -> str:
-    if written.verified is None:
-        return ""
-    why_not = f" (torch did not check because {plain(written.unproven, 300)})" if written.unproven else ""
-    return f", verified by {written.verified}{why_not}"
-
-
-def _warnings(written: Written) -> str:
-    return "".join(f" {plain(warning, 300)}" for warning in written.warnings[:3])
+def _remarks(written: Written) -> str:
+    texts = [*cast_texts(written), *written.warnings[:3]]
+    return "".join(f" {plain(f'{text[:1].upper()}{text[1:]}', 300)}." for text in texts)

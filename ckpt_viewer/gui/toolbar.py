@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
 
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.load_onto import LoadOnto
 
 
 class Toolbar(QWidget):
-    """Two buttons and the box between them."""
+    """Two buttons and the box between them.
+
+    Attributes:
+        export_menu: of the export button, for what else writes a file.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -22,6 +26,9 @@ class Toolbar(QWidget):
             "export",
             "Write the model's parameters and buffers alone, on the CPU (Ctrl+E)",
         )
+        self.export_menu = QMenu(self.export_button)
+        self.export_button.setMenu(self.export_menu)
+        self.export_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 8, 10, 4)
         row.setSpacing(14)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.verify_flow import VerifyFlow
 
 
+EXPORTS = ("export", "export_more", "remap")
+"""Actions in the menu of the export button."""
+
+
 class WindowActions(QObject):
     """The actions of one window, and the methods behind them."""
 
@@ -32,6 +36,7 @@ class WindowActions(QObject):
             "open_folder": self.ask_and_open_folder,
             "reload": window.session.reload,
             "export": self.export,
+            "export_more": self.ask_export,
             "remap": self.remap,
             "verify": self.verify,
             "close": window.close,
@@ -46,6 +51,8 @@ class WindowActions(QObject):
         }
         self.actions = Actions(window, calls)
         self.actions.add_recent_menu(lambda: window.windows.settings.recent, self.open_recent)
+        window.toolbar.export_menu.addActions([self.actions[name] for name in EXPORTS])
+        window.tree.view.exportWanted.connect(self.export_rows)
         self.refresh()
 
     def refresh(self) -> None:
@@ -53,7 +60,7 @@ class WindowActions(QObject):
         window = self._window
         session = window.session
         is_open = session.checkpoint is not None
-        for name in ("remap", "verify", "find", "tree", "parent", "load_onto"):
+        for name in ("export_more", "remap", "verify", "find", "tree", "parent", "load_onto"):
             self.actions[name].setEnabled(is_open)
         if session.checkpoint is not None and session.checkpoint.contents.salvaged:
             self.actions["remap"].setEnabled(False)  # a copy of a broken file would be broken
@@ -156,6 +163,15 @@ class WindowActions(QObject):
     def export(self) -> None:
         """Write the model's state_dict."""
         self._window.export_flow.export_state_dict()
+
+    def ask_export(self) -> None:
+        """Ask what to export and how."""
+        self._window.export_flow.ask_export()
+
+    def export_rows(self) -> None:
+        """Ask how to export what is selected in the tree."""
+        view = self._window.tree.view
+        self._window.export_flow.ask_export(view.picked_rows or [view.current_row])
 
     def remap(self) -> None:
         """Write a copy for the CPU."""

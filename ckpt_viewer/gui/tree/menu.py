@@ -48,6 +48,9 @@ def tree_menu(view: CheckpointTreeView) -> QMenu:
     add("Copy row", view.copy_row, "Ctrl+Shift+C", enabled=is_row)
     add("Copy value", view.copy_value, enabled=cells is not None and row >= 0 and cells.copied_value(row) is not None)
     menu.addSeparator()
+    has_tensors = tree is not None and row >= 0 and tree.totals.tensors(row) > 0
+    add("Export this …", view.exportWanted.emit, enabled=has_tensors)
+    menu.addSeparator()
     add("Expand subtree", view.expand_subtree, "*", enabled=has_below)
     add("Collapse", lambda: view.collapse(index.siblingAtColumn(0)), enabled=has_below and row > 0)
     add("Select parent", view.go_up, "Backspace", enabled=index.parent().isValid())

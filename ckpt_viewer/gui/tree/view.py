@@ -61,6 +61,8 @@ class CheckpointTreeView(QTreeView):
     """Sort by a column, descending or not; -1 for the order as saved."""
     roleChosen = Signal(str, str)
     """The entry at a pointer is to be taken for something; ``""``: for what it was recognised as."""
+    exportWanted = Signal()
+    """The selected rows are to be exported."""
     filterCleared = Signal()
     """Esc while a filter hides rows."""
 

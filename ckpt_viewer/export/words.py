@@ -1,0 +1,34 @@
+"""What was written, in words: the same for the command line and the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ckpt_viewer.core.text import bytes_text
+
+if TYPE_CHECKING:
+    from ckpt_viewer.export.plan import Written
+
+
+def count_text(tensors: int) -> str:
+    """Return ``1 tensor``, ``44 tensors``."""
+    return f"{tensors} tensor{'' if tensors == 1 else 's'}"
+
+
+def amount_text(written: Written) -> str:
+    """Return how much was written and who compared it with the source: the end of a sentence."""
+    checked = f"verified by {written.verified}" if written.verified else "not verified"
+    if written.unproven:
+        checked += f"; torch did not check because {written.unproven}"
+    return f"{bytes_text(written.bytes)}, {count_text(written.tensors)}, {checked}"
+
+
+def cast_texts(written: Written) -> Iterator[str]:
+    """Yield what the cast did to values, as a sentence; nothing where nothing was cast."""
+    if written.cast:
+        counts = written.counts.values()
+        overflow, underflow, nan = (sum(each[index] for each in counts) for index in range(3))
+        into = ", ".join(sorted(set(written.cast.values())))
+        said = f"{overflow} overflowed to infinity, {underflow} underflowed to zero, {nan} NaN"
+        yield f"cast {count_text(len(written.cast))} to {into}: of their values {said}"
