@@ -16,7 +16,7 @@ from ckpt_viewer.core.model import is_module, is_script_module, is_state_dict, w
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.path import step_text
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Value
 from ckpt_viewer.core.value import Sequence as Items
@@ -133,6 +133,8 @@ class _Gathering:
         if part is not None and part.is_some and isinstance(metadata, Mapping):
             metadata = _some_versions(metadata, above(chosen))
         self._note_metadata(metadata, name)
+        drain(tensors, self.context)
+        drain(entries.entries, self.context)
 
     def _add_container(self, value: Value, name: str) -> None:
         """Add every tensor below a value, and every model as a model."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.model import Model
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
@@ -111,7 +111,7 @@ def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection,
         CannotExport: names collide, or the format cannot hold something (named in the message).
         Cancelled: by `context`.
     """
-    cargo = selection.cargo()
+    cargo = selection.cargo(context)
     writer = writer_named(choice.format)
     recipe = writer.plan(cargo, Options(choice.max_shard_size), context)
     omitted = frozenset(recipe.dropped)
@@ -122,9 +122,9 @@ def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection,
         export_target(checkpoint.path, writer.suffixes[0]),
         recipe,
         selection.tensors - left_out,
-        renamed={old: new for old, new in selection.renamed.items() if new not in omitted},
+        renamed={old: new for old, new in stepped(selection.renamed.items(), context) if new not in omitted},
         dropped=(*(each.name for each in selection.dropped), *recipe.dropped),
-        cast={new: dtype for new, dtype in selection.cast.items() if new not in omitted},
+        cast={new: dtype for new, dtype in stepped(selection.cast.items(), context) if new not in omitted},
         warnings=(*selection.warnings, *recipe.warnings),
         selection=selection,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Mapping as Dict
 from ckpt_viewer.core.value import Value
@@ -78,11 +78,11 @@ class Selection(NamedTuple):
     metadata: Value
     warnings: tuple[str, ...]
 
-    def cargo(self) -> Cargo:
-        """Return what a writer takes; raises CannotExport where names collide."""
+    def cargo(self, context: Context = SILENT) -> Cargo:
+        """Return what a writer takes; raises CannotExport where names collide, and Cancelled by `context`."""
         if self.collisions:
             raise CannotExport(f"{collision_text(self.collisions)}; change the rules")
-        return Cargo({line.new: line.value for line in self.lines}, self.metadata, self.cast)
+        return Cargo({line.new: line.value for line in stepped(self.lines, context)}, self.metadata, self.cast)
 
     @property
     def tensors(self) -> int:
@@ -103,23 +103,25 @@ def select(checkpoint: Checkpoint, choice: Choice, context: Context = SILENT) ->
     pointers = choice.sources or (_only_model(checkpoint),)
     gathered = gather(checkpoint, pointers, nested=_keeps_form(choice), context=context)
     left = leave_out(checkpoint, gathered, choice, context)
-    names = [pick.name for pick in left.picks]
+    names = [pick.name for pick in stepped(left.picks, context)]
     lightning = is_lightning(checkpoint)
     naming = plan_naming(names, choice.strip_prefix, choice.rename, lightning=lightning, context=context)
     lines = _lines(left.picks, naming, choice.dtype, context)
-    before = names if len(names) == len(gathered.picks) else [pick.name for pick in gathered.picks]
-    metadata = new_metadata(gathered.metadata, before, names, naming)
+    before = names if len(names) == len(gathered.picks) else [pick.name for pick in stepped(gathered.picks, context)]
+    metadata = new_metadata(gathered.metadata, before, names, naming, context)
     errors = [note.message for note in checkpoint.contents.notes if note.severity == "error"]
     said = [*left.notes, *errors[:MOST_ERRORS], *gathered.notes, *_said(lines, naming, choice, context)]
     if metadata is not None and not is_plain(metadata):
         said.append("_metadata (versions of the modules) holds more than plain values and is left out")
         metadata = None
+    for used_up in (gathered.picks, left.picks):
+        drain(used_up, context)
     return Selection(
         lines,
         left.dropped,
-        {line.name: line.new for line in lines if line.new != line.name},
+        {line.name: line.new for line in stepped(lines, context) if line.new != line.name},
         _collisions(lines, context),
-        {line.new: line.dtype for line in lines if line.dtype != (line.old_dtype or "")},
+        {line.new: line.dtype for line in stepped(lines, context) if line.dtype != (line.old_dtype or "")},
         _tied(lines, context),
         metadata,
         tuple(said),
@@ -182,7 +184,9 @@ def _tied(lines: list[Line], context: Context) -> tuple[tuple[str, ...], ...]:
         if isinstance(value, TensorSpec) and value.storage is not None and value.numel:
             view = (id(value.storage), value.offset, value.shape, value.stride, value.dtype)
             groups.setdefault(view, []).append(new)
-    return tuple(tuple(names) for names in groups.values() if len(names) > 1)
+    found = tuple(tuple(names) for names in stepped(groups.values(), context) if len(names) > 1)
+    drain(groups, context)
+    return found
 
 
 def _said(lines: list[Line], naming: Naming, choice: Choice, context: Context) -> Iterator[str]:
@@ -198,11 +202,13 @@ def _said(lines: list[Line], naming: Naming, choice: Choice, context: Context) -
         yield f"{count} tensors of class {name} become plain tensors"
     if plain:
         yield f"kept although no tensors: {names_text(plain)}"
-    yield from said_of_dtypes((line.value for line in lines if isinstance(line.value, TensorSpec)), choice.dtype)
-    names = [line.name for line in lines]
-    without = sum(not name.startswith(naming.prefix) for name in names) if naming.prefix else 0
+    yield from said_of_dtypes(
+        (line.value for line in stepped(lines, context) if isinstance(line.value, TensorSpec)), choice.dtype
+    )
+    names = [line.name for line in stepped(lines, context)]
+    without = sum(not name.startswith(naming.prefix) for name in stepped(names, context)) if naming.prefix else 0
     if without and choice.strip_prefix != AUTO:
         few = "no name begins" if without == len(names) else f"{without} of {len(names)} names do not begin"
         yield f"{few} with {naming.prefix!r}"
-    for rule in unused_rules(naming, names):
+    for rule in unused_rules(naming, stepped(names, context)):
         yield f"the rename rule {rule.old}={rule.new} matches no name"

@@ -35,6 +35,7 @@ class ExportFlow(QObject):
 
     Attributes:
         writing: jobs of this window that write a file, oldest first.
+        dialog: what asks for an export, while it is open.
     """
 
     started = Signal(object)
@@ -49,7 +50,7 @@ class ExportFlow(QObject):
         super().__init__(window)
         self._session, self._messages, self._writes, self._window = session, messages, writes, window
         self.writing: list[Job] = []
-        self._dialog: ExportDialog | None = None
+        self.dialog: ExportDialog | None = None
 
     # --- the state_dict
 
@@ -92,7 +93,7 @@ class ExportFlow(QObject):
             rows: of the tree's index that are checked at first; the first model without.
         """
         session = self._session
-        if session.checkpoint is None or session.index is None or self._dialog is not None:
+        if session.checkpoint is None or session.index is None or self.dialog is not None:
             return
         checkpoint = session.checkpoint
         job = session.jobs.start(_import_writers)  # on a thread: it takes longer than a window may stand still
@@ -101,7 +102,7 @@ class ExportFlow(QObject):
 
     def _open_dialog(self, checkpoint: Checkpoint, rows: tuple[int, ...]) -> None:
         session = self._session
-        if checkpoint is not session.checkpoint or session.index is None or self._dialog is not None:
+        if checkpoint is not session.checkpoint or session.index is None or self.dialog is not None:
             return
         from ckpt_viewer.export.names import export_target
         from ckpt_viewer.gui.exporting.dialog import ExportDialog
@@ -109,14 +110,14 @@ class ExportFlow(QObject):
         if not rows and session.overview is not None and checkpoint.models:
             row = session.index.find_path(checkpoint.models[0].path)
             rows = () if row is None else (row,)
-        dialog = self._dialog = ExportDialog(session, str(export_target(checkpoint.path, ".pth")), rows, self._window)
+        dialog = self.dialog = ExportDialog(session, str(export_target(checkpoint.path, ".pth")), rows, self._window)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.exportWanted.connect(self._export_preview)
         dialog.finished.connect(self._forget_dialog)
         dialog.open()
 
     def _forget_dialog(self) -> None:
-        self._dialog = None
+        self.dialog = None
 
     def _export_preview(self, preview: Preview) -> None:
         plan = preview.plan

@@ -12,14 +12,14 @@ def test_the_button_writes_what_torch_loads_strictly(open_viewer, checkpoint_fil
     viewer.focus("Export state_dict")
     viewer.becomes(lambda: viewer.widget("fileNameEdit")["text"], "run.state_dict.pth")
     viewer.answer_dialog("Export state_dict", str(home / "weights.pth"))
-    viewer.says("messageBar", "Wrote weights.pth: 9 tensors", "verified by torch", "Open it")
+    viewer.says("messageBar", "Wrote weights.pth: ", "9 tensors, verified by torch", "Open the result")
     expected = make_checkpoint()["model"]
     written = torch.load(home / "weights.pth", weights_only=True)
     assert list(written) == list(expected)
     assert all(same(written[name], tensor) for name, tensor in expected.items())
     model = make_model()
     assert model.load_state_dict(written, strict=True).missing_keys == []
-    viewer.click_button("Open it", "messageBar")
+    viewer.click_button("Open the result", "messageBar")
     viewer.says("rootHeading", "state_dict", window="weights.pth")
     viewer.focus("weights.pth")
     viewer.quit()

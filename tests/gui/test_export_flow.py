@@ -12,8 +12,9 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.errors import WriteFailed
+from ckpt_viewer.export.names import export_target
 from ckpt_viewer.gui import asking
-from ckpt_viewer.gui.export_flow import ExportFlow, default_export_name
+from ckpt_viewer.gui.export_flow import ExportFlow
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.messages import Messages
 from ckpt_viewer.gui.session import Session
@@ -29,7 +30,7 @@ class Answers:
         self.asked = []
         self.target, self.which, self.replace = None, 0, True
 
-    def ask_target(self, parent, proposed, title):
+    def ask_target(self, parent, proposed, title, filters="", *, confirm=True):
         self.asked.append(("target", proposed))
         return proposed if self.target is None else self.target
 
@@ -104,7 +105,7 @@ def sample(tmp_path):
     ],
 )
 def test_the_name_that_is_proposed(path, name):
-    assert default_export_name(path) == name
+    assert str(export_target(path, ".pth")) == name
 
 
 def test_the_state_dict_is_written_and_loads(desk, answers, sample):
@@ -114,7 +115,7 @@ def test_the_state_dict_is_written_and_loads(desk, answers, sample):
     target = sample.with_name("model_3.state_dict.pth")
     assert answers.asked == [("target", str(target))]
     assert desk.said[0][0] == "success"
-    assert desk.said[0][1].startswith("Wrote model_3.state_dict.pth: 44 tensors, ")
+    assert desk.said[0][1].startswith("Wrote model_3.state_dict.pth: 146 kB, 44 tensors, verified by ")
     saved = torch.load(sample, map_location="cpu", weights_only=True)["model"]
     written = torch.load(target, weights_only=True)
     assert list(written) == list(saved)
@@ -182,7 +183,7 @@ def test_a_copy_for_the_cpu_is_written_beside_the_file_and_loads(desk, answers, 
     assert copy["epoch"] == source["epoch"]
     assert all(torch.equal(copy["model"][name], source["model"][name]) for name in source["model"])
     assert desk.said[0][0] == "success"
-    assert desk.said[0][1].startswith("Wrote model_3.cpu.pth, a copy for the CPU: 67 tensors, ")
+    assert desk.said[0][1].startswith("Wrote model_3.cpu.pth, a copy for the CPU: 288 kB, 67 tensors, verified by ")
     assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder", "Delete copy"]
 
 

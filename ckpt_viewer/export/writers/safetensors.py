@@ -167,7 +167,7 @@ def plan_safetensors(cargo: Cargo, options: Options = DEFAULT, context: Context 
     warnings = [*_warnings(same, list(texts), dropped)]
     if cargo.metadata is not None:
         warnings.append(f"_metadata (versions of the modules) has no place in {WHERE} and is left out")
-    return Safetensors([_with_header(file) for file in shards], tuple(warnings), (*dropped, *same.twins))
+    return Safetensors([_with_header(file, context) for file in shards], tuple(warnings), (*dropped, *same.twins))
 
 
 def _refusal(name: str, dtype: str) -> str:
@@ -216,19 +216,21 @@ def _file(flats: list[Flat], twins: dict[str, str], context: Context) -> File:
     return File(flats, metadata, b"", Counted())
 
 
-def _with_header(file: File) -> File:
+def _with_header(file: File, context: Context) -> File:
     """Return the file with its header; raises CannotExport where that is longer than the format allows."""
-    document: dict[str, object] = {METADATA: file.metadata}
+    encode = json.JSONEncoder(
+        ensure_ascii=False, separators=(",", ":")
+    ).encode  # entry by entry: all at once holds the GIL
+    parts = [f"{{{encode(METADATA)}:{encode(file.metadata)}"]
     begin = 0
-    for flat in file.flats:
+    for flat in stepped(file.flats, context):
         shape = list(flat.shape)
         if flat.dtype == "float4_e2m1fn_x2" and shape:  # torch counts bytes, the format numbers
             shape[-1] *= 2
-        document[flat.name] = {
-            "dtype": CODE_OF[flat.dtype], "shape": shape, "data_offsets": [begin, begin + flat.nbytes],
-        }  # fmt: skip
+        entry = {"dtype": CODE_OF[flat.dtype], "shape": shape, "data_offsets": [begin, begin + flat.nbytes]}
+        parts.append(f"{encode(flat.name)}:{encode(entry)}")
         begin += flat.nbytes
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    text = (",".join(parts) + "}").encode()
     text += b" " * (-len(text) % ALIGNMENT)
     if len(text) > HEADER_LIMIT:
         raise CannotExport(

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QHBoxLayout, QPushButto
 
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.writers import writer_for, writer_named
-from ckpt_viewer.gui import asking
+from ckpt_viewer.gui import asking, collector
 from ckpt_viewer.gui.exporting.check_tree import CheckTree
 from ckpt_viewer.gui.exporting.form import OptionsForm
 from ckpt_viewer.gui.exporting.plan_view import PlanView
@@ -110,6 +110,11 @@ class ExportDialog(QDialog):
             self.form.set_format(writer.name)
         self._change()
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a plan is still to come."""
+        return self._settle.isActive() or self._work.job is not None
+
     # --- the plan
 
     def _change(self) -> None:
@@ -137,6 +142,7 @@ class ExportDialog(QDialog):
 
     def _show(self, preview: Preview) -> None:
         self._discard()
+        collector.keep()  # 100,000 entries would be looked through for garbage at once
         self._shown = preview
         self.plan.show_preview(preview)
         self.export_button.setEnabled(not preview.problem and preview.plan is not None)

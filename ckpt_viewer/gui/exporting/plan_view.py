@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.text import grouped
@@ -15,8 +16,8 @@ from ckpt_viewer.gui.messages import error_text
 from ckpt_viewer.gui.theme import theme
 
 MOST_WARNINGS = 20
-WARNINGS_HEIGHT = 96
-"""Pixels that the warnings take at most before they scroll."""
+WARNINGS_HEIGHT, SCROLLBAR = 96, 20
+"""Pixels that the warnings take at most before they scroll, and that are left for that."""
 WORKING = "Working out the plan …"
 
 
@@ -37,7 +38,6 @@ class PlanView(QWidget):
         scrolled.setFrameShape(QFrame.Shape.NoFrame)
         scrolled.setWidgetResizable(True)
         scrolled.setWidget(self._warnings)
-        scrolled.setMaximumHeight(WARNINGS_HEIGHT)
         scrolled.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scrolled.setAccessibleName("Warnings")
         self._scrolled = scrolled
@@ -81,6 +81,17 @@ class PlanView(QWidget):
             shown.append(f"And {grouped(more)} more warnings.")
         self._warnings.say("\n".join(shown))
         self._scrolled.setVisible(bool(shown))
+        self._fit_warnings()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_warnings()
+
+    def _fit_warnings(self) -> None:
+        """Give the warnings the height that their text takes, as far as that goes."""
+        layout = self._warnings.layout()
+        wanted = layout.totalHeightForWidth(self.width() - SCROLLBAR) if layout is not None else 0
+        self._scrolled.setFixedHeight(max(0, min(WARNINGS_HEIGHT, wanted)))
 
 
 class _Remark(QWidget):

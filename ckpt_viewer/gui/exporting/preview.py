@@ -44,10 +44,15 @@ class Preview(NamedTuple):
 
     def discard(self, context: Context) -> None:
         """Let go of 100,000 entries piece by piece; raises Cancelled."""
+        held: list[object] = []
         if self.plan is not None:
             self.plan.recipe.discard(context)
+            held += [self.plan.renamed, self.plan.cast]
         if self.selection is not None:
-            drain(self.selection.lines, context)
+            held += [self.selection.renamed, self.selection.cast, self.selection.collisions, self.selection.lines]
+        for each in held:
+            if isinstance(each, dict | list):
+                drain(each, context)
 
 
 def make_preview(checkpoint: Checkpoint, choice: Choice, target: str, context: Context) -> Preview:
