@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.text import bytes_text, escape_text, shape_text
 from ckpt_viewer.export.selection import Line, Selection
-from ckpt_viewer.export.words import amount_text, cast_texts, count_text
+from ckpt_viewer.export.words import amount_text, carried_text, cast_texts, count_text
 
 if TYPE_CHECKING:
     from ckpt_viewer.export.plan import Plan, Written
@@ -64,7 +64,7 @@ def _document(plan: Plan, written: Written | None) -> dict[str, object]:
     if written and written.unproven:
         warnings.append(f"torch did not check the copy because {written.unproven}")
     if written and written.carried:
-        warnings.append(carried(written))
+        warnings.append(carried_text(written))
     nbytes = 0 if plan.idle else written.bytes if written else plan.nbytes
     document: dict[str, object] = {
         "schema": 1,

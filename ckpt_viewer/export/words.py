@@ -21,7 +21,15 @@ def amount_text(written: Written) -> str:
     checked = f"verified by {written.verified}" if written.verified else "not verified"
     if written.unproven:
         checked += f"; torch did not check because {written.unproven}"
+    if written.carried:
+        checked += f"; {carried_text(written)}"
     return f"{bytes_text(written.bytes)}, {count_text(written.tensors)}, {checked}"
+
+
+def carried_text(written: Written) -> str:
+    """Return how many checksums nobody has compared."""
+    some = f"{written.carried} checksum{'' if written.carried == 1 else 's'}"
+    return f"{some} of the source carried over unchecked"
 
 
 def cast_texts(written: Written) -> Iterator[str]:
