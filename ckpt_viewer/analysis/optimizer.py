@@ -79,7 +79,7 @@ class OptimizerView:
 
     Attributes:
         row: in the outline. guess: its class. groups, slots: in file order. join: how slots became parameters.
-        orphans: keys of states that belong to no parameter of any group.
+        orphans: states that belong to no parameter of any group: (key, row).
     """
 
     def __init__(self, checkpoint: Checkpoint, row: int, context: Context = SILENT) -> None:
@@ -208,8 +208,10 @@ def _fields(value: Value, parts: _Parts) -> tuple[dict[str, Value], set[str]]:
     return optimizer_fields(made)
 
 
-def _read(outline: Outline, row: int, parts: _Parts, context: Context) -> tuple[list[Group], list[Slot], list[Value]]:
-    """Return groups, slots, and the keys of states that no group lists."""
+def _read(
+    outline: Outline, row: int, parts: _Parts, context: Context
+) -> tuple[list[Group], list[Slot], list[tuple[Value, int]]]:
+    """Return groups, slots, and the keys and rows of states that no group lists."""
     groups = [
         Group({name: each for name, each in group.string_items().items() if name not in ("params", "param_names")},
               len(_members(group.get("params"))))
@@ -226,7 +228,7 @@ def _read(outline: Outline, row: int, parts: _Parts, context: Context) -> tuple[
     if not slots and isinstance(parts.state, list):  # fastai: a list over all parameters
         slots = [Slot(number, 0, entry, at) for number, (entry, at) in enumerate(states.values())]
         states = {}
-    return groups, slots, [key[1] for key in states]
+    return groups, slots, [(key[1], at) for key, (_, at) in states.items()]
 
 
 def _states(outline: Outline, row: int, state: Value) -> dict[tuple[str, Value], tuple[Mapping, int]]:

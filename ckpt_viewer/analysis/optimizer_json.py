@@ -35,7 +35,7 @@ def optimizer_json(seen: OptimizerView) -> dict[str, Any]:
         },
         "parameters": [_parameter(seen, each) for each in seen.joined[:MOST_LISTED]],
         "left_out": [weight.name for weight in seen.left_out[:MOST_LISTED]],
-        "orphans": [step_json(key_step(key)) for key in seen.orphans[:MOST_LISTED]],
+        "orphans": [step_json(key_step(key)) for key, _ in seen.orphans[:MOST_LISTED]],
         "state_bytes": seen.state_bytes,
         "model_bytes": seen.model_bytes,
     }

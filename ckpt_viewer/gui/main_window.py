@@ -274,9 +274,11 @@ class MainWindow(DropWindow):
             )
             self.statusBar().insertPermanentWidget(1, flow.status, 2)
             flow.status.findWanted.connect(self.tree.filter.setText)
+            from ckpt_viewer.gui.joined_names import JoinedNames
             from ckpt_viewer.gui.summary_flow import SummaryFlow
 
             SummaryFlow(self.session, self.strip, self)
+            JoinedNames(self.session, self.tree)
 
     def _consider_scan(self) -> None:
         """The file is described and its details are there: what is left of the machine may go through all values."""

@@ -17,6 +17,7 @@ from ckpt_viewer.gui.labels import label, menu_text, plain, tooltip
 from ckpt_viewer.gui.panels.crumbs import Crumb, crumbs_of, outline_row
 from ckpt_viewer.gui.panels.facts import group_facts, node_facts
 from ckpt_viewer.gui.panels.shared import SharingWatch
+from ckpt_viewer.gui.panels.state_links import StateLinks
 from ckpt_viewer.gui.tree import ModuleGroup
 
 if TYPE_CHECKING:
@@ -190,11 +191,14 @@ class Header(QWidget):
         layout.addLayout(line)
         layout.addWidget(self.facts)
         layout.addWidget(self.role)
+        self.state = StateLinks(session)
+        layout.addWidget(self.state)
 
     def show_subject(self, subject: Any) -> None:
         """Show where another selection is and what it is."""
         self._subject = subject
         self.breadcrumb.show_crumbs(crumbs_of(subject, self._session.index))
+        self.state.show_subject(subject)
         self.refresh()
 
     def refresh(self) -> None:

@@ -15,6 +15,7 @@ from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.safety_table import RowsModel, RowsTable
 from ckpt_viewer.gui.panels.taken import is_taken_for
 from ckpt_viewer.gui.panels.training_report import CONFIDENCE, Hyper, OptimizerReport, optimizer_report
+from ckpt_viewer.gui.training_watch import TrainingWatch
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 Index = QModelIndex | QPersistentModelIndex
 RATE = 95
 """Of an optimizer's state; of the root of its own file the overview comes first."""
-MOST_HYPERS = 12
-"""Hyper-parameters that are visible without scrolling."""
+LEAST_HYPERS, LEAST_PARAMETERS = 3, 2
+"""Hyper-parameters and parameters that are visible in the smallest window."""
+MOST_GROUPS = 3
+"""Groups that stand beside each other without scrolling."""
 
 
 class GroupsModel(QAbstractTableModel):
@@ -82,6 +85,7 @@ class OptimizerPanel(Panel):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, parent)
+        self._watch = TrainingWatch.of(session)
         self._reading = Latest(session.jobs, self)
         self._reading.finished.connect(self._show)
         self._reading.failed.connect(self.show_error)
@@ -102,16 +106,17 @@ class OptimizerPanel(Panel):
         self.groups.setTabKeyNavigation(False)
         self.groups.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 7)
         headers = ("Joined", "Parameter", "Group", "Shape", "Step", "Effective lr", "State")
-        model = RowsModel(headers, CONFIDENCE, ("warning", "", ""), 1)
+        model = RowsModel(headers, CONFIDENCE, ("warning", "", "", "warning", "info"), 1)
         self.parameters = RowsTable(
             session, model, "optimizerParameters", "Parameters and their state", stretched=6, spare=6
         )
         layout = QVBoxLayout(self.body)
         layout.setContentsMargins(10, 8, 10, 8)
-        for widget in (self.heading, self.sentences, self.groups):
+        for widget in (self.heading, self.sentences):
             widget.setMinimumWidth(1)
             layout.addWidget(widget)
-        layout.addWidget(self.parameters, 1)
+        layout.addWidget(self.groups, 2)
+        layout.addWidget(self.parameters, 3)
 
     @classmethod
     def rate(cls, subject: Any) -> int:
@@ -121,7 +126,9 @@ class OptimizerPanel(Panel):
     def show_subject(self, subject: Node) -> None:
         """Look into another optimizer, in a job."""
         self.begin("Joining states to parameters …")
-        self._reading.start(lambda context: optimizer_report(subject, context))
+        training = self._watch.training
+        known = training.going_on.optimizers if training is not None else ()
+        self._reading.start(lambda context: optimizer_report(subject, known, context))
 
     def clear(self) -> None:
         """Stop looking."""
@@ -131,10 +138,19 @@ class OptimizerPanel(Panel):
         self.heading.setText(plain(said.heading, 200))
         self.sentences.setText(plain(said.sentences, 2000))
         self.hypers.show_hypers(said.groups, said.hypers)
-        rows = self.groups.verticalHeader()
-        head = self.groups.horizontalHeader().sizeHint().height() + 4
-        self.groups.setFixedHeight(head + rows.defaultSectionSize() * min(len(said.hypers), MOST_HYPERS))
         self.groups.resizeColumnsToContents()
+        self._fit()
         self.parameters.show_rows(said.rows)
         self.show_body()
         self.settle()
+
+    def _fit(self) -> None:
+        """Give the groups the height of all their rows where there is room, of a few of them where there is little."""
+        table, rows = self.groups, self.groups.verticalHeader()
+        around = table.horizontalHeader().sizeHint().height() + 2 * table.frameWidth()
+        bar = table.horizontalScrollBar().sizeHint().height() if len(self.hypers.titles) > MOST_GROUPS else 0
+        table.setMinimumHeight(around + rows.defaultSectionSize() * min(rows.count(), LEAST_HYPERS))
+        table.setMaximumHeight(around + rows.length() + bar)
+        below = self.parameters.horizontalHeader().sizeHint().height() + 2 * self.parameters.frameWidth()
+        line = self.parameters.verticalHeader().defaultSectionSize()
+        self.parameters.setMinimumHeight(below + line * min(len(self.parameters.lines.rows), LEAST_PARAMETERS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ckpt_viewer.analysis.optimizer import Joined, OptimizerView
@@ -9,16 +10,17 @@ from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.path import python_repr
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.scalar import number_of
 from ckpt_viewer.core.text import bytes_text, grouped, shape_text
-from ckpt_viewer.core.value import Value
+from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.gui.panels.crumbs import outline_row
 from ckpt_viewer.gui.panels.facts import count_words
 from ckpt_viewer.gui.panels.safety_report import Row
 
-CONFIDENCE = ("unknown", "guess", "sure")
-"""Words for how well a state is joined to its parameter."""
+CONFIDENCE = ("unknown", "guess", "sure", "orphan", "left out")
+"""Words for how well a state is joined to its parameter, for a state without one, and for one in no group."""
+UNKNOWN, GUESS, SURE, ORPHAN, LEFT_OUT = range(5)
 LOADS = ("fails", "loads")
 
 
@@ -45,11 +47,15 @@ class OptimizerReport(NamedTuple):
     rows: list[Row]
 
 
-def optimizer_report(subject: Node, context: Context) -> OptimizerReport:
-    """Put together what is known of an optimizer; reads the steps of its parameters. Raises Cancelled."""
+def optimizer_report(subject: Node, known: Sequence[OptimizerView], context: Context) -> OptimizerReport:
+    """Put together what is known of an optimizer; reads the steps of its parameters. Raises Cancelled.
+
+    Args:
+        known: optimizers of the file that were looked at before.
+    """
     checkpoint = subject.checkpoint
-    row = outline_row(checkpoint.load_outline(context), subject)
-    seen = OptimizerView(checkpoint, row or 0, context)
+    row = outline_row(checkpoint.load_outline(context), subject) or 0
+    seen = next((each for each in known if each.row == row), None) or OptimizerView(checkpoint, row, context)
     names = list(dict.fromkeys(name for group in seen.groups for name in group.fields))
     hypers = [
         Hyper(name, tuple(_text(group.fields.get(name)) for group in seen.groups), name in seen.differing)
@@ -60,6 +66,7 @@ def optimizer_report(subject: Node, context: Context) -> OptimizerReport:
         if number % 64 == 0:
             context.step(number, len(seen.slots))
         rows.append(_parameter(seen, each))
+    rows += _odd(seen, context)
     titles = tuple(f"Group {number}" for number in range(len(seen.groups)))
     return OptimizerReport(seen.guess.text or "Optimizer of an unknown class", _told(seen), titles, hypers, rows)
 
@@ -80,9 +87,25 @@ def _told(seen: OptimizerView) -> str:
     return " ".join(sentences)
 
 
+def _odd(seen: OptimizerView, context: Context) -> Iterator[Row]:
+    """Yield a row for each state without a parameter, and for each parameter of the model in no group."""
+    outline = seen.checkpoint.outline
+    for key, at in seen.orphans:
+        entry = outline.values[at]
+        held = ", ".join(entry.string_items()) if isinstance(entry, Mapping) else ""
+        yield Row(ORPHAN, (python_repr(key), "none", "", "", "", held), at)
+    wanted = {id(weight.tensor): weight.name for weight in seen.left_out}
+    for model in seen.join.rows if wanted else ():
+        for row in stepped(range(model, outline.ends[model]), context):
+            name = wanted.pop(id(outline.values[row]), None)
+            if name is not None:
+                shape = getattr(outline.values[row], "shape", None)
+                yield Row(LEFT_OUT, (name, "none", shape_text(shape), "", "", "none"), row)
+
+
 def _parameter(seen: OptimizerView, each: Joined) -> Row:
     slot, weight = each.slot, each.weight
-    rank = 0 if weight is None else 2 if each.sure else 1
+    rank = UNKNOWN if weight is None else SURE if each.sure else GUESS
     name = weight.name if weight is not None else slot.given or python_repr(slot.key)
     step, rate = seen.step(slot), seen.effective_rate(slot)
     state = ", ".join(slot.entry.string_items()) if slot.entry is not None else "none"
