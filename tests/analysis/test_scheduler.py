@@ -43,6 +43,14 @@ MAKERS = {
 }  # fmt: skip
 
 
+REFUSED = frozenset({"LambdaLR", "MultiplicativeLR", "ReduceLROnPlateau", "LRScheduler"})
+"""Those whose future no file tells, and the base of all; the tests further down are about them."""
+
+
+def test_no_scheduler_of_torch_is_forgotten():
+    assert set(s.__all__) <= {name.split()[0] for name in MAKERS} | REFUSED
+
+
 def made() -> tuple[nn.Module, optim.Optimizer]:
     model = nn.Linear(2, 2)
     groups = [{"params": [model.weight], "lr": 0.1}, {"params": [model.bias], "lr": 0.03}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from torch import nn, optim
 from torch.optim import lr_scheduler
+from tree_samples import mapping_of
 
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.gui.panels.loading import LoadingPanel
@@ -41,7 +44,8 @@ def opened(qtbot, tmp_path):
 
     def open_value(value, **options) -> OpenDetails:
         checkpoint = open_checkpoint(save(value, tmp_path / "m.pth", **options))
-        details = OpenDetails(qtbot, checkpoint.contents.root)
+        read = checkpoint.contents
+        details = OpenDetails(qtbot, read.root, globals=read.globals, weights_only=read.weights_only)
         made.append((details, checkpoint))
         return details
 
@@ -125,3 +129,25 @@ def test_where_it_loads_and_the_code_that_loads_it(opened):
     details.wait()
     assert panel.heading.text().startswith("torch.load works here")
     assert 'map_location="cpu"' in panel.code.toPlainText()
+
+
+class Unknown:
+    """A class that safe mode does not know."""
+
+
+def test_what_safe_mode_would_need_is_said(opened):
+    details = opened({"a": torch.rand(2), "b": argparse.Namespace(lr=0.1), "c": Unknown()})
+    panel = details.select("", "Loading")
+    assert "weights_only=True is refused" in panel.heading.text()
+    words = panel.details.text()
+    assert "add_safe_globals would need argparse.Namespace, test_panel_training.Unknown" in words
+    assert "allow only what you know" in words
+
+
+def test_nobody_is_told_to_allow_what_would_run_code(open_details):
+    from ckpt_viewer.core.finding import GlobalUse
+
+    uses = (GlobalUse("posix.system", "dangerous"), GlobalUse("argparse.Namespace", "unknown"))
+    details = open_details(mapping_of({"a": 1}), globals=uses, weights_only="it names posix.system")
+    words = details.select("", "Loading").details.text()
+    assert words == "Nothing should be allowed: it would run posix.system."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.analysis.optimizer import Joined, OptimizerView
 from ckpt_viewer.analysis.overview import Overview, overview
@@ -12,7 +12,7 @@ from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.scalar import number_of
-from ckpt_viewer.core.text import bytes_text, grouped, shape_text
+from ckpt_viewer.core.text import bytes_text, grouped, shape_text, shorten
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.gui.panels.crumbs import outline_row
 from ckpt_viewer.gui.panels.facts import count_words
@@ -22,6 +22,11 @@ CONFIDENCE = ("unknown", "guess", "sure", "orphan", "left out")
 """Words for how well a state is joined to its parameter, for a state without one, and for one in no group."""
 UNKNOWN, GUESS, SURE, ORPHAN, LEFT_OUT = range(5)
 LOADS = ("fails", "loads")
+MOST_NAMED = 6
+"""Names that a sentence lists."""
+
+if TYPE_CHECKING:
+    from ckpt_viewer.analysis.safety import Allowance
 
 
 class Hyper(NamedTuple):
@@ -123,7 +128,7 @@ class LoadingReport(NamedTuple):
     """What the loading panel shows.
 
     Attributes:
-        heading: whether it loads here. details: torch's words where it does not.
+        heading: whether it loads here. details: torch's words where it does not, and what safe mode would need.
         rows: device tags. code: the lines that load the file.
     """
 
@@ -138,7 +143,7 @@ def loading_report(
 ) -> LoadingReport:
     """Put together where a file would load and how; raises Cancelled."""
     from ckpt_viewer.analysis.load_code import snippet
-    from ckpt_viewer.analysis.safety import verdict
+    from ckpt_viewer.analysis.safety import allowance, verdict
     from ckpt_viewer.analysis.where import where
 
     answer = where(checkpoint, devices, context)
@@ -155,6 +160,21 @@ def loading_report(
     said = verdict(checkpoint)
     safe = "weights_only=True passes." if said.loads else f"weights_only=True is refused: {said.reason}."
     known = "" if devices is not None else " Which devices this computer has is not known yet."
+    details = " ".join(filter(None, (answer.error, "" if said.loads else _needs(allowance(checkpoint)))))
     heading = "torch.load fails here." if answer.error else "torch.load works here."
     code = snippet(checkpoint, view if view is not None else overview(checkpoint, context))
-    return LoadingReport(f"{heading} {safe}{known}", answer.error, rows, code)
+    return LoadingReport(f"{heading} {safe}{known}", details, rows, code)
+
+
+def _needs(needed: Allowance) -> str:
+    """Say what torch.serialization.add_safe_globals would need; nobody is told to allow what could run code."""
+    if needed.dangerous:
+        return f"Nothing should be allowed: it would run {_some(needed.dangerous)}."
+    if needed.helps:
+        return f"torch.serialization.add_safe_globals would need {_some(needed.names)}; allow only what you know."
+    return "Allowing names would not be enough."
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {grouped(len(names) - MOST_NAMED)} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(shorten(name, 80) for name in names[:MOST_NAMED]) + more
