@@ -102,7 +102,6 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
     from ckpt_viewer.cli_written import report
     from ckpt_viewer.export.plan import write
     from ckpt_viewer.export.proof import Prover
-    from ckpt_viewer.export.together import check_files
     from ckpt_viewer.formats import open_checkpoint
 
     salvage = getattr(options, "salvage", False)
@@ -111,7 +110,7 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
         target = Path(options.output) if options.output is not None else plan.target
         if options.dry_run:
             if not plan.idle:
-                check_files(plan.recipe.files(target), force=options.force, source=options.file)
+                plan.check(target, force=options.force)
             report(plan, target, None, as_json=options.json)
             return 0
         with progress() as bar, stoppable(), Prover() as prover:

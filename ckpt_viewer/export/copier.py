@@ -103,7 +103,7 @@ class Copier:
                 self._waiting.append(written)
                 self._waiting_bytes += size
                 if self._waiting_bytes >= STRETCH:
-                    self._compare()
+                    self.settle()
         return crc
 
     def copy_stated(self, source: Bytes, offset: int, nbytes: int, crc: int, name: str) -> None:
@@ -126,7 +126,8 @@ class Copier:
             self._step(count)
         return done
 
-    def _compare(self) -> None:
+    def settle(self) -> None:
+        """Compare what was copied so far, if that is wanted; then its sources may be closed. Raises as leaving does."""
         self.file.flush()
         for written in self._waiting:
             if not self._same(written):
@@ -175,7 +176,7 @@ class Copier:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                self._compare()
+                self.settle()
         finally:
             if self._pool is not None:
                 self._pool.shutdown()

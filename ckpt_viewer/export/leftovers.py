@@ -64,6 +64,15 @@ def create_locked(name: Callable[[], Path], mode: int) -> tuple[Path, int]:
     return path, fd
 
 
+def lock_folder(folder: Path) -> int:
+    """Open a new folder and lock it; return the descriptor, -1 where folders cannot be opened. Raises OSError."""
+    if sys.platform == "win32":
+        return -1
+    fd = os.open(folder, os.O_RDONLY | _NOFOLLOW)
+    _lock(fd)
+    return fd
+
+
 def _is_at(path: Path, status: os.stat_result) -> bool:
     """Whether what was opened still has its name."""
     try:

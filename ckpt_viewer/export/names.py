@@ -9,9 +9,19 @@ from ckpt_viewer.core.location import Locator, MapLocation, leave_on_cpu
 
 def remap_target(path: str, map_location: MapLocation = "cpu") -> Path:
     """Return the default name of a remapped copy: ``last.cpu.ckpt``, ``x.cpu.pth.tar``, ``x.cuda0.pth``."""
+    return beside(path, _word(map_location))
+
+
+def remap_folder(path: str, map_location: MapLocation = "cpu") -> Path:
+    """Return that of a copied set, a folder: ``model.cpu`` beside ``model.bin.index.json``."""
+    given = Path(path)
+    return given.with_name(f"{given.name.partition('.')[0] or given.name}.{_word(map_location)}")
+
+
+def _word(map_location: MapLocation) -> str:
     word = "cpu" if map_location is leave_on_cpu else Locator(map_location).text
     plain = word.replace(":", "")
-    return beside(path, plain if plain.isalnum() else "remapped")
+    return plain if plain.isalnum() else "remapped"
 
 
 SUFFIXES = (".pth.tar", ".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".index.json", ".npz", ".npy")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
@@ -18,14 +18,18 @@ from ckpt_viewer.export.cargo import CastCounts, Options
 from ckpt_viewer.export.checksums import mismatch
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
-from ckpt_viewer.export.names import export_target, remap_target
+from ckpt_viewer.export.folder import check_folder, written_folder
+from ckpt_viewer.export.names import export_target, remap_folder, remap_target
 from ckpt_viewer.export.proof import Proven, Prover
 from ckpt_viewer.export.recipe import Recipe
-from ckpt_viewer.export.remap import plan_tags
-from ckpt_viewer.export.retag import Retagger, out_of_reach
+from ckpt_viewer.export.remap import Remap, plan_tags
+from ckpt_viewer.export.retag import out_of_reach
 from ckpt_viewer.export.selection import Selection, select
-from ckpt_viewer.export.together import written_together
+from ckpt_viewer.export.together import check_files, written_together
 from ckpt_viewer.export.writers import writer_named
+
+if TYPE_CHECKING:
+    from ckpt_viewer.export.remap_set import RemapSet
 
 OUR_READER = "ckpt-viewer"
 """What `Written.verified` says when this program's reader compared the copy with the source."""
@@ -41,7 +45,7 @@ class Plan(NamedTuple):
         renamed: old name -> new. dropped: names that are left out. cast: new name -> new dtype.
         warnings: what whoever loads the result should know, a sentence each.
         idle: why there is nothing to write, as a sentence; ``""`` if there is something.
-        selection: entry by entry; None for a remap.
+        selection: entry by entry; None for a remap. folder: whether the target is a folder, which appears as a whole.
     """
 
     what: str
@@ -55,11 +59,20 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     idle: str = ""
     selection: Selection | None = None
+    folder: bool = False
 
     @property
     def nbytes(self) -> int:
         """Length of the file that would be written, in bytes."""
         return self.recipe.nbytes
+
+    def check(self, target: Path, *, force: bool = False) -> None:
+        """Refuse a target that must not be written, or a disk without room; raises ExportError."""
+        files = self.recipe.files(target)
+        if self.folder:
+            check_folder(target, files)
+        else:
+            check_files(files, force=force, source=self.source)
 
 
 class Written(NamedTuple):
@@ -147,37 +160,32 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
     """
     if checkpoint.contents.salvaged:
         raise CannotExport("this file is broken, so a copy would be too; export the state_dict of what is left of it")
-    recipe = plan_tags(checkpoint, map_location, context)
+    recipe: Remap | RemapSet
+    folder = checkpoint.format == "sharded"
+    if folder:
+        from ckpt_viewer.export.remap_set import plan_set
+
+        recipe, target = plan_set(checkpoint, map_location, context), remap_folder(checkpoint.path, map_location)
+    else:
+        recipe, target = plan_tags(checkpoint, map_location, context), remap_target(checkpoint.path, map_location)
     tensors = sum(1 for _ in checkpoint.outline.tensors())
-    idle = "" if recipe.references else _idle(recipe.retagger)
-    warnings = [] if idle else _warnings(checkpoint, recipe.retagger)
-    return Plan(
-        "remap",
-        checkpoint.path,
-        remap_target(checkpoint.path, map_location),
-        recipe,
-        tensors,
-        warnings=(*recipe.warnings, *warnings),
-        idle=idle,
-    )
+    idle = "" if recipe.references else _idle(recipe.tags)
+    beyond = out_of_reach(checkpoint, recipe.retagger.locator) if isinstance(recipe, Remap) else []
+    warnings = () if idle else (*recipe.warnings, *beyond, *_warnings(checkpoint, recipe.tags))
+    return Plan("remap", checkpoint.path, target, recipe, tensors, warnings=warnings, idle=idle, folder=folder)
 
 
-def _idle(retagger: Retagger) -> str:
-    tags = sorted(set(retagger.tags.values()))
+def _idle(tags: Set[str]) -> str:
     if not tags:
         return "there is no storage in this file, so there is nothing to remap"
-    return f"every tensor is on {', '.join(tags)} already, so there is nothing to remap"
+    return f"every tensor is on {', '.join(sorted(tags))} already, so there is nothing to remap"
 
 
-def _warnings(checkpoint: Checkpoint, retagger: Retagger) -> list[str]:
-    warnings = out_of_reach(checkpoint, retagger.locator)
+def _warnings(checkpoint: Checkpoint, tags: Set[str]) -> Iterator[str]:
     if checkpoint.contents.weights_only:
-        warnings.append(
-            f"torch.load(weights_only=True) refuses the copy, like the source: {checkpoint.contents.weights_only}"
-        )
-    if "meta" in retagger.tags.values():
-        warnings.append("tensors tagged meta load without their values")
-    return warnings
+        yield f"torch.load(weights_only=True) refuses the copy, like the source: {checkpoint.contents.weights_only}"
+    if "meta" in tags:
+        yield "tensors tagged meta load without their values"
 
 
 def write(
@@ -209,10 +217,11 @@ def write(
     proving = prover if verify else None
     meter = Meter(context, recipe.copied_bytes * (1 + verify + (proving is not None)))
     parts = recipe.files(path)
+    opening = written_folder(path, parts) if plan.folder else written_together(parts, force=force, source=plan.source)
     proven: list[Proven] = []
     wrong: list[str] = []
     carried = 0
-    with written_together(parts, force=force, source=plan.source) as files:
+    with opening as files:
         for file, (_, part) in zip(files, parts, strict=True):
             with Copier(file, meter, check=verify) as copier:
                 part.write(copier)
@@ -228,7 +237,7 @@ def write(
     found = [mismatch(wrong)] if wrong else []
     found += dict.fromkeys(note for file in files for note in file.notes)
     return Written(
-        parts[-1][0],
+        path if plan.folder else parts[-1][0],
         sum(file.position for file in files),
         plan.tensors,
         renamed=plan.renamed,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -51,6 +53,11 @@ class Remap(NamedTuple):
         """Bytes that are copied, and compared: all of the file."""
         return self.parts.nbytes
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tags that storages have in the new file."""
+        return frozenset(self.retagger.tags.values())
+
     def write(self, copier: Copier) -> None:
         """Append the whole file.
 
@@ -97,17 +104,26 @@ class Remap(NamedTuple):
         return self.retagger.tags.get(storage.key) if in_container(storage) else storage.location
 
 
-def plan_tags(checkpoint: Checkpoint, map_location: MapLocation, context: Context = SILENT) -> Remap:
+def plan_tags(
+    checkpoint: Checkpoint,
+    map_location: MapLocation,
+    context: Context = SILENT,
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> Remap:
     """Rewrite the tags, in memory.
+
+    Args:
+        tags: key of a storage -> what `map_location` was already found to answer.
 
     Raises:
         BadMapLocation: torch.load would refuse `map_location`. CannotExport: there are no tags, or none to get at.
         SourceError, Damaged: the file cannot be read any more. Cancelled: by `context`.
     """
     retagger = Retagger(checkpoint, map_location)
+    retagger.tags.update(tags)
     source = checkpoint.contents.source
     if source is None:
-        raise CannotExport("a checkpoint of several files is not remapped as a whole; remap the files that it has")
+        raise CannotExport("a folder is not remapped as a whole; remap the files in it, or the index of a set")
     if checkpoint.format not in ("torch-zip", "torch-legacy"):
         raise CannotExport(
             f"a file of format {checkpoint.format} cannot be copied with other device tags, only one of torch.save; "
