@@ -60,6 +60,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-verify", action="store_true", help="do not compare what was written with FILE")
     parser.add_argument("--no-torch", action="store_true", help="compare without torch, with our own reader only")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("--remove-leftovers", action="store_true",
+                        help="first remove unfinished files that killed runs left in the folder of OUT")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
 
 
@@ -98,6 +100,7 @@ def run_remap(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -> int:
+    from ckpt_viewer.cli_leftovers import leftovers_beside
     from ckpt_viewer.cli_progress import progress, stoppable
     from ckpt_viewer.cli_written import report
     from ckpt_viewer.export.plan import write
@@ -113,7 +116,8 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
                 plan.check(target, force=options.force)
             report(plan, target, None, as_json=options.json)
             return 0
-        with progress() as bar, stoppable(), Prover() as prover:
+        beside = leftovers_beside(target, remove=options.remove_leftovers)
+        with beside, progress() as bar, stoppable(), Prover() as prover:
             torch = None if options.no_torch else prover
             verify = not options.no_verify
             written = write(plan, target, force=options.force, verify=verify, prover=torch, context=bar)

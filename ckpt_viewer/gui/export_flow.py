@@ -19,6 +19,7 @@ from ckpt_viewer.export.words import amount_text, cast_texts
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.jobs import Job, JobRunner
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+from ckpt_viewer.gui.leftovers import Leftovers
 from ckpt_viewer.gui.messages import Action, Message, Messages
 from ckpt_viewer.gui.session import Session
 
@@ -51,6 +52,7 @@ class ExportFlow(QObject):
         self._session, self._messages, self._writes, self._window = session, messages, writes, window
         self.writing: list[Job] = []
         self.dialog: ExportDialog | None = None
+        self._leftovers = Leftovers(session, messages, window)
 
     # --- the state_dict
 
@@ -237,6 +239,7 @@ class ExportFlow(QObject):
         self.writing.append(job)
         self.started.emit(job)
         job.ended.connect(lambda: self._on_ended(job, checkpoint))
+        job.ended.connect(lambda: self._leftovers.look_beside(target))
         job.finished.connect(lambda written: self._on_written(written, say))
         job.failed.connect(lambda error: self._on_failed(error, target))
         job.cancelled.connect(

@@ -1,12 +1,17 @@
 """What is left of a killed process is recognised; what somebody is working on is not touched."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import builders
 import pytest
+import torch
 
+from ckpt_viewer.cli import main
 from ckpt_viewer.export import leftovers
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.leftovers import SUFFIX, find_leftovers, remove_leftovers, temporary_name
@@ -113,3 +118,30 @@ def test_without_locks_nothing_is_called_a_leftover(tmp_path, monkeypatch):
     monkeypatch.setattr(leftovers, "_lock", lambda fd, wait=False: False)
     assert find_leftovers(tmp_path) == []
     assert find_leftovers(tmp_path / "none") == []
+
+
+@pytest.mark.torch
+def test_the_command_line_says_so_and_removes_on_request(tmp_path, capsys):
+    source = builders.save({"w": torch.ones(3)}, tmp_path / "x.pth", tag="cuda:1")
+    left = made(tmp_path, data=bytes(2_000_000))
+    command = ["remap", str(source), "--map-location", "cpu", "--no-torch", "--force"]
+    assert main([*command, "--json"]) == 0
+    said = capsys.readouterr()
+    note = f"ckpt-viewer: note: 1 unfinished file (2 MB) of runs that were broken off in {tmp_path}; "
+    assert said.err == f"{note}--remove-leftovers removes them\n"
+    assert json.loads(said.out)["warnings"] == []
+    assert left.exists()
+    assert main([*command, "--remove-leftovers"]) == 0
+    assert capsys.readouterr().err == f"ckpt-viewer: note: removed 1 unfinished file (2 MB) from {tmp_path}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.cpu.pth", "x.pth"]
+
+
+@pytest.mark.torch
+def test_a_full_disk_may_be_full_of_them(tmp_path, capsys, monkeypatch):
+    source = builders.save({"w": torch.ones(3)}, tmp_path / "x.pth", tag="cuda:1")
+    made(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 5))
+    assert main(["remap", str(source), "--map-location", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "--remove-leftovers removes them" in said
+    assert "too little space" in said

@@ -1,0 +1,71 @@
+"""Offers to remove what writers that were killed left beside a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject
+
+from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.gui.labels import plain
+from ckpt_viewer.gui.messages import Action, Message, Messages
+from ckpt_viewer.gui.session import Session
+
+if TYPE_CHECKING:
+    from ckpt_viewer.export.leftovers import Leftover
+
+TOPIC = "leftovers"
+
+
+class Leftovers(QObject):
+    """Looks for them in one window, once something was written there."""
+
+    def __init__(self, session: Session, messages: Messages, window: QObject) -> None:
+        super().__init__(window)
+        self._session, self._messages = session, messages
+
+    def look_beside(self, target: str) -> None:
+        """Look into the folder of a target; a message offers to remove what is found."""
+        folder = Path(target).parent
+
+        def work(context: Context) -> list[Leftover]:
+            from ckpt_viewer.export.leftovers import find_leftovers
+
+            context.step(0, 0)
+            return find_leftovers(folder)
+
+        job = self._session.jobs.start(work)
+        job.finished.connect(lambda found: self._offer(folder, found))
+
+    def _offer(self, folder: Path, found: list[Leftover]) -> None:
+        if not found:
+            return
+        text = f"{_amount(found)} from writing that was broken off {_lie(found)} in {plain(str(folder), 300)}."
+        remove = Action("Remove", lambda: self._remove(found))
+        self._messages.post(Message("warning", text, (remove,), topic=TOPIC))
+
+    def _remove(self, found: list[Leftover]) -> None:
+        def work(context: Context) -> list[Leftover]:
+            from ckpt_viewer.export.leftovers import remove_leftovers
+
+            context.step(0, 0)
+            return remove_leftovers(found)
+
+        job = self._session.jobs.start(work)
+        job.finished.connect(self._say_removed)
+        job.failed.connect(self._messages.report)
+
+    def _say_removed(self, removed: list[Leftover]) -> None:
+        text = f"Removed {_amount(removed)}." if removed else "They were gone already, or could not be removed."
+        self._messages.post(Message("info", text, topic=TOPIC))
+
+
+def _amount(found: list[Leftover]) -> str:
+    some = "1 unfinished file" if len(found) == 1 else f"{len(found)} unfinished files"
+    return f"{some} ({bytes_text(sum(each.nbytes for each in found))})"
+
+
+def _lie(found: list[Leftover]) -> str:
+    return "lies" if len(found) == 1 else "lie"
