@@ -6,13 +6,13 @@ from contextlib import suppress
 
 import pytest
 from hand_made import mapping
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import Qt
 from tree_samples import checkpoint_of, mapping_of, tensor
 
 from ckpt_viewer.core.progress import SILENT
-from ckpt_viewer.gui.tree import build_index
+from ckpt_viewer.gui.tree import build_index, conditions
 from ckpt_viewer.gui.tree.completion import EXAMPLES, completions
 from ckpt_viewer.gui.tree.figures import Columns, FigureTable
 from ckpt_viewer.gui.tree.query import KEYS, Condition, Query, WrongWord, parse_query
@@ -123,6 +123,7 @@ def test_a_word_that_is_not_finished_asks_for_nothing_yet():
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
+        ("role:optimzer", "did you mean role:optimizer?"), ("role:x", "“x” is no role of an entry: there are model"),
         ("dtpye:bf16", "did you mean “dtype:”?"), ("kind:conv", "there are dtype, shape"),
         ("foo>10", "no word of the filter"),
         ("max>ten", "as in max>10"), ("size>3apples", "as in size>1MB"), ("zeros>half", "as in zeros>50%"),
@@ -281,3 +282,23 @@ def test_control_space_offers_everything(qtbot, panel):
     assert popup(panel).isVisible()
     assert popup(panel).model().rowCount() == len(EXAMPLES)
     popup(panel).hide()
+
+
+WORDS = st.sampled_from(["encoder", "decoder", "weight", "bias", "3", "layers.1", "er.", "nothing"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=2), st.lists(WORDS, max_size=1), st.integers(1, 40))
+def test_what_a_name_must_not_contain_is_left_out_however_it_is_searched(without, words, stretch):
+    keys = [f"{part}.layers.{n // 3}.{n}.{leaf}" for part in ("encoder", "decoder") for n in range(25)
+            for leaf in ("weight", "bias", "steps")]  # fmt: skip
+    index = build_index(
+        checkpoint_of(mapping_of({"model": mapping_of({key: tensor(2) for key in keys}), "x": tensor(1)}))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conditions, "STRETCH", stretch)
+        found = list(index.matches(Query((*words,), (*without,)), None).rows())
+    paths = {row: index.pointer(row) for row in index.totals.tensor_rows}
+    wanted = [row for row, path in paths.items()
+              if all(word in path for word in words) and not any(word in path for word in without)]  # fmt: skip
+    assert found == wanted

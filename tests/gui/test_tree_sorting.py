@@ -205,6 +205,16 @@ def test_the_menu_sorts_for_the_keyboard(panel):
     menu.deleteLater()
 
 
+def test_another_arrangement_of_the_same_file_keeps_the_order(qtbot, panel):
+    panel.view.sort_by(SIZE)
+    before = panel.view.tree_model.cells
+    with qtbot.waitSignal(panel.orderWanted) as asked:
+        panel.set_index(panel._checkpoint, build_index(panel._checkpoint, grouped=False))
+    assert asked.args == [panel.view.tree_model.cells, SIZE, True]
+    assert panel.view.tree_model.cells is not before
+    assert panel.view.tree_model.order.column == SIZE
+
+
 def test_another_file_is_shown_as_saved(panel):
     panel.view.sort_by(NAME)
     other = checkpoint()

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
+from operator import contains, sub
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.gui.tree.matches import Matches
@@ -19,25 +20,62 @@ if TYPE_CHECKING:
 
 PATIENCE = 64
 """Tensors whose names do not fit, after which the next name that does is looked for instead."""
+STRETCH = 1 << 14
+"""Tensors whose names are looked at together for what they must not contain: 2 ms, and 0.1 s for a million."""
 YES = b"\x01"
 
 
 class TensorMatches(Matches):
     """The tensors that satisfy every word; see `Matches`."""
 
-    __slots__ = ("_mask", "_rows", "_without")
+    __slots__ = ("_asked", "_ends", "_mask", "_named", "_rows", "_without")
 
     def __init__(self, index: TreeIndex, query: Query, figures: FigureTable | None) -> None:
         super().__init__(index.paths, index.parents, [search_word(word) for word in query.words])
         self._without = [search_word(word) for word in query.without]
-        self._rows = index.totals.tensor_rows
-        self._mask = mask_of(index, query.conditions, figures) if index.paths.may_match(self.words) else b""
+        self._rows, self._ends = index.totals.tensor_rows, index.ends
+        self._asked = mask_of(index, query.conditions, figures) if index.paths.may_match(self.words) else b""
+        self._mask = bytearray(self._asked)  # and by and by without those whose names must not be so
+        self._named: set[int] = set()
 
     def hit(self, row: int) -> bool:
         at = bisect_left(self._rows, row)
         if at >= len(self._mask) or self._rows[at] != row or not self._mask[at]:
             return False
         return self._is_named(row)
+
+    def _leave_out(self, at: int) -> None:
+        """Take what must not be there out of the mask: all that is below the same row as a tensor, or a stretch."""
+        stretch = at // STRETCH
+        if not self._without or stretch in self._named:
+            return
+        top = self._outermost_without(self._rows[at])
+        stop = bisect_left(self._rows, self._ends[top]) if top >= 0 else at
+        if stop - at >= STRETCH // 8:
+            self._mask[at:stop] = bytes(stop - at)
+            return
+        self._named.add(stretch)
+        part = slice(stretch * STRETCH, min((stretch + 1) * STRETCH, len(self._mask)))
+        rows = self._rows[part]
+        text = self._text[self._starts[rows[0]] : self._starts[rows[-1] + 1]]
+        lines = text.split(b"\n")[1:]  # nothing else is between the line feeds with which rows begin
+        mask = self._mask[part]
+        for word in self._without:
+            found = bytes(map(contains, lines, repeat(word)))
+            if len(lines) != len(rows):
+                found = bytes(map(found.__getitem__, map(sub, rows, repeat(rows[0]))))
+            mask = bytearray(_both(mask, _negated(found, True)))
+        self._mask[part] = mask
+
+    def _outermost_without(self, row: int) -> int:
+        """Return the outermost row around a tensor that has what must not be there; -1 if none has."""
+        top, row = -1, self._parents[row]
+        while row >= 0:
+            low, high = self._starts[row], self._starts[row + 1]
+            if any(self._text.find(word, low, high) >= 0 for word in self._without):
+                top = row
+            row = self._parents[row]
+        return top
 
     def _is_named(self, row: int) -> bool:
         if not super().hit(row):
@@ -48,12 +86,15 @@ class TensorMatches(Matches):
     def is_other(self, other: Matches) -> bool:
         if not isinstance(other, TensorMatches):
             return True
-        return super().is_other(other) or (self._mask, self._without) != (other._mask, other._without)
+        return super().is_other(other) or (self._asked, self._without) != (other._asked, other._without)
 
     def _search(self, row: int) -> int:
         mask, rows, misses = self._mask, self._rows, 0
         at = bisect_left(rows, row)
         while (at := mask.find(YES, at)) >= 0:
+            self._leave_out(at)
+            if not mask[at]:
+                continue
             if self._is_named(rows[at]):
                 return rows[at]
             misses += 1
@@ -77,9 +118,13 @@ def mask_of(index: TreeIndex, conditions: Iterable[Condition], figures: FigureTa
             one = bytes(count)
         else:
             one = figures.mask(condition)
-        both = int.from_bytes(mask, "little") & int.from_bytes(one, "little")
-        mask = both.to_bytes(count, "little")
+        mask = _both(mask, one)
     return mask
+
+
+def _both(one: bytes | bytearray, other: bytes) -> bytes:
+    both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
+    return both.to_bytes(len(one), "little")
 
 
 def _negated(mask: bytes, negated: bool) -> bytes:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.model import ROLES
 from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.gui.tree.lost import LOST
 
 Compare = Callable[[float, float], bool]
 OPERATORS: dict[str, Compare] = {
@@ -163,7 +165,7 @@ def _condition(token: str, is_name: Callable[[str], bool]) -> Condition | None:
 
 def _unknown(word: str, sign: str) -> str:
     close = _close_to(word, [*KEYS, *ALIASES])
-    hint = f"did you mean “{close[0]}{sign}”?" if close else f"there are {', '.join(KEYS)}"
+    hint = f"did you mean “{close[0]}{sign}”?" if close else f"there are {', '.join(KEYS)}."
     return f"“{word}” is no word of the filter: {hint} For a part of a name put it in quotes."
 
 
@@ -184,6 +186,12 @@ def _checked(key: str, value: str) -> str:
         if not any(name.startswith(value) for name in DTYPES):
             close = _close_to(value, [*DTYPES, *DTYPE_ALIASES]) or ["bf16"]
             raise WrongWord(f"there is no dtype “{value}”; write one as torch does, as in dtype:{close[0]}")
+    if key == "role":
+        roles = [role for role in (*ROLES, LOST) if role != "none"]
+        if not any(role.startswith(value) for role in roles):
+            close = _close_to(value, roles)
+            hint = f"did you mean role:{close[0]}?" if close else f"there are {', '.join(roles)}"
+            raise WrongWord(f"“{value}” is no role of an entry: {hint}")
     return value
 
 

@@ -121,8 +121,9 @@ class TreePanel(QWidget):
         return self.view.tree_model.tree
 
     def set_index(self, checkpoint: Checkpoint, index: TreeIndex) -> None:
-        """Show a checkpoint by its index. The root is selected; the same checkpoint keeps selection and filter."""
+        """Show a checkpoint by its index. The root is selected; the same one keeps selection, filter and order."""
         same = checkpoint is self._checkpoint
+        order = self.view.tree_model.order if same else None
         pointer, query = (self.current_pointer(), self.filter.text()) if same else ("", "")
         row = index.find(pointer) or index.find(pointer.rpartition("/")[0])  # a module is no row among flat keys
         self._checkpoint = checkpoint
@@ -130,6 +131,8 @@ class TreePanel(QWidget):
         dangerous = frozenset(use.name.removeprefix("builtins.") for use in uses if use.status == "dangerous")
         self._reset(Cells(index, checkpoint.locator, _title(checkpoint.path), dangerous), row or 0)
         self.filter.setText(query)
+        if order is not None:
+            self.orderWanted.emit(self.view.tree_model.cells, order.column, order.descending)
 
     def clear(self) -> None:
         """Show nothing."""
