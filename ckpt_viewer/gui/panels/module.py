@@ -12,6 +12,7 @@ from ckpt_viewer.analysis.module_tree import MODULE, Line
 from ckpt_viewer.core.model import is_whole_module
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, larger, monospaced, plain
 from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 RATE = 90
 """Of a pickled module; of the root of its own file the overview comes first."""
+TREE_LEAST = 150
+"""Pixels of height that the tree keeps beside the program text."""
 
 
 class ModulePanel(Panel):
@@ -44,7 +47,7 @@ class ModulePanel(Panel):
         self.sentences.setObjectName("moduleSentences")
         self.advice = label(wrap=True, selectable=True, muted=True)
         self.advice.setObjectName("moduleAdvice")
-        self.notes = label(wrap=True, selectable=True, muted=True)
+        self.notes = ElidedLabel(muted=True)
         self.notes.setObjectName("moduleNotes")
         self.export = QPushButton("Export state_dict …")
         self.export.setObjectName("moduleExport")
@@ -52,7 +55,7 @@ class ModulePanel(Panel):
         self.export.clicked.connect(session.exportWanted)
         self.tree = ModuleView(session)
         self.tree.lineChanged.connect(self._show_source)
-        self.source_title = label(muted=True, wrap=True, selectable=True)
+        self.source_title = ElidedLabel(muted=True, mode=Qt.TextElideMode.ElideMiddle)
         self.source_title.setObjectName("moduleSourceTitle")
         self.source = QPlainTextEdit()
         self.source.setObjectName("moduleSource")
@@ -72,6 +75,7 @@ class ModulePanel(Panel):
         texts.addWidget(self.source, 1)
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
+        self.tree.setMinimumHeight(TREE_LEAST)
         for part, share in ((self.tree, 3), (self._below, 2)):
             parts.addWidget(part)
             parts.setStretchFactor(parts.count() - 1, share)

@@ -35,8 +35,8 @@ SHOWN = 300
 AIR = 4
 """Pixels of a row's height beside its text."""
 _NOWHERE = QModelIndex()
-MOST_WIDE = 240
-"""Pixels that a column but the last may ask for at first."""
+LEAST_WIDE, MOST_WIDE = 110, 240
+"""Pixels that a column but the last may ask for at first, in a narrow window and in a wide one."""
 
 
 class ModuleModel(QAbstractItemModel):
@@ -177,9 +177,10 @@ class ModuleView(QTreeView):
         """Show another module, its first levels open."""
         self.lines.show_report(report)
         self.expandToDepth(report.levels - 1)
+        most = max(LEAST_WIDE, min(MOST_WIDE, self.viewport().width() * 3 // 10))
         for column in range(DETAILS):
             self.resizeColumnToContents(column)
-            self.setColumnWidth(column, min(MOST_WIDE, self.columnWidth(column) + 8))
+            self.setColumnWidth(column, min(most, self.columnWidth(column) + 8))
         self.header().setSectionResizeMode(DETAILS, QHeaderView.ResizeMode.Interactive)
         self.setCurrentIndex(self.lines.index(0, 0))
 

@@ -98,17 +98,11 @@ def _sentences(tree: ModuleTree) -> Iterator[str]:
 
 def _advice(tree: ModuleTree, script: bool) -> str:
     if script:
-        return "To load it, torch runs the program in the file. Its exported state_dict is the numbers alone."
+        return "To load it, torch runs the program in the file. Its state_dict is the numbers alone."
     if tree.foreign:
-        named = _listed(tree.foreign, ", ")
-        return (
-            f"To load it, Python must have {named} and runs their code. Export the state_dict: it loads anywhere, with "
-            "weights_only=True, into any version of the classes."
-        )
-    return (
-        "Its classes are torch's own, yet torch.load takes it with weights_only=False only, and into this version of "
-        "them. Export the state_dict: it loads anywhere."
-    )
+        named = _listed(tuple(name.rpartition(".")[2] for name in tree.foreign), ", ")
+        return f"To load it, Python must have {named} and runs their code. Its state_dict loads anywhere."
+    return "Its classes are torch's own, yet only weights_only=False loads it. Its state_dict loads anywhere."
 
 
 def _listed(texts: tuple[str, ...], between: str) -> str:
