@@ -1,23 +1,27 @@
 """Two checkpoints side by side: what only one has, and what both have and is not the same.
 
-Entries are matched by their path, then by their name without what wrappers put before it, then, for the parameters of
-the first model of each, by that name alone: a bare state_dict finds itself in a resume checkpoint.
+Entries are matched by their path, then by their name without what wrappers put before it, then, for the tensors of the
+first model of each, by that name in its state_dict alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterator
 from typing import Any, NamedTuple
 
 from ckpt_viewer.analysis.listing import scalar_fields
 from ckpt_viewer.analysis.optimizer_join import plain_name
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
-from ckpt_viewer.core.path import Path, python_repr, step_json
+from ckpt_viewer.core.module import state_dict_entries
+from ckpt_viewer.core.outline import Outline
+from ckpt_viewer.core.path import Path, Step, python_repr, step_json
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import NdArray, Value
 
+METADATA = "_metadata"
+"""What torch writes into a state_dict for itself alone."""
 FIELDS = ("kind", "type", "length", "value", "shape", "dtype", "device", "layout", "values")
 """What can differ, in this order."""
 
@@ -90,14 +94,15 @@ def diff(a: Checkpoint, b: Checkpoint, context: Context = SILENT, *, values: boo
     same = 0
     for row_a, row_b in stepped(pairs.items(), context, len(pairs)):
         found = list(_changes(a, b, row_a, row_b))
-        if values and not found:
-            found = _values(a, b, row_a, row_b, context)
         changed += found
         same += not found and not _is_container(a.outline.values[row_a])
-    taken = set(pairs.values())
-    return Diff(
-        _left(a, pairs.keys()), _left(b, taken), changed, same, pairs
-    )  # fmt: skip
+    left_a, left_b = _left(a, pairs.keys(), context), _left(b, pairs.values(), context)
+    structure = Diff(left_a, left_b, changed, same, pairs)
+    if not values:
+        return structure
+    from ckpt_viewer.analysis.diff_values import with_values  # numpy is not imported where nothing is read
+
+    return with_values(a, b, structure, context)
 
 
 # --- matching -----------------------------------------------------------------------------------------------------
@@ -105,14 +110,16 @@ def diff(a: Checkpoint, b: Checkpoint, context: Context = SILENT, *, values: boo
 
 def _match(a: Checkpoint, b: Checkpoint, context: Context) -> dict[int, int]:
     """Return row of `a` -> row of `b`, in the order of `a`."""
-    paths_a, paths_b = _paths(a, context), _paths(b, context)
-    by_path = {path: row for row, path in paths_b.items()}
-    pairs = {row: by_path[path] for row, path in paths_a.items() if path in by_path}
+    pairs = {0: 0}
+    waiting = [(0, 0)]
+    while waiting:
+        waiting += _match_below(a.outline, b.outline, *waiting.pop(), pairs, context)
     taken = set(pairs.values())
-    for key_of in (_plain_keys, _model_keys):
-        left_b = _unique(key_of(b, ((row, path) for row, path in paths_b.items() if row not in taken)))
-        left_a = _unique(key_of(a, ((row, path) for row, path in paths_a.items() if row not in pairs)))
-        for key, row in left_a.items():
+    for keys_of in (_plain_keys, _model_keys):
+        if len(pairs) == len(a.outline) or len(taken) == len(b.outline):
+            break
+        left_b = _unique(keys_of(b, taken, context))
+        for key, row in _unique(keys_of(a, pairs, context)).items():
             other = left_b.get(key)
             if other is not None:
                 pairs[row] = other
@@ -120,15 +127,22 @@ def _match(a: Checkpoint, b: Checkpoint, context: Context) -> dict[int, int]:
     return dict(sorted(pairs.items()))
 
 
-def _paths(checkpoint: Checkpoint, context: Context) -> dict[int, Path]:
-    """Return row -> path of every entry but second ways to a container, and what is written for torch alone."""
-    outline = checkpoint.outline
-    paths: dict[int, Path] = {0: ()}
-    for row in stepped(range(1, len(outline)), context):
-        parent = outline.parents[row]
-        if parent in paths and outline.steps[row] != "_metadata":
-            paths[row] = (*paths[parent], outline.steps[row])
-    return paths
+def _match_below(
+    a: Outline, b: Outline, row_a: int, row_b: int, pairs: dict[int, int], context: Context
+) -> list[tuple[int, int]]:
+    """Match the members of two containers by their steps; return the pairs that have members themselves."""
+    steps: dict[Step, int] = {}
+    for child in stepped(b.children(row_b), context):
+        steps.setdefault(b.steps[child], child)
+    deeper: list[tuple[int, int]] = []
+    for child in stepped(a.children(row_a), context):
+        step = a.steps[child]
+        other = steps.get(step) if step != METADATA else None
+        if other is not None and type(b.steps[other]) is type(step):
+            pairs[child] = other
+            if a.ends[child] > child + 1 and b.ends[other] > other + 1:
+                deeper.append((child, other))
+    return deeper
 
 
 def _unique(keys: Iterator[tuple[object, int]]) -> dict[object, int]:
@@ -142,43 +156,59 @@ def _unique(keys: Iterator[tuple[object, int]]) -> dict[object, int]:
     return {key: row for key, row in found.items() if key not in twice}
 
 
-def _plain_keys(_checkpoint: Checkpoint, rows: Iterable[tuple[int, Path]]) -> Iterator[tuple[object, int]]:
-    """Yield each path without what wrappers put before names."""
-    for row, path in rows:
-        yield tuple(plain_name(step) if type(step) is str else step for step in path), row
+def _plain_keys(checkpoint: Checkpoint, known: Container[int], context: Context) -> Iterator[tuple[object, int]]:
+    """Yield each path that is not known without what wrappers put before names."""
+    outline = checkpoint.outline
+    plain: dict[int, Path] = {0: ()}
+    for row in stepped(range(1, len(outline)), context):
+        above, step = plain.get(outline.parents[row]), outline.steps[row]
+        if above is None or step == METADATA:
+            continue
+        path = (*above, plain_name(step) if type(step) is str else step)
+        if outline.ends[row] > row + 1:
+            plain[row] = path
+        if row not in known:
+            yield path, row
 
 
-def _model_keys(checkpoint: Checkpoint, rows: Iterable[tuple[int, Path]]) -> Iterator[tuple[object, int]]:
-    """Yield the names of the first model's tensors, and the model itself."""
+def _model_keys(checkpoint: Checkpoint, known: Container[int], context: Context) -> Iterator[tuple[object, int]]:
+    """Yield the names that the first model's ``state_dict()`` has, and the model itself, as far as they are not known.
+
+    So a bare state_dict finds itself in a resume checkpoint, and in a module that was pickled whole.
+    """
     if not checkpoint.models:
         return
-    model = checkpoint.models[0]
-    depth = len(model.path)
-    for row, path in rows:
-        if row == model.row:
-            yield "", row
-        elif path[:depth] == model.path and len(path) == depth + 1 and type(path[-1]) is str:
-            yield plain_name(path[-1]), row
+    model, outline = checkpoint.models[0], checkpoint.outline
+    rows: dict[int, int] = {}
+    for row in stepped(range(model.row, outline.ends[model.row]), context):
+        if type(outline.values[row]) is TensorSpec:
+            rows.setdefault(id(outline.values[row]), row)
+    if model.row not in known:
+        yield "", model.row
+    for name, tensor, _ in stepped(state_dict_entries(outline.values[model.row], context).entries, context):
+        at = rows.get(id(tensor))
+        if at is not None and at not in known:
+            yield plain_name(name), at
 
 
-def _left(checkpoint: Checkpoint, matched: Iterable[int]) -> list[int]:
+def _left(checkpoint: Checkpoint, matched: Collection[int], context: Context) -> list[int]:
     """Return the rows without a partner; of a container without one only itself, unless something in it has one."""
     outline, known = checkpoint.outline, set(matched)
-    above = set()
-    for row in known:
+    above: set[int] = set()
+    for row in stepped(known, context):
         parent = outline.parents[row]
         while parent > 0 and parent not in above:
             above.add(parent)
             parent = outline.parents[parent]
     left, row = [], 1
     while row < len(outline):
+        context.step(row, len(outline))
         if row in known or row in above:
             row += 1
-        elif outline.steps[row] == "_metadata":
-            row = outline.ends[row]
-        else:
+            continue
+        if outline.steps[row] != METADATA:
             left.append(row)
-            row = outline.ends[row]
+        row = outline.ends[row]
     return left
 
 
@@ -234,20 +264,6 @@ def _equal(one: Value, other: Value) -> bool:
     if isinstance(one, int | float | str | bytes | bool | complex) or one is None:
         return one == other
     return python_repr(one) == python_repr(other)
-
-
-def _values(a: Checkpoint, b: Checkpoint, row_a: int, row_b: int, context: Context) -> list[Change]:
-    one, other = a.outline.values[row_a], b.outline.values[row_b]
-    if not isinstance(one, TensorSpec) or not isinstance(other, TensorSpec):
-        return []
-    from ckpt_viewer.analysis.diff_values import compare  # numpy is not imported where nothing is read
-    from ckpt_viewer.errors import CheckpointError
-
-    try:
-        by = compare(one, other, context)
-    except CheckpointError as error:
-        return [Change(row_a, row_b, "values", None, None, None, str(error))]
-    return [] if by is None else [Change(row_a, row_b, "values", by.a, by.b, by)]
 
 
 # --- as JSON ------------------------------------------------------------------------------------------------------

@@ -9,20 +9,85 @@ from typing import Any
 
 import numpy as np
 
-from ckpt_viewer.analysis.diff import Difference
+from ckpt_viewer.analysis.diff import Change, Diff, Difference
+from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.decode import read_slice
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.errors import CheckpointError
 
 BLOCK = 1 << 19
 """Elements that are compared at once."""
 
 
+def with_values(a: Checkpoint, b: Checkpoint, found: Diff, context: Context) -> Diff:
+    """Return what `diff` found with the values of the tensors that have one shape; reads both files.
+
+    Raises:
+        Cancelled: by `context`, which is told of bytes.
+    """
+    pairs = list(_comparable(a, b, found, context))
+    part = _Part(context, sum(one.nbytes + other.nbytes for _, _, one, other in pairs))
+    differing = {change.row_a for change in stepped(found.changed, context)}
+    known: dict[tuple[int, int], Difference | str | None] = {}
+    more: list[Change] = []
+    same = found.same
+    for row_a, row_b, one, other in pairs:
+        key = id(one), id(other)
+        if key not in known:
+            known[key] = _outcome(one, other, part)
+        by = known[key]
+        part.finish(one.nbytes + other.nbytes)
+        if by is not None:
+            change = Change(row_a, row_b, "values", None, None)
+            more.append(change._replace(problem=by) if isinstance(by, str) else change._replace(a=by.a, b=by.b, by=by))
+            same -= row_a not in differing
+    changed = sorted([*found.changed, *more], key=lambda change: change.row_a)
+    return found._replace(changed=changed, same=same)
+
+
+def _comparable(
+    a: Checkpoint, b: Checkpoint, found: Diff, context: Context
+) -> Iterator[tuple[int, int, TensorSpec, TensorSpec]]:
+    for row_a, row_b in stepped(found.pairs.items(), context):
+        one, other = a.outline.values[row_a], b.outline.values[row_b]
+        if not isinstance(one, TensorSpec) or not isinstance(other, TensorSpec) or one is other:
+            continue
+        if (one.shape, one.layout) == (other.shape, other.layout):
+            yield row_a, row_b, one, other
+
+
+def _outcome(one: TensorSpec, other: TensorSpec, context: Context) -> Difference | str | None:
+    try:
+        return compare(one, other, context)
+    except CheckpointError as error:
+        return str(error)
+
+
+class _Part:
+    """Progress through one pair after the other, in bytes of all."""
+
+    def __init__(self, context: Context, total: int) -> None:
+        self._context, self._total, self._before = context, total, 0
+
+    def step(self, done: int, total: int) -> None:
+        """Report the bytes of one pair that were read; those of a second reading do not count."""
+        del total
+        self._context.step(min(self._before + done, self._total), self._total)
+
+    def finish(self, nbytes: int) -> None:
+        """One pair is compared."""
+        self._before += nbytes
+        self.step(0, 0)
+
+
 def compare(a: TensorSpec, b: TensorSpec, context: Context) -> Difference | None:
     """Return how two tensors of one shape differ; None if they do not. Sparse ones are compared part by part.
 
+    Tensors of several dtypes are compared by their values. What is equal is read once, all else twice.
+
     Raises:
-        CheckpointError: one of them has no values, or they cannot be read. Cancelled: by `context`.
+        CheckpointError: one of them has no values, or they cannot be read. Cancelled: by `context`, told of bytes.
     """
     parts_a, parts_b = (each.extra.parts if each.extra else {} for each in (a, b))
     if parts_a and parts_a.keys() == parts_b.keys():
@@ -30,13 +95,25 @@ def compare(a: TensorSpec, b: TensorSpec, context: Context) -> Difference | None
             return Difference(math.nan, math.nan, None, 0, "other places", "other places")
         found = [compare(parts_a[name], parts_b[name], context) for name in parts_a]
         return max((each for each in found if each is not None), key=lambda each: each.max_abs, default=None)
-    total, sums = a.numel, _Sums()
-    done = 0
-    for index in boxes(a.shape or ()):
-        sums.add(read_slice(a, index), read_slice(b, index))
-        done += BLOCK
-        context.step(min(done, total), total)
+    if a.dtype == b.dtype and _is_equal(a, b, context):
+        return None
+    sums = _Sums()
+    for one, other in _blocks(a, b, context):
+        sums.add(one, other)
     return sums.difference()
+
+
+def _is_equal(a: TensorSpec, b: TensorSpec, context: Context) -> bool:
+    """Whether all bits are the same; ends at the first block where they are not."""
+    return all(one.dtype == other.dtype and one.tobytes() == other.tobytes() for one, other in _blocks(a, b, context))
+
+
+def _blocks(a: TensorSpec, b: TensorSpec, context: Context) -> Iterator[tuple[Any, Any]]:
+    done, item = 0, a.nbytes // max(a.numel, 1) + b.nbytes // max(b.numel, 1)
+    for index in boxes(a.shape or ()):
+        context.step(done, a.nbytes + b.nbytes)
+        yield read_slice(a, index), read_slice(b, index)
+        done += BLOCK * item
 
 
 def boxes(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
@@ -66,13 +143,15 @@ class _Sums:
         """Add two arrays of one shape."""
         complex_ = np.iscomplexobj(a) or np.iscomplexobj(b)
         wide = np.complex128 if complex_ else np.float64
-        exact = not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc")
         x, y = np.asarray(a).astype(wide).ravel(), np.asarray(b).astype(wide).ravel()
+        if a.dtype != b.dtype:  # numpy cannot compare all of them, and two of one size not by their values
+            a, b = x, y
+        differ = not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc")
         with np.errstate(all="ignore"):
             self.dot += float(np.real(np.vdot(x, y)))
             self.square_a += float(np.real(np.vdot(x, x)))
             self.square_b += float(np.real(np.vdot(y, y)))
-            if exact:
+            if differ:
                 self._far(x, y, np.asarray(a).ravel(), np.asarray(b).ravel())
 
     def _far(self, x: Any, y: Any, a: Any, b: Any) -> None:

@@ -15,7 +15,7 @@ from builders import save
 from torch import nn, optim
 
 from ckpt_viewer.analysis.diff import diff, diff_json
-from ckpt_viewer.analysis.diff_values import boxes
+from ckpt_viewer.analysis.diff_values import boxes, with_values
 from ckpt_viewer.formats import open_checkpoint
 
 
@@ -80,6 +80,48 @@ def test_one_thing_that_changed(tmp_path, change, expected):
 def test_devices(tmp_path):
     document = told(tmp_path, {"w.weight": torch.ones(2)}, {"w.weight": torch.ones(2)}, tag="cuda:1")
     assert changes(document) == [("w.weight", "device", "cpu", "cuda:1")]
+
+
+def test_values_are_compared_across_devices_and_dtypes(tmp_path):
+    a = torch.tensor([1.0, 2.0, 3.0])
+    found = changes(told(tmp_path, {"w.weight": a}, {"w.weight": a.clone()}, tag="cuda:1"))
+    assert [each[1] for each in found] == ["device"]
+    (dtype, values) = told(tmp_path, {"w.weight": a}, {"w.weight": torch.tensor([1.0, 2.0, 3.5]).bfloat16()})["changed"]
+    assert (dtype["field"], values["field"], values["max_abs"], values["elements"]) == ("dtype", "values", 0.5, 1)
+    (dtype,) = told(tmp_path, {"w.weight": a}, {"w.weight": a.half()})["changed"]
+    assert dtype["field"] == "dtype"
+    assert told(tmp_path, {"w.weight": a}, {"w.weight": a.half()})["same"] == 0
+
+
+def test_a_whole_module_is_compared_with_a_state_dict_by_its_names(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    other = copy.deepcopy(net.state_dict())
+    other["1.bias"] += 2
+    document = told(tmp_path, net, other)
+    values = [each for each in document["changed"] if each["field"] == "values"]
+    assert [(each["path"], each["path_b"]) for each in values] == [
+        (["_modules", "1", "_parameters", "bias"], ["1.bias"])
+    ]
+    assert document["only_b"] == []
+
+
+def test_progress_counts_the_bytes_of_both(tmp_path):
+    class Told:
+        seen: list[tuple[int, int]] = []  # noqa: RUF012
+
+        def step(self, done, total):
+            self.seen.append((done, total))
+
+    value = {"a": torch.zeros(300_000), "b": torch.ones(1000), "c": torch.ones(2)}
+    first, second = save(value, tmp_path / "a.pth"), save({**value, "a": torch.ones(300_000)}, tmp_path / "b.pth")
+    with open_checkpoint(first) as a, open_checkpoint(second) as b:
+        found = diff(a, b)
+        with_values(a, b, found, Told())
+    total = 2 * 4 * 301_002
+    counted = [done for done, whole in Told.seen if whole == total]
+    assert counted == sorted(counted)
+    assert counted[-1] == total
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
