@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -133,7 +133,7 @@ def rows_by_kind(lines: list[Line], *, of_b: bool) -> dict[int, str]:
     return {row: kind if kind in (REMOVED, ADDED) else "changed" for row, kind in rows if row >= 0}
 
 
-def csv_rows(lines: list[Line], names: tuple[str, str]) -> Iterator[tuple[str, ...]]:
+def csv_rows(lines: Iterable[Line], names: tuple[str, str]) -> Iterator[tuple[str, ...]]:
     """Yield the head and a row for each line, in full precision."""
     head = ("what", "path in A", "path in B", f"A: {names[0]}", f"B: {names[1]}", "largest difference",
             "largest relative difference", "cosine", "elements that differ")  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
 
@@ -17,7 +17,9 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CheckpointError
 
 BLOCK = 1 << 19
-"""Elements that are compared at once."""
+"""Elements that are read at once."""
+PIECE = 1 << 13
+"""Elements that are compared at once: for more numpy's dot product starts threads, which cost more than they give."""
 
 
 def with_values(a: Checkpoint, b: Checkpoint, found: Diff, context: Context) -> Diff:
@@ -84,7 +86,7 @@ class _Part:
 def compare(a: TensorSpec, b: TensorSpec, context: Context) -> Difference | None:
     """Return how two tensors of one shape differ; None if they do not. Sparse ones are compared part by part.
 
-    Tensors of several dtypes are compared by their values. What is equal is read once, all else twice.
+    Tensors of several dtypes are compared by their values. What is equal or small is read once, all else twice.
 
     Raises:
         CheckpointError: one of them has no values, or they cannot be read. Cancelled: by `context`, told of bytes.
@@ -95,17 +97,20 @@ def compare(a: TensorSpec, b: TensorSpec, context: Context) -> Difference | None
             return Difference(math.nan, math.nan, None, 0, "other places", "other places")
         found = [compare(parts_a[name], parts_b[name], context) for name in parts_a]
         return max((each for each in found if each is not None), key=lambda each: each.max_abs, default=None)
-    if a.dtype == b.dtype and _is_equal(a, b, context):
+    blocks: Iterable[tuple[Any, Any]] = _blocks(a, b, context)
+    if a.numel <= BLOCK:
+        blocks = list(blocks)
+    if all(_is_equal(one, other) for one, other in blocks):
         return None
     sums = _Sums()
-    for one, other in _blocks(a, b, context):
+    for one, other in blocks if isinstance(blocks, list) else _blocks(a, b, context):
         sums.add(one, other)
     return sums.difference()
 
 
-def _is_equal(a: TensorSpec, b: TensorSpec, context: Context) -> bool:
-    """Whether all bits are the same; ends at the first block where they are not."""
-    return all(one.dtype == other.dtype and one.tobytes() == other.tobytes() for one, other in _blocks(a, b, context))
+def _is_equal(one: Any, other: Any) -> bool:
+    """Whether all bits of two arrays of one shape are the same."""
+    return bool(one.dtype == other.dtype and one.tobytes() == other.tobytes())
 
 
 def _blocks(a: TensorSpec, b: TensorSpec, context: Context) -> Iterator[tuple[Any, Any]]:
@@ -140,33 +145,42 @@ class _Sums:
         self.dot = self.square_a = self.square_b = 0.0
 
     def add(self, a: Any, b: Any) -> None:
-        """Add two arrays of one shape."""
-        complex_ = np.iscomplexobj(a) or np.iscomplexobj(b)
-        wide = np.complex128 if complex_ else np.float64
-        x, y = np.asarray(a).astype(wide).ravel(), np.asarray(b).astype(wide).ravel()
+        """Add two arrays of one shape, piece by piece: what a piece is turned into stays in the processor's cache."""
+        wide = np.complex128 if np.iscomplexobj(a) or np.iscomplexobj(b) else np.float64
+        one, other = np.asarray(a).ravel(), np.asarray(b).ravel()
+        with np.errstate(all="ignore"):
+            for start in range(0, one.size, PIECE):
+                piece = slice(start, start + PIECE)
+                self._add(one[piece], other[piece], wide)
+
+    def _add(self, a: Any, b: Any, wide: Any) -> None:
+        x, y = a.astype(wide), b.astype(wide)
+        self.dot += float(np.real(np.vdot(x, y)))
+        self.square_a += float(np.real(np.vdot(x, x)))
+        self.square_b += float(np.real(np.vdot(y, y)))
         if a.dtype != b.dtype:  # numpy cannot compare all of them, and two of one size not by their values
             a, b = x, y
-        differ = not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc")
-        with np.errstate(all="ignore"):
-            self.dot += float(np.real(np.vdot(x, y)))
-            self.square_a += float(np.real(np.vdot(x, x)))
-            self.square_b += float(np.real(np.vdot(y, y)))
-            if differ:
-                self._far(x, y, np.asarray(a).ravel(), np.asarray(b).ravel())
+        apart = np.abs(x - y)
+        if np.isfinite(apart.max()):
+            differing = int(np.count_nonzero(a != b))
+            if differing:
+                self._far(x, y, apart, a, b, differing)
+        else:
+            same = (a == b) | (np.isnan(x) & np.isnan(y))
+            self._far(x, y, np.where(same, 0.0, apart), a, b, int((~same).sum()))
 
-    def _far(self, x: Any, y: Any, a: Any, b: Any) -> None:
-        same = (a == b) | (np.isnan(x) & np.isnan(y))
-        apart = np.where(same, 0.0, np.abs(x - y))
-        self.count += int((~same).sum())
+    def _far(self, x: Any, y: Any, apart: Any, a: Any, b: Any, differing: int) -> None:
+        """Note how far the elements of a piece are apart; what is equal is by 0."""
+        self.count += differing
         self.one_nan = self.one_nan or bool(np.isnan(apart).any())
-        place = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
+        place = int(np.argmax(apart))  # the first NaN, if there is one
         far = float(apart[place])
-        if self.at[0] is None or far > self.max_abs or math.isnan(far):
+        if differing and (self.at[0] is None or far > self.max_abs or math.isnan(far)):
             self.at = (a[place].item(), b[place].item())
         size = np.maximum(np.abs(x), np.abs(y))
-        share = np.where(same, 0.0, apart / np.where(size > 0, size, 1.0))
+        size[size == 0] = 1.0
         self.max_abs = max(self.max_abs, float(np.nanmax(apart, initial=0.0)))
-        self.max_rel = max(self.max_rel, float(np.nanmax(share, initial=0.0)))
+        self.max_rel = max(self.max_rel, float(np.nanmax(apart / size, initial=0.0)))
 
     def difference(self) -> Difference | None:
         """Return the result; None where every element is the same."""

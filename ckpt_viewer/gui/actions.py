@@ -30,6 +30,7 @@ TABLE = (
     Entry("File", "export", "&Export state_dict …", ("Ctrl+E",), separated=True),
     Entry("File", "export_more", "E&xport …", ("Ctrl+Shift+E",)),
     Entry("File", "remap", "Re&map to CPU", ("Ctrl+Shift+R",)),
+    Entry("File", "compare", "Com&pare with …", ("Ctrl+D",)),
     Entry("File", "verify", "&Verify checksums"),
     Entry("File", "close", "&Close window", ("Ctrl+W",), separated=True),
     Entry("File", "quit", "&Quit", ("Ctrl+Q",)),

@@ -42,6 +42,12 @@ def ask_target(parent: QWidget, proposed: str, title: str, filters: str = SAVE_F
     return path
 
 
+def ask_csv(parent: QWidget, proposed: str) -> str:
+    """Ask where to write a table; the dialog asks before replacing. ``""`` if it was given up."""
+    path, _ = QFileDialog.getSaveFileName(parent, "Save as CSV", proposed, "CSV (*.csv)")
+    return path
+
+
 def ask_which(parent: QWidget, title: str, question: str, answers: Sequence[str]) -> int | None:
     """Ask for one of several answers; its index, None if it was given up."""
     texts = [f"{number}. {answer}" for number, answer in enumerate(answers, 1)]  # equal answers stay apart

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.node import Node
     from ckpt_viewer.core.tensor import TensorSpec
     from ckpt_viewer.gui.role_memory import RoleMemory
+    from ckpt_viewer.gui.tree.compared import Compared
     from ckpt_viewer.gui.tree.index import ModuleGroup, TreeIndex
     from ckpt_viewer.stats.kernels import Kernels
 
@@ -95,6 +96,8 @@ class Session(QObject):
     remapped = Signal()
     problemsChanged = Signal()
     selectionChanged = Signal(object)
+    compared = Signal()
+    """The `index` marks other rows as different from those of another file."""
     exportWanted = Signal()
     """Something recommended to export the state_dict, and the user wants to."""
     trouble = Signal(object)
@@ -130,6 +133,10 @@ class Session(QObject):
         self._borrowed: dict[int, int] = {}
         self._retired: dict[int, Checkpoint] = {}
         self._describing, self._judging, self._indexing, self._correcting = (Latest(self.jobs, self) for _ in range(4))
+        self._marks: dict[int, str] = {}
+        self._marking = Latest(self.jobs, self)
+        self._marking.finished.connect(self._on_marked)
+        self._marking.failed.connect(self.trouble)
         self._correcting.finished.connect(self._on_corrected)
         self._correcting.failed.connect(self.trouble)
         self._indexing.finished.connect(self._on_indexed)
@@ -255,6 +262,18 @@ class Session(QObject):
         given = self.given
         self._correcting.start(lambda context: correct_roles(checkpoint, given, memory, context))
 
+    def show_compared(self, marks: dict[int, str]) -> None:
+        """Have the tree mark rows of the outline as ``changed``, ``added`` or ``removed``; `compared` follows."""
+        self._marks, index = marks, self.index
+        if index is not None:
+
+            def work(context: Context) -> object:
+                from ckpt_viewer.gui.tree.compared import compared_rows
+
+                return index, compared_rows(index, marks, context)
+
+            self._marking.start(work)
+
     def describe(self) -> None:
         """Work out `overview` and `problems`; the window asks for it once the tree is painted."""
         checkpoint, devices = self.checkpoint, self.devices
@@ -309,13 +328,13 @@ class Session(QObject):
         self._let_go()
 
     def _let_go(self) -> None:
-        for latest in (self._describing, self._judging, self._indexing, self._correcting):
+        for latest in (self._describing, self._judging, self._indexing, self._correcting, self._marking):
             latest.cancel()
         self.scan.close()
         self.jobs.cancel_all()
         checkpoint, self.checkpoint = self.checkpoint, None
         self.index = self.overview = self.selected = None
-        self.problems, self.given = (), {}
+        self.problems, self.given, self._marks = (), {}, {}
         if checkpoint is None:
             return
         if id(checkpoint) in self._borrowed:
@@ -366,6 +385,8 @@ class Session(QObject):
         if self.checkpoint is not None:
             self.scan.open(self.checkpoint, index)
         self.indexed.emit()
+        if self._marks:
+            self.show_compared(self._marks)
 
     def _on_corrected(self, mark: Callable[[TreeIndex], object]) -> None:
         if self.index is None:
@@ -375,6 +396,12 @@ class Session(QObject):
             self.regroup(self.grouped)
         self.corrected.emit()
         self.describe()
+
+    def _on_marked(self, result: tuple[TreeIndex, Compared]) -> None:
+        index, rows = result
+        index.compared = rows
+        if index is self.index:
+            self.compared.emit()
 
     def _on_judged(self, problems: Any) -> None:
         self.problems = problems

@@ -43,6 +43,7 @@ class TreeFlow(QObject):
         panel.orderWanted.connect(self._sort)
         panel.roleChosen.connect(session.correct)
         session.corrected.connect(panel.remark)
+        session.compared.connect(panel.remark)
         self._sorting = Latest(session.jobs, self)
         self._sorting.finished.connect(self._on_sorted)
         self._sparks = Latest(session.jobs, self)

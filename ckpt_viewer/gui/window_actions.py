@@ -38,6 +38,7 @@ class WindowActions(QObject):
             "export": self.export,
             "export_more": self.ask_export,
             "remap": self.remap,
+            "compare": self.compare,
             "verify": self.verify,
             "close": window.close,
             "quit": self.quit,
@@ -60,7 +61,7 @@ class WindowActions(QObject):
         window = self._window
         session = window.session
         is_open = session.checkpoint is not None
-        for name in ("export_more", "remap", "verify", "find", "tree", "parent", "load_onto"):
+        for name in ("export_more", "remap", "compare", "verify", "find", "tree", "parent", "load_onto"):
             self.actions[name].setEnabled(is_open)
         if session.checkpoint is not None and session.checkpoint.contents.salvaged:
             self.actions["remap"].setEnabled(False)  # a copy of a broken file would be broken
@@ -177,6 +178,11 @@ class WindowActions(QObject):
         """Write a copy for the CPU."""
         if self._window.session.checkpoint is not None:
             self._window.export_flow.remap_to_cpu()
+
+    def compare(self) -> None:
+        """Show what differs between this file and another one."""
+        if self._window.session.checkpoint is not None:
+            self._window.windows.comparisons.ask(self._window)
 
     def verify(self) -> None:
         """Read the whole file and compare its checksums."""

@@ -17,6 +17,7 @@ from ckpt_viewer.gui.settings import Settings
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.location import MapLocation
+    from ckpt_viewer.gui.compare.flow import Comparisons
     from ckpt_viewer.gui.main_window import MainWindow
     from ckpt_viewer.gui.qt_classes import ClassMaker
 
@@ -55,12 +56,22 @@ class Windows(QObject):
         self._warm = False
         self._classes: ClassMaker | None = None
         self.panels_are_ready = self.pictures_are_ready = False
+        self._comparisons: Comparisons | None = None
         self._windows: list[MainWindow] = []
 
     @property
     def all(self) -> tuple[MainWindow, ...]:
         """Every window, oldest first."""
         return tuple(self._windows)
+
+    @property
+    def comparisons(self) -> Comparisons:
+        """Windows that show two files side by side; made when first needed."""
+        if self._comparisons is None:
+            from ckpt_viewer.gui.compare.flow import Comparisons
+
+            self._comparisons = Comparisons(self)
+        return self._comparisons
 
     def new(self) -> MainWindow:
         """Return another window, empty and not shown yet."""
@@ -159,6 +170,8 @@ class Windows(QObject):
 
     def shut_down(self) -> None:
         """Stop everything that runs; call it before the process ends."""
+        if self._comparisons is not None:
+            self._comparisons.close()
         if self._classes is not None:
             self._classes.stop()
         for runner in (self.background, self.writes, self.devices.jobs):

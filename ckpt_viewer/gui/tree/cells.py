@@ -10,6 +10,7 @@ from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text, count_text, escape_text, grouped, parameters_text, shape_text, shorten
 from ckpt_viewer.core.value import Global, Instance, NdArray
 from ckpt_viewer.errors import BadMapLocation
+from ckpt_viewer.gui.tree.compared import SIGNS
 from ckpt_viewer.gui.tree.figure_cells import HISTOGRAM, TITLES, figure_text, figure_tip, unsound_words, value_of
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.names import TEXT_LIMIT, display_name, raw_name, role_word
@@ -142,7 +143,15 @@ class Cells:
 
     def note(self, row: int) -> str:
         """Return what stands behind the name: a scalar's value, ``same as /model``, how many blocks a run has."""
-        return ", ".join(filter(None, (self._note(row), unsound_words(self.figures(row)))))
+        return ", ".join(filter(None, (self._compared(row), self._note(row), unsound_words(self.figures(row)))))
+
+    def _compared(self, row: int) -> str:
+        """Return what a comparison with another file says of a row."""
+        compared = self.index.compared
+        kind = compared.rows.get(row, "")
+        if not kind:
+            return compared.notes.get(row, "")
+        return kind if self.mark(row) == kind else f"{SIGNS[kind]} {kind}"  # the sign stands before the name already
 
     def _note(self, row: int) -> str:
         index = self.index
@@ -167,7 +176,8 @@ class Cells:
             if isinstance(value, Instance | Global) and type_of(value) in self.dangerous:
                 return "dangerous"
         figures = self.figures(row)
-        return index.marks.get(row, "") or ("" if figures is None or figures.is_sound else UNSOUND)
+        found = index.marks.get(row, "") or ("" if figures is None or figures.is_sound else UNSOUND)
+        return found or index.compared.rows.get(row, "")
 
     def _mark_word(self, row: int) -> str:
         """Return the word for a row's mark, unless its name says so already."""
@@ -175,7 +185,7 @@ class Cells:
         if mark == "dangerous":
             is_call = isinstance(self.index.value(row), Instance)  # a name by itself is its own value
             return f"dangerous, not called{f': {self.type(row)}' if is_call else ''}"  # a narrow tree has no Type
-        if mark == UNSOUND:
+        if mark == UNSOUND or mark in SIGNS:
             return ""
         named = row > 0 and mark in raw_name(self.index.names[row])
         return "" if named or mark == "progress" else role_word(mark)
@@ -301,7 +311,7 @@ class Cells:
         """Return what a screen reader says."""
         if column == NAME:
             mark, note = role_word(self.mark(row)).replace("_", " "), self.note(row)
-            mark = "" if mark == UNSOUND else mark
+            mark = "" if mark == UNSOUND or mark in SIGNS else mark
             return ", ".join(filter(None, (self.name(row), "" if note.startswith(mark) else mark, note)))
         if column == DEVICE:
             return ", ".join(

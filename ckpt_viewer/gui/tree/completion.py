@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ckpt_viewer.gui.tree.compared import WORDS
+
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.index import TreeIndex
 
@@ -26,7 +28,8 @@ def completions(begun: str, index: TreeIndex) -> list[str]:
     if colon:
         found = [f"{key}:{each}" for each in _values(key, index) if each.startswith(value)]
     else:
-        found = [each for each in EXAMPLES if each.startswith(word)]
+        words = (*EXAMPLES, *(WORDS if index.compared.rows else ()))
+        found = [each for each in words if each.startswith(word)]
     return [minus + each for each in found[:MOST]]
 
 

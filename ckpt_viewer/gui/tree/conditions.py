@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from itertools import repeat
+from itertools import compress, repeat
 from operator import contains, sub
 from typing import TYPE_CHECKING
 
+from ckpt_viewer.gui.tree.compared import mask_of_word
 from ckpt_viewer.gui.tree.matches import Matches
-from ckpt_viewer.gui.tree.query import OPERATORS, Condition, Query
+from ckpt_viewer.gui.tree.query import COMPARED_KEY, OPERATORS, Condition, Query
 from ckpt_viewer.gui.tree.texts import search_word
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ YES = b"\x01"
 
 
 class TensorMatches(Matches):
-    """The tensors that satisfy every word; see `Matches`."""
+    """The tensors that satisfy every word, of words about a comparison all that differs; see `Matches`."""
 
     __slots__ = ("_asked", "_ends", "_mask", "_named", "_rows", "_without")
 
@@ -34,7 +35,11 @@ class TensorMatches(Matches):
         super().__init__(index.paths, index.parents, [search_word(word) for word in query.words])
         self._without = [search_word(word) for word in query.without]
         self._rows, self._ends = index.totals.tensor_rows, index.ends
-        self._asked = mask_of(index, query.conditions, figures) if index.paths.may_match(self.words) else b""
+        self._asked = b""
+        if index.paths.may_match(self.words):
+            self._asked = mask_of(index, query.conditions, figures)
+            if any(condition.key == COMPARED_KEY and not condition.negated for condition in query.conditions):
+                self._rows, self._asked = _compared(index, query.conditions, self._asked)
         self._mask = bytearray(self._asked)  # and by and by without those whose names must not be so
         self._named: set[int] = set()
 
@@ -86,7 +91,8 @@ class TensorMatches(Matches):
     def is_other(self, other: Matches) -> bool:
         if not isinstance(other, TensorMatches):
             return True
-        return super().is_other(other) or (self._asked, self._without) != (other._asked, other._without)
+        one, two = ((each._asked, each._without, each._rows) for each in (self, other))
+        return super().is_other(other) or one != two
 
     def _search(self, row: int) -> int:
         mask, rows, misses = self._mask, self._rows, 0
@@ -122,6 +128,23 @@ def mask_of(index: TreeIndex, conditions: Iterable[Condition], figures: FigureTa
     return mask
 
 
+def _compared(index: TreeIndex, conditions: Iterable[Condition], mask: bytes) -> tuple[array[int], bytes]:
+    """Return the rows that differ from another file's, and a byte for each: 1 where it satisfies all conditions.
+
+    Args:
+        mask: the same of all tensors; what is none can satisfy words about the comparison alone.
+    """
+    rows, kinds, fits = index.compared.order, index.compared.kinds, YES * len(index.compared.order)
+    for each in conditions:
+        if each.key == COMPARED_KEY:
+            one = mask_of_word(kinds, each.text, negated=each.negated)
+        else:
+            tensors = set(compress(index.totals.tensor_rows, mask))
+            one = bytes(map(tensors.__contains__, rows))
+        fits = _both(fits, one)
+    return rows, fits
+
+
 def _both(one: bytes | bytearray, other: bytes) -> bytes:
     both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
     return both.to_bytes(len(one), "little")
@@ -135,6 +158,8 @@ def _mask_of(index: TreeIndex, condition: Condition) -> bytes:
     totals = index.totals
     if condition.key == "role":
         return _inside(index, totals.tensor_rows, condition.text)
+    if condition.key == COMPARED_KEY:
+        return mask_of_word(index.compared.tensors, condition.text, negated=False)
     if condition.key == "device":
         return _on_device(index, condition.text)
     fits = _TESTS[condition.key](condition)

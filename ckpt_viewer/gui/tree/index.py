@@ -13,6 +13,7 @@ from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path, Step, escape_token, unescape_token
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.value import Value
+from ckpt_viewer.gui.tree.compared import Compared
 from ckpt_viewer.gui.tree.matches import Matches
 from ckpt_viewer.gui.tree.rollup import Totals
 from ckpt_viewer.gui.tree.table import GROUP, PLAIN, RUN, Table
@@ -60,12 +61,13 @@ class TreeIndex:
         names, sources, kinds, parents: see `table.Table`.
         rows: outline row -> row. ends: one past the subtree. totals: see `rollup.Totals`. paths: see `texts`.
         large: rows with more than PAGE rows directly below -> how many.
+        compared: which rows differ from those of another file.
         marks: row -> what was recognised there. notes: row -> a few words about it. reasons: row -> how it was told.
     """
 
     __slots__ = (
-        "_models", "_paths", "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline", "parents",
-        "reasons", "rows", "sources", "totals",
+        "_models", "_paths", "compared", "ends", "grouped", "kinds", "large", "marks", "names", "notes", "outline",
+        "parents", "reasons", "rows", "sources", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +87,7 @@ class TreeIndex:
         self.marks: dict[int, str] = {}
         self.notes: dict[int, str] = {}
         self.reasons: dict[int, str] = {}
+        self.compared = Compared()
         self._models: list[int] = []
 
     @property

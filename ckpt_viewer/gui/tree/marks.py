@@ -7,6 +7,7 @@ from functools import lru_cache
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPixmap
 
+from ckpt_viewer.gui.tree.compared import ADDED, CHANGED, REMOVED
 from ckpt_viewer.gui.tree.lost import LOST
 
 SIZE = 14
@@ -61,6 +62,25 @@ def _lost(path: QPainterPath) -> None:
         path.lineTo(11, y)
 
 
+def _plus(path: QPainterPath) -> None:
+    _minus(path)
+    path.moveTo(7, 2.5)
+    path.lineTo(7, 11.5)
+
+
+def _minus(path: QPainterPath) -> None:
+    path.moveTo(2.5, 7)
+    path.lineTo(11.5, 7)
+
+
+def _unequal(path: QPainterPath) -> None:
+    for y in (5, 9):
+        path.moveTo(2.5, y)
+        path.lineTo(11.5, y)
+    path.moveTo(4.5, 12)
+    path.lineTo(9.5, 2)
+
+
 def _closed(path: QPainterPath) -> None:
     path.moveTo(5.5, 3.8)
     path.lineTo(8.9, 7.2)
@@ -81,6 +101,9 @@ _PICTURES = {
     "dangerous": _warning,
     "unsound": _warning,
     LOST: _lost,
+    CHANGED: _unequal,
+    ADDED: _plus,
+    REMOVED: _minus,
     "optimizer": _descent,
     "lr_scheduler": _stairs,
     "progress": _clock,

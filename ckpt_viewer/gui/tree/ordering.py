@@ -91,9 +91,10 @@ def _numbers(cells: Cells, column: int, context: Context) -> array[float]:
 
 
 def _texts(cells: Cells, column: int, context: Context) -> list[bytes]:
-    """Return what texts are sorted by: without case, numbers in them by their size."""
-    found: list[bytes] = []
-    for row in stepped(range(len(cells.index)), context):
-        text = cells.shown(row, column).lower().lstrip("[\"'")
-        found.append(_DIGITS.sub(lambda match: match[0].zfill(9), text).encode()[:TEXT])
-    return found
+    return [text_key(cells.shown(row, column)) for row in stepped(range(len(cells.index)), context)]
+
+
+def text_key(text: str, limit: int = TEXT) -> bytes:
+    """Return what a text is sorted by: without case, numbers in it by their size, cut to a number of bytes."""
+    text = text.lower().lstrip("[\"'")
+    return _DIGITS.sub(lambda match: match[0].zfill(9), text).encode("utf-8", "surrogatepass")[:limit]

@@ -26,6 +26,7 @@ from ckpt_viewer.gui.tree.cells import (
     RowTexts,
 )
 from ckpt_viewer.gui.tree.cells import PICTURE as PICTURE_COLUMN
+from ckpt_viewer.gui.tree.compared import SIGNS
 from ckpt_viewer.gui.tree.lost import LOST
 from ckpt_viewer.gui.tree.marks import SIZE as PICTURE
 from ckpt_viewer.gui.tree.marks import picture
@@ -52,7 +53,7 @@ _ELIDED = dict.fromkeys(FIGURES, _RIGHT) | {
     SIZE: _RIGHT,
 }
 _NUMBERS = (PARAMETERS, SIZE, *FIGURES)
-_PLAIN = ("", LOST, UNSOUND)
+_PLAIN = ("", LOST, UNSOUND, *SIGNS)
 """Marks whose rows are not bold."""
 _EMPTY = ("",) * len(COLUMNS)
 _ACTIVE, _INACTIVE = QPalette.ColorGroup.Active, QPalette.ColorGroup.Inactive

@@ -27,6 +27,8 @@ FIGURE_KEYS = ("min", "max", "absmax", "mean", "std", "zeros", "nan", "inf")
 """Keys that are known only once a tensor was scanned."""
 BARE = ("nan", "inf")
 """Words that stand alone: there is at least one."""
+COMPARED_KEY = "compared"
+"""Key of the words `tree.compared` knows, which stand alone too and are words only while another file is compared."""
 KEYS = (*TEXT_KEYS, *SIZE_KEYS, *FIGURE_KEYS)
 ALIASES = {"|max|": "absmax", "bytes": "size", "parameters": "params", "numel": "params", "rank": "ndim"}
 DTYPE_ALIASES = {
@@ -53,7 +55,8 @@ class Condition(NamedTuple):
     """One word about tensors.
 
     Attributes:
-        key: one of `KEYS`. operator: one of `OPERATORS`. number: for keys with numbers. text: for `TEXT_KEYS`.
+        key: one of `KEYS`, or COMPARED_KEY. operator: one of `OPERATORS`. number: for keys with numbers.
+        text: for `TEXT_KEYS`, and the word about a comparison.
         share: whether `number` is a share of all values. negated: whether it shall not be so.
     """
 
@@ -95,11 +98,12 @@ class Query(NamedTuple):
         return bool(self.words or self.without or self.conditions)
 
 
-def parse_query(text: str, is_name: Callable[[str], bool] = lambda _: False) -> Query:
+def parse_query(text: str, is_name: Callable[[str], bool] = lambda _: False, compared: tuple[str, ...] = ()) -> Query:
     """Return what a filter text asks for.
 
     Args:
         is_name: whether a word that is none of ours is a part of a name in the file.
+        compared: words about the comparison with another file; none while there is no such.
 
     Raises:
         WrongWord: a word looks like one about tensors and is not; one that is not finished yet is left out.
@@ -118,6 +122,8 @@ def parse_query(text: str, is_name: Callable[[str], bool] = lambda _: False) -> 
                 words_of.append(part)
             continue
         condition = _condition(token, is_name)
+        if plain in compared:
+            condition = Condition(COMPARED_KEY, "=", text=plain, negated=plain != token)
         if condition is not None:
             conditions.append(condition)
         elif not _is_unfinished(token):

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QLabel, QStackedLayout, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.tree.cells import FIGURES, Cells
+from ckpt_viewer.gui.tree.compared import WORDS
 from ckpt_viewer.gui.tree.filter_edit import FilterEdit
 from ckpt_viewer.gui.tree.view import CheckpointTreeView
 
@@ -160,9 +161,8 @@ class TreePanel(QWidget):
     def remark(self) -> None:
         """The index was marked anew: show it, and find anew what is asked for by its role."""
         self.view.remark()
-        query = self._query
-        if not isinstance(query, str) and self.view.is_outdated(query, self._figures):
-            self._filter()
+        if self.filter.text():  # its words may mean something else now, and find something else
+            self._on_filter(self.filter.text())
 
     def set_grouped(self, grouped: bool) -> None:
         """Ask for state_dicts by module or by flat key: emits `groupedWanted` if it is another way than now."""
@@ -224,12 +224,13 @@ class TreePanel(QWidget):
 
     def _parsed(self, text: str) -> str | Query:
         """Return the query, a text where it asks for parts of names only; raises WrongWord."""
-        if not re.search(_MAY_BE_WORD, text, re.IGNORECASE):
+        assert self.index is not None
+        compared = WORDS if self.index.compared.rows else ()
+        if not compared and not re.search(_MAY_BE_WORD, text, re.IGNORECASE):
             return text
         from ckpt_viewer.gui.tree.query import parse_query
 
-        assert self.index is not None
-        return parse_query(text, self.index.has_name)
+        return parse_query(text, self.index.has_name, compared)
 
     def _filter(self) -> None:
         found = self.view.set_filter(self._query, self._figures)
