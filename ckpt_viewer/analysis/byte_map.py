@@ -21,10 +21,11 @@ from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats.torch_zip import Records
 from ckpt_viewer.formats.zip_directory import SLACK, Record, ZipDirectory
 
-MODEL, OPTIMIZER, AVERAGED, OTHER, PICKLE, PLAIN, FRAME, DIRECTORY, UNUSED = range(9)
+MODEL, OPTIMIZER, AVERAGED, OTHER, PICKLE, PLAIN, FRAME, DIRECTORY, UNUSED, DRAGGED = range(10)
 """What a region can be."""
 WORDS = ("model", "optimizer", "averaged model (EMA)", "other tensors", "pickle or header", "other records",
-         "headers and padding", "directory of the archive", "not referred to")  # fmt: skip
+         "headers and padding", "directory of the archive", "not referred to",
+         "stored, used by no tensor")  # fmt: skip
 """Kind -> what it is called."""
 KIND_OF_ROLE = {"model": MODEL, "optimizer": OPTIMIZER, "ema": AVERAGED}
 EVERY = 16
@@ -41,7 +42,7 @@ class Region(NamedTuple):
     """A stretch of a file.
 
     Attributes:
-        start, nbytes: bytes from the start of the file. kind: one of the nine above.
+        start, nbytes: bytes from the start of the file. kind: one of those above.
         line: number of its storage in the ledger, -1 without. name: of its record; ``""`` without.
     """
 
@@ -209,14 +210,13 @@ class _Gathering:
         return found
 
     def add_line(self, number: int, line: Line) -> None:
-        kind = KIND_OF_ROLE.get(line.role, OTHER)
         placed = False
         try:
             for source, start, nbytes in self._extents(line):
                 below, at = bottom(source, start)
                 file = self._file(below)
                 if file is not None:
-                    file.pieces.append(_Piece(at, at + nbytes, kind, number, ""))
+                    file.pieces += _parts_of(line, number, at, nbytes)
                     placed = True
         except CheckpointError:  # cut off or missing: the reader has told it
             placed = True
@@ -268,6 +268,22 @@ class _Gathering:
         if not folder or not record.name.startswith(folder) or not record.name.endswith(suffix):
             return PLAIN
         return UNUSED if self._unreferenced else OTHER  # what only an object refers to that the tree does not enter
+
+
+def _parts_of(line: Line, number: int, start: int, nbytes: int) -> Iterator[_Piece]:
+    """Yield a storage in one piece, or where much of it is dragged along, the parts that tensors span and the rest."""
+    kind = KIND_OF_ROLE.get(line.role, OTHER)
+    if not line.bloated or nbytes != line.storage.nbytes:  # packed, or one part of several
+        yield _Piece(start, start + nbytes, kind, number, "")
+        return
+    reached = 0
+    for use in sorted(line.uses, key=lambda use: use.start):
+        low, high = max(reached, use.start), min(use.end, nbytes)
+        if low < high:
+            yield _Piece(start + reached, start + low, DRAGGED, number, "")
+            yield _Piece(start + low, start + high, kind, number, "")
+            reached = high
+    yield _Piece(start + reached, start + nbytes, DRAGGED, number, "")
 
 
 def _lay_out(file: _File, checkpoint: Checkpoint, context: Context) -> tuple[FileMap, int]:

@@ -46,10 +46,10 @@ def resume(reason: object, *, keep: bool = False) -> None:
 
 
 def keep() -> None:
-    """Set aside what the jobs that run have made: see `resume`."""
-    reason = object()
-    pause(reason)
-    resume(reason, keep=True)
+    """Set aside what the jobs that run have made, once they are done: see `resume`. Without any there is nothing."""
+    global _keep
+    if _reasons:
+        _keep = True
 
 
 def spare(runner: JobRunner) -> object:

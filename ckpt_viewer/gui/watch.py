@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 
+from ckpt_viewer.gui import collector
 from ckpt_viewer.gui.jobs import Latest
 
 if TYPE_CHECKING:
@@ -70,4 +71,5 @@ class Watch(QObject):
     def _keep(self, answer: Any) -> None:
         if self._source is self.source():
             self._answer = answer
+            collector.keep()  # it stays, and may be hundreds of thousands of objects
             self.ready.emit()

@@ -13,6 +13,7 @@ from torch import nn, optim
 
 from ckpt_viewer.analysis.byte_map import (
     DIRECTORY,
+    DRAGGED,
     FRAME,
     MODEL,
     OPTIMIZER,
@@ -77,6 +78,21 @@ def test_roles_have_kinds_of_their_own(tmp_path):
     with open_checkpoint(save(value, tmp_path / "m.pth")) as checkpoint:
         totals = mapped_bytes(checkpoint).files[0].totals
     assert (totals[MODEL], totals[OPTIMIZER], totals[OTHER]) == (32, 72, 100)
+
+
+def test_what_is_dragged_along_is_a_region_of_its_own(tmp_path):
+    base = torch.rand(10_000)
+    value = {"a": base[1000:1100], "b": base[1050:1200], "c": base[5000:5100].view(10, 10), "d": torch.rand(50)[:49]}
+    with open_checkpoint(save(value, tmp_path / "m.pth")) as checkpoint:
+        maps = mapped_bytes(checkpoint)
+    (file,) = maps.files
+    found = [file.region(number) for number, line in enumerate(file.lines) if line == 0]
+    assert [(each.nbytes, each.kind) for each in found] == [
+        (4000, DRAGGED), (400, OTHER), (400, OTHER), (15_200, DRAGGED), (400, OTHER), (19_600, DRAGGED)
+    ]  # fmt: skip
+    assert file.totals[DRAGGED] == 38_800
+    assert is_whole(maps)
+    assert maps.overlapping == 0
 
 
 def test_safetensors(tmp_path):

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from ckpt_viewer.analysis.byte_map import (
     AVERAGED,
     DIRECTORY,
+    DRAGGED,
     FRAME,
     MODEL,
     OPTIMIZER,
@@ -28,8 +29,9 @@ PATTERNS = {
     MODEL: Pattern.SolidPattern, OPTIMIZER: Pattern.HorPattern, AVERAGED: Pattern.VerPattern,
     OTHER: Pattern.CrossPattern, PICKLE: Pattern.Dense6Pattern, PLAIN: Pattern.Dense7Pattern,
     FRAME: Pattern.SolidPattern, DIRECTORY: Pattern.Dense5Pattern, UNUSED: Pattern.BDiagPattern,
+    DRAGGED: Pattern.FDiagPattern,
 }  # fmt: skip
-LEAST_SEEN = frozenset({MODEL, OPTIMIZER, AVERAGED, OTHER, UNUSED})
+LEAST_SEEN = frozenset({MODEL, OPTIMIZER, AVERAGED, OTHER, UNUSED, DRAGGED})
 """Kinds that get a pixel wherever they are, however few bytes they have there."""
 
 
@@ -50,8 +52,9 @@ def looks(wanted: Theme) -> dict[int, Look]:
             over.setAlpha(150)
             pattern = None if style is Pattern.SolidPattern else QBrush(over, style)
             made[kind] = Look(QBrush(QColor(series[kind])), pattern)
-        elif kind == UNUSED:
-            made[kind] = Look(QBrush(QColor(wanted.base)), QBrush(QColor(wanted.error), style))
+        elif kind in (UNUSED, DRAGGED):
+            hatched = wanted.error if kind == UNUSED else wanted.warning
+            made[kind] = Look(QBrush(QColor(wanted.base)), QBrush(QColor(hatched), style))
         elif kind == FRAME:
             made[kind] = Look(QBrush(QColor(wanted.line)), None)
         else:

@@ -183,14 +183,17 @@ class ByteStrip(QWidget):
         picture.setDevicePixelRatio(ratio)
         picture.fill(QColor(theme().base))
         painter, known = QPainter(picture), looks(theme())
-        before: list[tuple[int, int, int]] = []
-        since = 0
-        for column in range(self.width() + 1):
-            parts = self._divide(*self.stretch(column)) if column < self.width() and self._map.size else []
-            if parts != before or column == self.width():
-                for kind, top, height in before:
-                    paint_in(painter, QRect(since, top, column - since, height), known[kind])
-                before, since = parts, column
+        column, width = 0, self.width() if self._map.size else 0
+        while column < width:
+            start, end = self.stretch(column)
+            region = self._map.region(self._map.at(start))
+            behind = column + 1
+            if region.start + region.nbytes >= end:  # the columns that lie in one region are painted at once
+                inside = (region.start + region.nbytes - self._start) * width // self.span
+                behind = max(behind, min(inside, width))
+            for kind, top, height in self._divide(start, end):
+                paint_in(painter, QRect(column, top, behind - column, height), known[kind])
+            column = behind
         painter.end()
         return picture
 

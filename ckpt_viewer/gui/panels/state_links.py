@@ -65,11 +65,11 @@ class StateLinks(QWidget):
         self.setVisible(said is not None)
         if said is None:
             return
-        self._line.addWidget(label(plain(said.lead, 80), muted=True))
-        for text, row in said.links:
-            self._line.addWidget(self._link(text, row))
         facts = label(plain(said.facts, 300), muted=True, selectable=True)
-        self._line.addWidget(facts)
+        links = [self._link(text, row) for text, row in said.links]
+        for widget in (label(plain(said.lead, 80), muted=True), *links, facts):
+            self._line.addWidget(widget)
+            widget.show()
         facts.setToolTip(tooltip(said.how))
         self.setAccessibleDescription(plain(said.how, 300))
         self.updateGeometry()

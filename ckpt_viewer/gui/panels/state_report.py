@@ -89,7 +89,9 @@ def _of_untrained(value: object, training: Training) -> StateReport | None:
     """Say of a parameter of a joined model that no optimizer has it."""
     for seen in training.going_on.optimizers:
         if any(value is weight.tensor for weight in seen.left_out):
-            return StateReport("Optimizer", (("its groups", seen.row),), "it is in none of them: not trained", "")
+            guess = f"{DOT}a guess" if seen.join.confidence == "guess" else ""
+            words = f"it is in none of them: not trained{guess}"
+            return StateReport("Optimizer", (("its groups", seen.row),), words, f"{seen.join.reason}.")
     return None
 
 
