@@ -1,0 +1,236 @@
+"""Take entries out of the outermost dict of a pickle, and leave every other opcode as it is.
+
+The opcodes that push a key and its value lie in one piece, so taking them out is deleting that piece. What they leave
+behind are reads of memo slots that were filled inside the piece: the string ``"storage"``, the name of a class, a
+tensor that something else shares. The first such read gets the opcodes that made the object, with their own reads
+resolved in the same way, and fills the slot again: later reads find it, and the object stays one.
+Source for the opcodes: CPython's pickletools.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import struct
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.errors import CannotExport, Damaged
+
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
+_FILLS = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
+"""Opcodes that change what lies below their arguments, and leave it there."""
+_REFUSED = frozenset({"DUP", "EXT1", "EXT2", "EXT4", "PERSID", "NEXT_BUFFER", "READONLY_BUFFER"})
+_STRINGS = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"})
+EVERY = 32
+"""Opcodes between two steps; some 0.1 ms."""
+
+
+class _Item:
+    """Something on the stack; a MARK too.
+
+    Attributes:
+        start: of the opcode that began it. end: where it is whole: the next sibling, or the opcode that takes it.
+        text: of a string that was pushed. is_mark, is_read: whether it is a MARK, whether it came out of the memo.
+    """
+
+    __slots__ = ("end", "is_mark", "is_read", "start", "text")
+
+    def __init__(self, start: int, text: str | None = None, *, is_mark: bool = False, is_read: bool = False) -> None:
+        self.start, self.end, self.text = start, -1, text
+        self.is_mark, self.is_read = is_mark, is_read
+
+
+class _Event(NamedTuple):
+    """An opcode that fills or reads a slot, or a FRAME (slot -1); positions in bytes from the start of the pickle."""
+
+    start: int
+    end: int
+    fills: bool
+    slot: int
+
+
+class _Entry(NamedTuple):
+    """An entry that was set in a dict alone on the stack; `key` None for one that is no string."""
+
+    holder: _Item
+    key: str | None
+    start: int
+    end: int
+
+
+class _Walk:
+    """What there is to know of a pickle before anything is taken out of it.
+
+    Attributes:
+        memo: slot -> what was put there. events: in order. entries: of every dict that was alone on the stack.
+        odd: positions at which something that came out of the memo was changed.
+        root: what the pickle gives. end: position behind STOP.
+    """
+
+    def __init__(self, data: bytes, context: Context) -> None:
+        """Go through all opcodes; raises Damaged, CannotExport, Cancelled."""
+        self.data = data
+        self.memo: dict[int, _Item] = {}
+        self.events: list[_Event] = []
+        self.entries: list[_Entry] = []
+        self.odd: list[int] = []
+        self._stack: list[_Item] = []
+        try:
+            for name, op, argument, start, end in _opcodes(data, context):
+                self._step(name, op, argument, start, end)
+                self.end = end
+            self.root = self._stack[-1]
+        except (IndexError, KeyError, ValueError, struct.error) as error:
+            raise Damaged("the pickle is damaged, so nothing can be taken out of it; copy the file again") from error
+
+    def _step(self, name: str, op: pickletools.OpcodeInfo, argument: Any, start: int, end: int) -> None:
+        stack = self._stack
+        if name in _GETS:
+            stack.append(_Item(start, self.memo[argument].text, is_read=True))
+            self.events.append(_Event(start, end, False, argument))
+        elif name in _PUTS:
+            slot = len(self.memo) if name == "MEMOIZE" else argument
+            if slot in self.memo:
+                raise CannotExport("a memo slot is used twice, so nothing is taken out; load it with torch instead")
+            self.memo[slot] = stack[-1]
+            self.events.append(_Event(start, end, True, slot))
+        elif name == "MARK":
+            stack.append(_Item(start, is_mark=True))
+        elif name == "FRAME":
+            self.events.append(_Event(start, end, False, -1))
+        elif name in _REFUSED:
+            raise CannotExport(f"the pickle uses {name}, so nothing is taken out of it; load it with torch instead")
+        elif name not in ("PROTO", "STOP"):
+            self._effect(name, op, argument, start, end)
+
+    def _effect(self, name: str, op: pickletools.OpcodeInfo, argument: Any, start: int, end: int) -> None:
+        begin, taken = self._take(name, op, start)
+        if name in _FILLS:
+            holder = self._stack[-1]
+            if holder.is_read:
+                self.odd.append(start)
+            if name in ("SETITEM", "SETITEMS") and len(self._stack) == 1:
+                for key, value in zip(taken[::2], taken[1::2], strict=True):  # a lone SETITEM goes with what it sets
+                    self.entries.append(_Entry(holder, key.text, key.start, end if name == "SETITEM" else value.end))
+        elif op.stack_after:
+            self._stack.append(_Item(begin, argument if name in _STRINGS else None))
+
+    def _take(self, name: str, op: pickletools.OpcodeInfo, start: int) -> tuple[int, list[_Item]]:
+        """Pop what an opcode takes; return where that began, and the items, each with its end."""
+        before, taken, stack, begin = op.stack_before, list[_Item](), self._stack, start
+        count = len(before) - (name in _FILLS)
+        if pickletools.markobject in before:
+            while not (item := stack.pop()).is_mark:
+                taken.append(item)
+            begin, count = item.start, before.index(pickletools.markobject) - (name in _FILLS)
+        for _ in range(count):
+            taken.append(stack.pop())
+            begin = taken[-1].start
+        following = start
+        for item in taken:
+            item.end = following
+            following = item.start
+        return begin, taken[::-1]
+
+
+def _opcodes(data: bytes, context: Context) -> Iterator[tuple[str, pickletools.OpcodeInfo, Any, int, int]]:
+    """Yield name, opcode, argument, start and end."""
+    before: tuple[pickletools.OpcodeInfo, Any, int] | None = None
+    for number, (op, argument, position) in enumerate(pickletools.genops(data)):
+        start = position or 0
+        if number % EVERY == 0:
+            context.step(start, len(data))
+        if before is not None:
+            yield before[0].name, *before, start
+        before = op, argument, start
+    if before is not None:
+        yield before[0].name, *before, before[2] + 1
+
+
+class _Cutter:
+    """Writes a pickle anew without some pieces of it."""
+
+    def __init__(self, walk: _Walk, pieces: list[_Entry], context: Context) -> None:
+        self.walk, self.pieces, self.context = walk, pieces, context
+        self.out = bytearray()
+        self._starts = [event.start for event in walk.events]
+        self._made = sorted((item.start, -item.end, slot) for slot, item in walk.memo.items() if item.end >= 0)
+        self._filled: set[int] = set()
+
+    def cut(self) -> bytes:
+        """Return the new pickle; what followed STOP is still there."""
+        at = 0
+        for piece in self.pieces:
+            self._write(at, piece.start)
+            at = piece.end
+        self._write(at, self.walk.end)
+        return bytes(self.out + self.walk.data[self.walk.end :])
+
+    def _write(self, at: int, end: int, *, again: bool = False) -> None:
+        """Write a stretch. `again`: it was taken out, and only what is not there yet is to be made."""
+        data, events = self.walk.data, self.walk.events
+        number = bisect_left(self._starts, at)
+        while at < end:
+            if number % EVERY == 0:
+                self.context.step(at, len(data))
+            made = self._already_made(at, end) if again else None
+            event = events[number] if number < len(events) and events[number].start < end else None
+            if made is not None and (event is None or made[0] <= event.start):
+                self.out += data[at : made[0]] + _get(made[2])
+                at = -made[1]
+                number = bisect_left(self._starts, at)
+                continue
+            if event is None:
+                self.out += data[at:end]
+                return
+            self.out += data[at : event.start]
+            self._write_event(event)
+            at, number = event.end, number + 1
+
+    def _write_event(self, event: _Event) -> None:
+        if event.slot < 0:
+            return  # a FRAME only says how much may be read ahead
+        if event.fills:
+            self._filled.add(event.slot)
+            as_it_is = self.walk.data[event.start : event.end]
+            self.out += b"r" + struct.pack("<I", event.slot) if as_it_is == b"\x94" else as_it_is
+        elif event.slot in self._filled:
+            self.out += self.walk.data[event.start : event.end]
+        else:
+            item = self.walk.memo[event.slot]
+            self._write(item.start, item.end, again=True)
+
+    def _already_made(self, at: int, end: int) -> tuple[int, int, int] | None:
+        """Return the next thing in a stretch that is in a slot already: start, minus its end, slot."""
+        number = bisect_left(self._made, (at,))
+        while number < len(self._made) and self._made[number][0] < end:
+            if self._made[number][2] in self._filled:
+                return self._made[number]
+            number += 1
+        return None
+
+
+def _get(slot: int) -> bytes:
+    return b"j" + struct.pack("<I", slot)
+
+
+def cut(data: bytes, keys: Collection[str], context: Context = SILENT) -> bytes:
+    """Return a pickle without the entries of its outermost dict that have these keys.
+
+    Raises:
+        Damaged: it is no whole pickle. CannotExport: it has no such entry in a dict at its root, or is written in a way
+            that is not taken apart. Cancelled: by `context`.
+    """
+    walk = _Walk(data, context)
+    pieces = [entry for entry in walk.entries if entry.holder is walk.root and entry.key in keys]
+    if {piece.key for piece in pieces} != set(keys):
+        raise CannotExport("the outermost value of this file is no plain dict with these entries; nothing is taken out")
+    if any(piece.start <= odd < piece.end for odd in walk.odd for piece in pieces):
+        raise CannotExport("what is to be left out changes something outside of it; load the file with torch instead")
+    try:
+        return _Cutter(walk, pieces, context).cut()
+    except RecursionError as error:
+        raise CannotExport("what is to be left out is nested too deep; load the file with torch instead") from error
