@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ckpt_viewer.errors import CannotExport
+
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.export.choice import Choice
@@ -23,8 +25,10 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--map-location",
         metavar="SPEC",
-        required=True,
         help="cpu, cuda:0, mps ..., cuda:1=cuda:0,cuda:2=cpu, or storage",
+    )
+    parser.add_argument(
+        "--drop-optimizer", action="store_true", help="leave out the optimizer, and keep everything else as it is"
     )
     _add_common(parser)
     parser.set_defaults(run=run_remap)
@@ -93,10 +97,13 @@ def _choice(options: argparse.Namespace) -> Choice:
 def run_remap(options: argparse.Namespace) -> int:
     """Write a checkpoint with other device tags; raises CheckpointError."""
     from ckpt_viewer.core.location import parse_map_location
-    from ckpt_viewer.export.plan import plan_remap
+    from ckpt_viewer.export.plan import plan_remap, plan_slim
 
-    map_location = parse_map_location(options.map_location)
-    return _run(options, lambda checkpoint: plan_remap(checkpoint, map_location))
+    if options.map_location is None and not options.drop_optimizer:
+        raise CannotExport("the following arguments are required: --map-location (or --drop-optimizer)")
+    map_location = parse_map_location(options.map_location or "")
+    planner = plan_slim if options.drop_optimizer else plan_remap
+    return _run(options, lambda checkpoint: planner(checkpoint, map_location))
 
 
 def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -> int:

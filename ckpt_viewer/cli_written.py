@@ -33,10 +33,14 @@ def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
         return
     if written is None:
         yield f"would write {target}: {bytes_text(plan.nbytes)}, {count_text(plan.tensors)}"
+        if plan.saving:
+            yield f"  {plan.saving}"
         if plan.selection is not None:
             yield from _entries(plan.selection)
         return
     yield f"wrote {written.path}: {amount_text(written)}"
+    if plan.saving:
+        yield plan.saving
     yield from cast_texts(written)
 
 
@@ -77,6 +81,8 @@ def _document(plan: Plan, written: Written | None) -> dict[str, object]:
         "warnings": warnings,
         "verified": written.verified if written else None,
     }
+    if plan.before:
+        document["source_bytes"] = plan.before
     if written is not None and written.cast:
         document["cast_counts"] = {name: counts._asdict() for name, counts in written.counts.items()}
     if written is None and plan.selection is not None:

@@ -18,6 +18,11 @@ def remap_folder(path: str, map_location: MapLocation = "cpu") -> Path:
     return given.with_name(f"{given.name.partition('.')[0] or given.name}.{_word(map_location)}")
 
 
+def slim_target(path: str, map_location: MapLocation = None) -> Path:
+    """Return that of a copy without its optimizer: ``model_3.slim.pth``, ``model_3.slim.cpu.pth``."""
+    return beside(path, "slim" if map_location is None else f"slim.{_word(map_location)}")
+
+
 def _word(map_location: MapLocation) -> str:
     word = "cpu" if map_location is leave_on_cpu else Locator(map_location).text
     plain = word.replace(":", "")

@@ -12,6 +12,7 @@ from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.model import Model
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import CastCounts, Options
@@ -19,7 +20,7 @@ from ckpt_viewer.export.checksums import mismatch
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.folder import check_folder, written_folder
-from ckpt_viewer.export.names import export_target, remap_folder, remap_target
+from ckpt_viewer.export.names import export_target, remap_folder, remap_target, slim_target
 from ckpt_viewer.export.proof import Proven, Prover
 from ckpt_viewer.export.recipe import Recipe
 from ckpt_viewer.export.remap import Remap, plan_tags
@@ -39,13 +40,14 @@ class Plan(NamedTuple):
     """What a writer would do.
 
     Attributes:
-        what: ``"state_dict"`` or ``"remap"``. source: path of the file that is read.
+        what: ``"state_dict"``, ``"remap"`` or ``"slim"``. source: path of the file that is read.
         target: where it is written if nobody says otherwise.
         recipe: writes and checks it. tensors: how many it will hold.
         renamed: old name -> new. dropped: names that are left out. cast: new name -> new dtype.
         warnings: what whoever loads the result should know, a sentence each.
         idle: why there is nothing to write, as a sentence; ``""`` if there is something.
         selection: entry by entry; None for a remap. folder: whether the target is a folder, which appears as a whole.
+        before: bytes of the source where less of it is kept; 0 otherwise.
     """
 
     what: str
@@ -60,11 +62,21 @@ class Plan(NamedTuple):
     idle: str = ""
     selection: Selection | None = None
     folder: bool = False
+    before: int = 0
 
     @property
     def nbytes(self) -> int:
         """Length of the file that would be written, in bytes."""
         return self.recipe.nbytes
+
+    @property
+    def saving(self) -> str:
+        """What leaving something out saves, as a sentence; ``""`` where nothing was to be left out."""
+        if not self.before:
+            return ""
+        less = bytes_text(max(0, self.before - self.nbytes))
+        named = ", ".join(self.dropped)
+        return f"without {named}: {less} less, {bytes_text(self.nbytes)} of {bytes_text(self.before)} are left"
 
     def check(self, target: Path, *, force: bool = False) -> None:
         """Refuse a target that must not be written, or a disk without room; raises ExportError."""
@@ -173,6 +185,26 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
     beyond = out_of_reach(checkpoint, recipe.retagger.locator) if isinstance(recipe, Remap) else []
     warnings = () if idle else (*recipe.warnings, *beyond, *_warnings(checkpoint, recipe.tags))
     return Plan("remap", checkpoint.path, target, recipe, tensors, warnings=warnings, idle=idle, folder=folder)
+
+
+def plan_slim(checkpoint: Checkpoint, map_location: MapLocation = None, context: Context = SILENT) -> Plan:
+    """Plan the whole checkpoint without its optimizer, and with other device tags where `map_location` says so.
+
+    Raises:
+        CannotExport: there is no optimizer, or it cannot be taken out of this file. Otherwise as `plan_remap` does.
+    """
+    from ckpt_viewer.export.slim import without_optimizer
+
+    if checkpoint.contents.salvaged:
+        raise CannotExport("this file is broken, so a copy would be too; export the state_dict of what is left of it")
+    slim, keys = without_optimizer(checkpoint, context)
+    recipe = plan_tags(slim, map_location, context, drop=keys)
+    tensors = sum(1 for _ in slim.outline.tensors())
+    warnings = (*recipe.warnings, *out_of_reach(slim, recipe.retagger.locator), *_warnings(slim, recipe.tags))
+    target = slim_target(checkpoint.path, map_location)
+    return Plan(
+        "slim", checkpoint.path, target, recipe, tensors, dropped=keys, warnings=warnings, before=checkpoint.size
+    )
 
 
 def _idle(tags: Set[str]) -> str:

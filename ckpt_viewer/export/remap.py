@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -109,11 +109,13 @@ def plan_tags(
     map_location: MapLocation,
     context: Context = SILENT,
     tags: Mapping[str, str] = MappingProxyType({}),
+    drop: Collection[str] = (),
 ) -> Remap:
     """Rewrite the tags, in memory.
 
     Args:
         tags: key of a storage -> what `map_location` was already found to answer.
+        drop: keys at the root of the file that are left out; `checkpoint` is what is left then, see `slim`.
 
     Raises:
         BadMapLocation: torch.load would refuse `map_location`. CannotExport: there are no tags, or none to get at.
@@ -130,7 +132,7 @@ def plan_tags(
             "export its state_dict instead"
         )
     if checkpoint.format == "torch-zip":
-        parts, references = remap_zip(source, retagger, context)
+        parts, references = remap_zip(source, retagger, context, drop)
     else:
         starts = [one.extent().offset for one in storages(checkpoint) if in_container(one)]
         parts, references = remap_legacy(source, min(starts, default=None), retagger, context)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes
@@ -18,6 +18,8 @@ from ckpt_viewer.export.checksums import Stated
 from ckpt_viewer.export.parts import Parts
 from ckpt_viewer.export.zip_writer import ALIGNMENT, ZIP64_LIMIT, CentralEntry, ZipWriter
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
+from ckpt_viewer.unpickle.cut import cut
+from ckpt_viewer.unpickle.origins import trace
 from ckpt_viewer.unpickle.relocate import Retag, relocate
 
 _LOCAL = 30
@@ -30,8 +32,11 @@ _LAYOUT_PROMISES = (".format_version", ".storage_alignment")
 """Records that promise torch a predictable layout."""
 
 
-def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT) -> tuple[Parts, int]:
+def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT, drop: Collection[str] = ()) -> tuple[Parts, int]:
     """Return the new zip, and how many references to storages have a new tag.
+
+    Args:
+        drop: keys of the outermost dict that are left out, with the storages that nothing else refers to.
 
     Raises:
         CheckpointError: the source is damaged, or its tags cannot be rewritten.
@@ -42,14 +47,23 @@ def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT) -> tuple[P
     if pickle is None:
         raise Damaged("the archive has no data.pkl any more; open it again")
     data = directory.read(pickle)
-    new = relocate(data, retag, context)
+    left = cut(data, drop, context) if drop else data
+    new = relocate(left, retag, context)
     copier = _Copier(directory, pickle, new.data, context)
-    parts = copier.as_block() or copier.one_by_one()
+    if drop:
+        copier.leave(_storage_keys(data, context) - _storage_keys(left, context))
+    parts = (None if drop else copier.as_block()) or copier.one_by_one()
     if directory.crcs:
         if pickle.crc != zlib.crc32(data):
             parts.wrong.append("data.pkl")
         copier.state(parts)
     return parts, new.references
+
+
+def _storage_keys(pickle: bytes, context: Context) -> set[str]:
+    """Return the keys of all storages that a pickle refers to, in whatever it describes."""
+    origins = trace(pickle, context)
+    return {origins.text(pid.key) for pid in stepped(origins.taken, context)}
 
 
 class _Copier:
@@ -59,6 +73,12 @@ class _Copier:
         self.records = sorted(directory.records.values(), key=lambda record: record.header)
         self.copied = [record for record in self.records if record is not pickle]
         self._start_again()
+
+    def leave(self, keys: Collection[str]) -> None:
+        """Leave out the records of storages."""
+        gone = {id(self.directory.get(f"data/{key}")) for key in keys}
+        self.records = [record for record in self.records if id(record) not in gone]
+        self.copied = [record for record in self.copied if id(record) not in gone]
 
     def as_block(self) -> Parts | None:
         """Move all records behind ``data.pkl`` together; None where that would not do."""

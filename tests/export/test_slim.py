@@ -1,0 +1,144 @@
+"""A checkpoint without its optimizer, judged by torch: everything else is equal, and what was shared still is."""
+
+import argparse
+import json
+
+import builders
+import pytest
+import torch
+
+import ckpt_viewer
+from ckpt_viewer.cli import main
+from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.export.plan import plan_slim, write
+
+pytestmark = pytest.mark.torch
+
+
+def training(**more):
+    """A checkpoint in the middle of a training, its optimizer first, so that what it defines is read after it."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.BatchNorm1d(40), torch.nn.Linear(40, 40))
+    net[2].weight = net[0].weight
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.randn(4, 40)).sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+    return {
+        "optimizer": optimizer.state_dict(), "model": net.state_dict(), "lr_scheduler": scheduler.state_dict(),
+        "rng": torch.get_rng_state(), "epoch": 3, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def slim(tmp_path):
+    """Save an object, write it without its optimizer; return what torch loads and the plan."""
+
+    def slim(value, map_location=None, **more):
+        source = builders.save(value, tmp_path / "model_3.pth", tag="cuda:1", **more)
+        before = source.read_bytes()
+        with ckpt_viewer.open_checkpoint(source) as checkpoint:
+            plan = plan_slim(checkpoint, map_location)
+            written = write(plan)
+        assert written.bytes == written.path.stat().st_size == plan.nbytes
+        assert source.read_bytes() == before
+        return torch.load(written.path, map_location="cpu", weights_only=False), written, plan
+
+    return slim
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and one.stride() == other.stride() and torch.equal(one, other)
+    if isinstance(one, dict):
+        return type(one) is type(other) and list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_everything_else_is_kept(tmp_path, protocol):
+    value = training()
+    source = tmp_path / "model_3.pth"
+    torch.save(value, source, pickle_protocol=protocol)
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        plan = plan_slim(checkpoint)
+        written = write(plan)
+    got = torch.load(written.path, weights_only=protocol == 2)
+    wanted = {key: each for key, each in value.items() if key != "optimizer"}
+    assert same(wanted, got)
+    assert got["model"]._metadata == value["model"]._metadata
+    assert got["model"]["0.weight"].data_ptr() == got["model"]["2.weight"].data_ptr()
+    assert (written.path.name, written.dropped) == ("model_3.slim.pth", ("optimizer",))
+    assert written.verified == "ckpt-viewer"
+    assert source.stat().st_size - written.bytes > 2 * 40 * 40 * 4
+    assert plan.saving.startswith("without optimizer: ")
+
+
+def test_what_the_optimizer_shares_with_the_rest_stays_one(slim):
+    shared = torch.arange(5000.0)
+    value = {"optimizer": {"state": {0: {"x": shared}}, "param_groups": [{"params": [0], "note": (1, 2)}]}}
+    value |= {"model": {"a.weight": shared[:10], "b.weight": shared}, "again": shared}
+    got, written, _ = slim(value)
+    assert torch.equal(got["again"], shared)
+    assert got["model"]["a.weight"].data_ptr() == got["model"]["b.weight"].data_ptr() == got["again"].data_ptr()
+    assert written.bytes > shared.nbytes
+
+
+def test_tags_are_rewritten_with_it(slim):
+    _, written, _ = slim(training(), "cpu")
+    assert written.path.name == "model_3.slim.cpu.pth"
+    with ckpt_viewer.open_checkpoint(written.path) as copy:
+        assert {tensor.location for _, tensor in copy.outline.tensors()} == {"cpu"}
+
+
+def test_tags_stay_without_a_map_location(slim):
+    _, written, _ = slim(training())
+    with ckpt_viewer.open_checkpoint(written.path) as copy:
+        assert {tensor.location for _, tensor in copy.outline.tensors()} == {"cuda:1"}
+
+
+def test_several_optimizers(slim):
+    one = training()["optimizer"]
+    got, written, _ = slim(
+        {"optimizer_G": one, "optimizer_states": [one, one], "model": training()["model"], "epoch": 1}
+    )
+    assert list(got) == ["model", "epoch"]
+    assert written.dropped == ("optimizer_G", "optimizer_states")
+
+
+def test_objects_of_classes_that_are_not_there(slim):
+    got, written, _ = slim(training(args=argparse.Namespace(lr=0.1, path=["a", "b"])))
+    assert got["args"] == argparse.Namespace(lr=0.1, path=["a", "b"])
+    assert written.verified == "ckpt-viewer"
+
+
+def test_what_is_refused(tmp_path):
+    def refusal(value, **more):
+        source = builders.save(value, tmp_path / "x.pth", **more)
+        with ckpt_viewer.open_checkpoint(source) as checkpoint, pytest.raises(CannotExport) as error:
+            plan_slim(checkpoint)
+        return str(error.value)
+
+    assert "no optimizer was recognised" in refusal({"model": training()["model"]})
+    assert "no optimizer was recognised" in refusal(training()["optimizer"])
+    assert "nothing but an optimizer" in refusal({"optimizer": training()["optimizer"]})
+    assert "zip files of torch.save only, and this one is torch-legacy" in refusal(training(), legacy=True)
+
+
+def test_the_command(tmp_path, capsys):
+    source = builders.save(training(), tmp_path / "m.pth")
+    assert main(["remap", str(source), "--drop-optimizer", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"would write {tmp_path / 'm.slim.pth'}: ")
+    assert lines[1].startswith("  without optimizer: ")
+    assert main(["remap", str(source), "--drop-optimizer", "--dry-run", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["written"], planned["dropped"]) == (None, ["optimizer"])
+    assert planned["source_bytes"] == source.stat().st_size
+    assert main(["remap", str(source), "--drop-optimizer", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["written"] == str(tmp_path / "m.slim.pth")
+    assert document["verified"].startswith("torch ")
+    assert document["bytes"] == planned["bytes"] == (tmp_path / "m.slim.pth").stat().st_size
