@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ckpt_viewer.analysis.loading import distinct_storages
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
 from ckpt_viewer.core.outline import Pointers
@@ -78,7 +79,7 @@ def _storages(checkpoint: Checkpoint, context: Context) -> Iterator[tuple[int, S
 
 def archives_of(checkpoint: Checkpoint, context: Context) -> list[ZipDirectory]:
     """Return the archives that the tensors lie in, each once, and that of the file itself where it holds none."""
-    homes = (storage.home for _, storage in _storages(checkpoint, context))
+    homes = (storage.home for storage in distinct_storages(checkpoint, context))
     found = {id(home.directory): home.directory for home in homes if isinstance(home, Records)}
     source: Bytes | None = checkpoint.contents.source
     if source is not None and not any(each.source is source for each in found.values()):

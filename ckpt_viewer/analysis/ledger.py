@@ -26,6 +26,8 @@ BLOAT_SHARE = 0.1
 """Share of a storage that no tensor uses from which on it is worth a word."""
 MOST_TOLD = 20
 """Storages that are told one by one."""
+MOST_NAMES = 10_000
+"""Names of one and the same tensor that are kept: a pickle can refer to one a million times."""
 OTHER = "other"
 
 
@@ -146,9 +148,14 @@ def ledger(checkpoint: Checkpoint, roles: Mapping[int, Role], context: Context =
     role_ends = iter(sorted((row, outline.ends[row], role.name) for row, role in roles.items()))
     start, end, name = next(role_ends, (len(outline), 0, OTHER))
     lines: dict[int, Line] = {}
+    before, again = None, 0
     for row, value in stepped(enumerate(outline.values), context, len(outline)):
         if type(value) is not TensorSpec and type(value) is not StorageSpec:
             continue
+        again = again + 1 if value is before else 0
+        if again > MOST_NAMES:
+            continue
+        before = value
         while row >= end and start <= row:
             start, end, name = next(role_ends, (len(outline), 0, OTHER))
         _add(value, row, name if start <= row < end else OTHER, lines)
@@ -166,7 +173,8 @@ def _add(value: TensorSpec | StorageSpec, row: int, role: str, lines: dict[int, 
         uses = _line(value.storage, role, lines).uses
         last = uses[-1] if uses else None
         if last is not None and last.region == (value.offset, value.shape, value.stride, value.dtype):
-            uses.append(last._replace(row=row))  # one tensor under many names
+            if len(uses) < MOST_NAMES:
+                uses.append(last._replace(row=row))  # one tensor under many names
         else:
             uses.append(use_of(value, row))
 

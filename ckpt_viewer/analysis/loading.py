@@ -45,7 +45,7 @@ class LoadProblem(NamedTuple):
 def distinct_storages(checkpoint: Checkpoint, context: Context = SILENT) -> Iterable[StorageSpec]:
     """Yield every storage of a checkpoint once, in order of first appearance in the tree."""
     seen: set[int] = set()
-    for _, tensor in stepped(checkpoint.outline.tensors(), context):
+    for _, tensor in stepped(checkpoint.outline.distinct_tensors(), context):
         parts = tensor.extra.parts.values() if tensor.extra else ()
         for storage in (tensor.storage, *(part.storage for part in parts)):
             if storage is not None and id(storage) not in seen:

@@ -19,6 +19,8 @@ LOST_TOLD = 5
 """Lost tensors that are told above the tree."""
 RUN = 12
 """Members of a list of plain numbers that are printed one by one."""
+_SHORT, _KEPT = 32, 1000
+"""Characters of a text whose words are kept for when it comes again, and how many of them."""
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
@@ -99,15 +101,29 @@ class _Words:
         self.checkpoint, self.packed, self.marks = checkpoint, view.packed, view.role_rows
         self._pointer = Pointers(checkpoint.outline).of
         self._same: tuple[int, str] = (-1, "")
+        self._texts: dict[str, str] = {}
+        self._before: tuple[Value, str] = (None, "None")
         self._alike: dict[tuple[object, ...], str] = {}
 
     def of(self, value: Value) -> str:
         """Return the words for one entry."""
-        if type(value) is TensorSpec:
-            return self._tensor(value)
-        if value is None or (type(value) is int and value.bit_length() <= 64):
+        if type(value) is int and value.bit_length() <= 64:
             return str(value)
-        return escape_text(describe(self.checkpoint, value))
+        if type(value) is str and len(value) < _SHORT:
+            return self._text(value)
+        before, words = self._before
+        if value is not before:  # one container may stand in a million places
+            words = self._tensor(value) if type(value) is TensorSpec else escape_text(describe(self.checkpoint, value))
+            self._before = value, words
+        return words
+
+    def _text(self, value: str) -> str:
+        words = self._texts.get(value)
+        if words is None:
+            if len(self._texts) >= _KEPT:
+                self._texts.clear()
+            words = self._texts[value] = escape_text(describe(self.checkpoint, value))
+        return words
 
     def _tensor(self, value: TensorSpec) -> str:
         storage, more = value.storage, packed_words(self.packed.of(value))
@@ -123,10 +139,11 @@ class _Words:
         """Return what is said of an entry beyond itself: where it was described, its role, that its values are lost."""
         first = self.checkpoint.outline.aliases.get(row)
         if first is not None and first != self._same[0]:
-            self._same = first, f"  same as {shorten(self._pointer(first), POINTER_LIMIT) or '(root)'}"
+            pointer = escape_text(shorten(self._pointer(first), POINTER_LIMIT))
+            self._same = first, f"  same as {pointer or '(root)'}"
         same = self._same[1] if first is not None else ""
         mark = f"  [{self.marks[row].name}]" if row in self.marks else "  [LOST]" if row in self.checkpoint.lost else ""
-        return f"{escape_text(same)}{mark}"
+        return f"{same}{mark}"
 
 
 def packed_words(packed: Packed | None) -> str:

@@ -90,7 +90,7 @@ def where(checkpoint: Checkpoint, devices: Sequence[str] | None, context: Contex
         devices: names of this machine's devices, ``"cpu"`` first; None where they are not known.
     """
     table = _Table(checkpoint.locator, devices)
-    for _, tensor in stepped(checkpoint.outline.tensors(), context):
+    for _, tensor in stepped(checkpoint.outline.distinct_tensors(), context):
         table.add(tensor)
     return Where(table.places(), tuple(table.unheld.values()), _form_refusal(checkpoint))
 

@@ -79,12 +79,12 @@ class Checkpoint:
     @cached_property
     def outline(self) -> Outline:
         """Every entry in pre-order; built at the first use, see `load_outline` for a cancellable way."""
-        return build_outline(self.contents.root)
+        return build_outline(self.contents.root, SILENT, self.size)
 
     def load_outline(self, context: Context = SILENT) -> Outline:
         """Build `outline`, `models` and `lost` under a context that reports and may cancel; raises Cancelled."""
         if "outline" not in self.__dict__:
-            self.__dict__["outline"] = build_outline(self.contents.root, context)
+            self.__dict__["outline"] = build_outline(self.contents.root, context, self.size)
         if "models" not in self.__dict__:
             self.__dict__["models"] = self._find_models(context)
         if self.contents.salvaged and "lost" not in self.__dict__:
@@ -152,6 +152,11 @@ class Checkpoint:
         if self.outline.too_deep:
             message = f"{len(self.outline.too_deep)} containers are nested too deep and are not listed"
             found.append(Finding("warning", "too-deep", self.outline.path(self.outline.too_deep[0]), message))
+        if self.outline.unlisted:
+            message = (
+                f"{self.outline.unlisted} entries are not listed: plain numbers and texts, or what stands elsewhere"
+            )
+            found.append(Finding("warning", "too-many", (), message))
         told: set[int] = set()
         for row, problem in self.lost.items():  # a tensor that is there under several names is told once
             if id(self.outline.values[row]) not in told:

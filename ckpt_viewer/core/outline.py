@@ -16,6 +16,11 @@ from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Sequence, Value
 
+MOST_LEAVES, BYTES_A_LEAF = 700_000, 40
+"""Plain values and containers met again that are listed of a small file, and bytes of a file for each one more.
+
+A pickle has one for every byte or two, and listing each takes 70 to 170 bytes and 1 to 4 microseconds.
+"""
 REPEATS = 1_000_000
 """Rows that may be spent on describing tuples of scalars again; past it they are aliases like any container."""
 
@@ -33,10 +38,10 @@ class Outline:
         values: the value of each row. steps: its step from its parent (``""`` for the root).
         parents: row of the parent, -1 for the root. ends: one past the last row of its subtree.
         aliases: rows of containers that were described before -> the row that describes them.
-        too_deep: rows of containers that were not entered.
+        too_deep: rows of containers that were not entered. unlisted: entries that were left out, there were so many.
     """
 
-    __slots__ = ("aliases", "ends", "parents", "steps", "too_deep", "values")
+    __slots__ = ("aliases", "ends", "parents", "steps", "too_deep", "unlisted", "values")
 
     def __init__(self) -> None:
         self.values: list[Value] = []
@@ -45,6 +50,7 @@ class Outline:
         self.ends = array("q")
         self.aliases: dict[int, int] = {}
         self.too_deep: list[int] = []
+        self.unlisted = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -91,6 +97,14 @@ class Outline:
         """Yield row and spec of every tensor, in order."""
         for row, value in enumerate(self.values):
             if type(value) is TensorSpec:
+                yield row, value
+
+    def distinct_tensors(self) -> Iterator[tuple[int, TensorSpec]]:
+        """Yield every tensor once, at its first row, in order: a file can refer to one tensor a million times."""
+        seen: set[int] = set()
+        for row, value in enumerate(self.values):
+            if type(value) is TensorSpec and id(value) not in seen:
+                seen.add(id(value))
                 yield row, value
 
 
@@ -145,10 +159,11 @@ class Pointers:
 
 
 class _Builder:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, size: int) -> None:
         self.outline = Outline()
         self.seen: dict[int, int] = {}
         self.repeats = REPEATS
+        self.leaves = MOST_LEAVES + size // BYTES_A_LEAF
         self.context = context
 
     def build(self, root: Value) -> Outline:
@@ -173,9 +188,16 @@ class _Builder:
     def _fill(self, row: int, below: Iterator[tuple[Step, Value]]) -> tuple[int, Iterator[tuple[Step, Value]]] | None:
         """Append leaves until a container has to be entered; None once `below` is exhausted."""
         values, steps, parents, ends = self.outline.values, self.outline.steps, self.outline.parents, self.outline.ends
-        step_context, count = self.context.step, 0
+        step_context, count, seen, left_out = self.context.step, 0, self.seen, 0
         for step, value in below:
             new = len(values)
+            if type(value) in SCALARS or (id(value) in seen and type(value) is not TensorSpec):
+                self.leaves -= 1
+                if self.leaves < 0:
+                    left_out += 1
+                    if left_out & 4095 == 0:
+                        step_context(new, 0)
+                    continue
             values.append(value)
             steps.append(step)
             parents.append(row)
@@ -186,7 +208,9 @@ class _Builder:
             if type(value) in SCALARS or is_leaf(value):
                 continue
             if self._is_new(new, value):
+                self.outline.unlisted += left_out
                 return new, children(value)
+        self.outline.unlisted += left_out
         return None
 
     def _is_new(self, row: int, value: Value) -> bool:
@@ -210,10 +234,13 @@ class _Builder:
         outline.ends.append(len(outline.values))
 
 
-def build_outline(root: Value, context: Context = SILENT) -> Outline:
+def build_outline(root: Value, context: Context = SILENT, size: int = 0) -> Outline:
     """Walk everything below `root` once.
+
+    Args:
+        size: bytes of the file, which answer for how much is listed.
 
     Raises:
         Cancelled: by `context`.
     """
-    return _Builder(context).build(root)
+    return _Builder(context, size).build(root)

@@ -11,6 +11,7 @@ from ckpt_viewer.stats.figures import figures_of
 from ckpt_viewer.stats.preparing import prepare
 from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.scan import Scan
+from ckpt_viewer.stats.small import Seen, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,38 +38,42 @@ def health(checkpoint: Checkpoint, context: Context = SILENT) -> tuple[Finding, 
         SourceChanged, Unreadable: the file cannot be read any more. Cancelled: by `context`.
     """
     outline = checkpoint.load_outline(context)
-    first: dict[int, tuple[int, TensorSpec]] = {}
-    for row, tensor in outline.tensors():
-        first.setdefault(id(tensor), (row, tensor))
-    scan = Scan([tensor for _, tensor in first.values()])
-    prepare(sum(tensor.nbytes for _, tensor in first.values()))
+    first = list(outline.distinct_tensors())
+    seen = look((tensor for _, tensor in first), context)
+    others = [tensor for _, tensor in first if id(tensor) not in seen]
+    scan = Scan(others)
+    prepare(sum(tensor.nbytes for tensor in others))
     scan.run(context)
     models = [range(model.row, outline.ends[model.row]) for model in checkpoint.models]
     found: list[Finding] = []
-    for row, tensor in first.values():
-        outcome = scan.outcome(tensor)
-        if isinstance(outcome, Profile):
+    for row, tensor in first:
+        outcome = seen.get(id(tensor)) or scan.outcome(tensor)
+        if isinstance(outcome, Profile | Seen):
             in_model = any(row in model for model in models)
-            found += [Finding(*each[:2], outline.path(row), each[2]) for each in _judge(outcome, tensor, in_model)]
+            over = f" {outcome.over}" if isinstance(outcome, Profile) and outcome.over else " values"
+            what = outcome if isinstance(outcome, Seen) else _seen(outcome)
+            found += [Finding(*each[:2], outline.path(row), each[2]) for each in _judge(what, over, tensor, in_model)]
         elif isinstance(outcome, Damaged | Truncated) and not checkpoint.contents.salvaged:
             found.append(Finding("error", UNREADABLE, outline.path(row), f"its values cannot be read: {outcome}"))
     return tuple(found)
 
 
-def _judge(profile: Profile, tensor: TensorSpec, in_model: bool) -> Iterator[tuple[str, str, str]]:
+def _seen(profile: Profile) -> Seen:
+    figures, census = figures_of(profile), profile.census
+    return Seen(figures.numel, figures.nan, census.posinf, census.neginf, figures.low, figures.high)
+
+
+def _judge(seen: Seen, over: str, tensor: TensorSpec, in_model: bool) -> Iterator[tuple[str, str, str]]:
     """Yield severity, code and sentence."""
-    figures, over = figures_of(profile), f" {profile.over}" if profile.over else " values"
-    if figures.nan:
-        yield "error", NAN, f"{_share(figures.nan, figures.numel, over)} NaN"
-    if figures.inf:
-        census = profile.census
-        signs = ", ".join(
-            f"{count} {sign}" for count, sign in ((census.posinf, "+Inf"), (census.neginf, "-Inf")) if count
-        )
-        yield "warning", INFINITE, f"{_share(figures.inf, figures.numel, over)} infinite ({signs})"
-    is_weight = in_model and tensor.shape is not None and len(tensor.shape) >= WEIGHT and figures.numel > 1
-    if is_weight and figures.is_sound and figures.low == figures.high:
-        yield "info", CONSTANT, f"all {figures.numel}{over} are {figures.low!r}"
+    inf = seen.posinf + seen.neginf
+    if seen.nan:
+        yield "error", NAN, f"{_share(seen.nan, seen.numel, over)} NaN"
+    if inf:
+        signs = ", ".join(f"{count} {sign}" for count, sign in ((seen.posinf, "+Inf"), (seen.neginf, "-Inf")) if count)
+        yield "warning", INFINITE, f"{_share(inf, seen.numel, over)} infinite ({signs})"
+    is_weight = in_model and tensor.shape is not None and len(tensor.shape) >= WEIGHT and seen.numel > 1
+    if is_weight and not seen.nan and not inf and seen.low == seen.high:
+        yield "info", CONSTANT, f"all {seen.numel}{over} are {seen.low!r}"
 
 
 def _share(count: int, numel: int, over: str) -> str:

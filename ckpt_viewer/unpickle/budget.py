@@ -26,4 +26,4 @@ def budget_for(size: int) -> Budget:
     bytes for one byte of pickle, so a pickle of lists alone is refused. Where a pickle was inflated, the size of its
     file counts: what is not in the file justifies nothing.
     """
-    return Budget(opcodes=2_000_000 + size, memory=100_000_000 + 15 * size)
+    return Budget(opcodes=2_000_000 + size // 2, memory=100_000_000 + 15 * size)

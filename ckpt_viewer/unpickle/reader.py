@@ -263,6 +263,7 @@ class PickleReader:
     def _bad_storage(self, pid: Value, message: str) -> Instance:
         """Keep what is no storage as it is written, so that the rest of the file can be seen."""
         bad = self._as_written(pid)
+        self.machine.charged += COST["bad"]
         self.machine.note("error", "bad-storage", bad, message)
         return bad
 

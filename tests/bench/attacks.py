@@ -142,6 +142,9 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "one dict again and again": lambda: pickled(b"}" + put(0) + b"0" + group(b"h\0" * 900_000)),
     "one tensor again and again": lambda: zip_checkpoint(
         pickled(tensor() + put(0) + b"0" + group(b"h\0" * 900_000)), {"0": bytes(16)}),
+    "references of a large pickle": lambda: pickled(b"}" + put(0) + b"0" + group(b"h\0" * 5 * M)),
+    "nothing, ten million times": lambda: pickled(group(b"N" * 10 * M)),
+    "small integers of a large pickle": lambda: pickled(group(b"K\1" * 5 * M)),
     "numpy objects": lambda: pickled(
         call(name("numpy.core.multiarray", "_reconstruct"), name("numpy", "ndarray"), b"(K\0t", b"N")
         + many(b"K\1", many(b"K\1"), call(name("numpy", "dtype"), text("O8")), b"\x89", listed(*[b"N"] * 900_000))

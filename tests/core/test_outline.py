@@ -126,3 +126,35 @@ def test_building_can_be_cancelled():
 def test_find_knows_types():
     outline = open_bytes(pickled(mapped((integer(0), b"N"), (text("0"), b"K\x01")))).outline
     assert [outline.find(path) for path in ((), (0,), ("0",), ("x",), (0, 0))] == [0, 1, 2, None, None]
+
+
+# --- how much is listed -------------------------------------------------------------------------------------------
+
+
+def test_of_very_many_plain_values_some_are_left_out_and_counted(monkeypatch):
+    monkeypatch.setattr(module, "MOST_LEAVES", 5)
+    numbers = listed(*(integer(n) for n in range(20)))
+    checkpoint = open_bytes(pickled(mapped((text("a"), numbers), (text("w"), tensor()), (text("b"), numbers))))
+    listing = checkpoint.outline
+    assert listing.unlisted == 40 - 5 - checkpoint.size // module.BYTES_A_LEAF
+    paths = [listing.path(row) for row in range(len(listing))]
+    assert ("a", 4) in paths
+    assert ("w",) in paths  # tensors are always there
+    assert ("b",) in paths
+    assert ("b", 0) not in paths
+    finding = next(each for each in checkpoint.findings if each.code == "too-many")
+    assert finding.message.startswith(f"{listing.unlisted} entries are not listed")
+
+
+def test_containers_met_again_count_as_well(monkeypatch):
+    monkeypatch.setattr(module, "MOST_LEAVES", 5)
+    shared = b"}" + put(0) + b"0"
+    checkpoint = open_bytes(pickled(shared + listed(*[get(0)] * 100)))
+    assert len(checkpoint.outline) == 2 + 5 + checkpoint.size // module.BYTES_A_LEAF
+    assert len(checkpoint.outline.aliases) == 5 + checkpoint.size // module.BYTES_A_LEAF
+
+
+def test_each_tensor_is_given_once_as_distinct():
+    checkpoint = open_bytes(pickled(tensor() + put(0) + b"0" + listed(get(0), get(0), tensor(), get(0))))
+    assert [row for row, _ in checkpoint.outline.tensors()] == [1, 2, 3, 4]
+    assert [row for row, _ in checkpoint.outline.distinct_tensors()] == [1, 3]
