@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import Extent, StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.errors import Damaged, Truncated
 from ckpt_viewer.export.cargo import CastCounts
@@ -31,24 +32,33 @@ class Cast:
         name: of the source. size: bytes, cast.
     """
 
-    def __init__(self, source: Bytes, offset: int, numel: int, swap: int, dtype: str, target: str) -> None:
+    def __init__(
+        self,
+        source: Bytes,
+        offset: int,
+        numel: int,
+        swap: int,
+        dtype: str,
+        target: str,
+        found: dict[int, CastCounts] | None = None,
+    ) -> None:
         """Prepare to read; nothing is read yet.
 
         Args:
             offset: bytes from the start of `source` to the first of `numel` numbers.
             swap: their width if they are big-endian, else 1. dtype, target: what they are, and become.
+            found: where counts are kept, by the place of the part that they are of.
         """
         self.source, self.name = source, source.name
         self._offset, self._swap, self._dtype, self._target = offset, swap, dtype, target
         self._item, self._wide = DTYPES[target].itemsize, DTYPES[dtype].itemsize
         self.size = numel * self._item
-        self._counts: dict[int, CastCounts] = {}
+        self._counts: dict[int, CastCounts] = {} if found is None else found
 
     @property
     def counts(self) -> CastCounts:
         """What the cast did to all that has been read so far, however often it was read."""
-        columns = list(zip(*self._counts.values(), strict=True))
-        return CastCounts(*map(sum, columns)) if columns else CastCounts()
+        return _sum(self._counts)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes at `offset`; raises as the source does."""
@@ -87,33 +97,32 @@ class Cast:
         return after.view(np.uint8).data
 
 
+def _sum(found: Mapping[int, CastCounts]) -> CastCounts:
+    return CastCounts(*map(sum, zip(*found.values(), strict=True))) if found else CastCounts()
+
+
 class CastHome:
     """The container of one storage whose numbers are cast.
 
     Attributes:
-        root, dtype, target: the storage as it is, what its numbers are, and become. name: of a tensor on it.
+        storage: as it is. dtype, target: what its numbers are, and become. name: of a tensor on it.
+        found: what casting did, by the place of the part.
     """
 
+    __slots__ = ("dtype", "found", "name", "storage", "target")
     prefix = "cast!"
 
-    def __init__(self, root: StorageSpec, dtype: str, target: str, name: str) -> None:
-        self.root_storage, self.dtype, self.target, self.name = root, dtype, target, name
-        self._cast: Cast | None = None
-
-    @property
-    def counts(self) -> CastCounts:
-        """What casting did to what has been read."""
-        return self._cast.counts if self._cast is not None else CastCounts()
+    def __init__(self, storage: StorageSpec, dtype: str, target: str, name: str) -> None:
+        self.storage, self.dtype, self.target, self.name = storage, dtype, target, name
+        self.found: dict[int, CastCounts] = {}
 
     def extent(self, key: str) -> Extent:
         """Return the numbers as what they become; raises Damaged."""
         del key
-        if self._cast is None:
-            extent, wide = self.root_storage.extent(), DTYPES[self.dtype].itemsize
-            swap = wide if extent.big_endian else 1
-            numel = self.root_storage.nbytes // wide
-            self._cast = Cast(extent.source, extent.offset, numel, swap, self.dtype, self.target)
-        return Extent(self._cast, 0, self._cast.size)
+        extent, wide = self.storage.extent(), DTYPES[self.dtype].itemsize
+        swap, numel = (wide if extent.big_endian else 1), self.storage.nbytes // wide
+        cast = Cast(extent.source, extent.offset, numel, swap, self.dtype, self.target, self.found)
+        return Extent(cast, 0, cast.size)
 
 
 class Recast:
@@ -123,30 +132,37 @@ class Recast:
         items: name -> value, in the given order. given: as they were.
     """
 
-    def __init__(self, items: Mapping[str, Value], cast: Mapping[str, str]) -> None:
-        self.given = items
-        self._storages: dict[tuple[int, str, str], StorageSpec] = {}
+    def __init__(self, items: dict[str, Value], cast: Mapping[str, str], context: Context = SILENT) -> None:
+        """Replace them; raises Cancelled by `context`."""
+        self.given = self.items = items
         self._homes: list[CastHome] = []
-        self.items: dict[str, Value] = {
-            name: self._recast(value, cast[name], name) if name in cast and isinstance(value, TensorSpec) else value
-            for name, value in items.items()
-        }
+        if cast:
+            storages: dict[tuple[int, str, str], StorageSpec] = {}
+            self.items = {
+                name: self._recast(value, cast[name], name, storages)
+                if name in cast and isinstance(value, TensorSpec)
+                else value
+                for name, value in stepped(items.items(), context)
+            }
+            drain(storages, context)
 
     def counts(self) -> dict[str, CastCounts]:
         """Return what the casts did, by the first tensor of each storage; only where they did something."""
-        return {home.name: home.counts for home in self._homes if any(home.counts)}
+        return {home.name: _sum(home.found) for home in self._homes if home.found}
 
-    def _recast(self, tensor: TensorSpec, target: str, name: str) -> TensorSpec:
+    def _recast(
+        self, tensor: TensorSpec, target: str, name: str, storages: dict[tuple[int, str, str], StorageSpec]
+    ) -> TensorSpec:
         assert tensor.storage is not None
         root, shift = root_of(tensor.storage)
         wide = DTYPES[tensor.dtype].itemsize
         if shift % wide:
             raise Damaged(f"{name!r} begins within a number of its storage; copy or download the file again")
-        known = self._storages.get((id(root), tensor.dtype, target))
+        known = storages.get((id(root), tensor.dtype, target))
         if known is None:
             home = CastHome(root, tensor.dtype, target, name)
-            known = StorageSpec(f"{root.unique_key}:{target}", "cpu", target, root.nbytes // wide, home, root.order)
-            self._storages[id(root), tensor.dtype, target] = known
+            known = StorageSpec(root.key, "cpu", target, root.nbytes // wide, home, root.order)
+            storages[id(root), tensor.dtype, target] = known
             self._homes.append(home)
         extra = TensorExtra(neg=True) if tensor.extra is not None and tensor.extra.neg else None
         return TensorSpec(known, target, tensor.shape, tensor.stride, tensor.offset + shift // wide, extra=extra)

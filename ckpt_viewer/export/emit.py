@@ -161,6 +161,16 @@ class Emitter:
         else:
             raise CannotExport(f"a value of type {type(value).__name__} cannot be written into a state_dict")
 
+    def items(self, items: dict[str, Value]) -> None:
+        """Set names and values of the dict on top of the stack."""
+        for number, (name, value) in enumerate(stepped(items.items(), self._context)):
+            if number % BATCH == 0:
+                self.pickler.op(b"u(" if number else b"(")
+            self.pickler.text(name, once=True)
+            self.value(value)
+        if items:
+            self.pickler.op(b"u")
+
     def pairs(self, pairs: list[Value]) -> None:
         """Set keys and values, in turn, of the dict on top of the stack."""
         for start in range(0, len(pairs), 2 * BATCH):
@@ -208,7 +218,7 @@ class Emitter:
             out.name("torch", CLASS_OF[piece.dtype])
         else:
             out.name("torch.storage", "UntypedStorage")
-        out.text(piece.key)
+        out.text(piece.key, once=True)
         out.text("cpu")
         out.integer(piece.numel)
         out.op(b"tQ")

@@ -42,14 +42,14 @@ class Flat(NamedTuple):
 
 
 class Counted:
-    """Copies flat tensors, and keeps what their casts count.
+    """Copies flat tensors, and keeps what their casts counted.
 
     Attributes:
-        casts: name -> the cast that was read last.
+        counts: name -> what the cast did; only where it did something.
     """
 
     def __init__(self) -> None:
-        self.casts: dict[str, Cast] = {}
+        self.counts: dict[str, CastCounts] = {}
 
     def copy(self, flat: Flat, copier: Copier, *, crc: int | None = None) -> int:
         """Append the elements; return the CRC-32 of what has the CRC-32 `crc` and of them, 0 if none is given.
@@ -57,13 +57,10 @@ class Counted:
         Raises as `Copier.copy` does.
         """
         source, offset, nbytes, swap = rows_of(flat.tensor, flat.dtype)
-        if isinstance(source, Cast):
-            self.casts[flat.name] = source
-        return copier.copy(source, offset, nbytes, swap=swap, checksum=crc is not None, crc=crc or 0)
-
-    def counts(self) -> dict[str, CastCounts]:
-        """Return what casts did, by name; only where they did something."""
-        return {name: cast.counts for name, cast in self.casts.items() if any(cast.counts)}
+        found = copier.copy(source, offset, nbytes, swap=swap, checksum=crc is not None, crc=crc or 0)
+        if isinstance(source, Cast) and any(source.counts):
+            self.counts[flat.name] = source.counts
+        return found
 
 
 def flat_tensors(

@@ -29,12 +29,13 @@ class Pickler:
         """Append opcodes that need no argument."""
         self.data += code
 
-    def text(self, value: str) -> None:
-        """Push a string; a repeated one comes from the memo."""
-        if not self._recall((value,)):
+    def text(self, value: str, *, once: bool = False) -> None:
+        """Push a string; one that comes again is taken from the memo, unless it is known to come only `once`."""
+        if once or not self._recall((value,)):
             raw = value.encode("utf-8", "surrogatepass")
             self.data += b"X" + struct.pack("<I", len(raw)) + raw
-            self._remember((value,))
+            if not once:
+                self._remember((value,))
 
     def name(self, module: str, name: str) -> None:
         """Push a GLOBAL."""

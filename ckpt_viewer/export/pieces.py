@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
@@ -45,7 +46,7 @@ class Piece:
 
     __slots__ = ("dtypes", "key", "nbytes", "start", "storage")
 
-    def __init__(self, storage: StorageSpec, start: int, nbytes: int, dtypes: set[str]) -> None:
+    def __init__(self, storage: StorageSpec, start: int, nbytes: int, dtypes: frozenset[str]) -> None:
         self.storage, self.start, self.nbytes, self.dtypes = storage, start, nbytes, dtypes
         self.key = ""
 
@@ -104,9 +105,9 @@ class Pieces:
                 roots[id(root)] = root
                 reaches.setdefault(id(root), []).append((*reach(tensor), tensor.dtype))
         for key, root in stepped(roots.items(), context):
-            self._of_root[key] = pieces = _divide(root, reaches[key])
+            self._of_root[key] = pieces = _divide(root, reaches.pop(key))
             self.unused += root.nbytes - sum(piece.nbytes for piece in pieces)
-        drain(reaches, context)
+        drain(roots, context)
 
     def of(self, tensor: TensorSpec) -> tuple[Piece, int]:
         """Return the piece that holds a tensor and the tensor's offset in it, in elements; gives the piece its key."""
@@ -156,9 +157,15 @@ def _divide(root: StorageSpec, reaches: list[tuple[int, int, str]]) -> list[Piec
         last = pieces[-1] if pieces else None
         if last is not None and start <= last.start + last.nbytes:
             last.nbytes = max(last.nbytes, end - last.start)
-            last.dtypes.add(dtype)
+            last.dtypes |= _only(dtype)
         else:
-            pieces.append(Piece(root, start, end - start, {dtype}))
+            pieces.append(Piece(root, start, end - start, _only(dtype)))
     if any(len(piece.dtypes) > 1 for piece in pieces):  # a part might start where the wider dtype cannot
-        return [Piece(root, 0, root.nbytes, {dtype for _, _, dtype in reaches})]
+        return [Piece(root, 0, root.nbytes, frozenset(dtype for _, _, dtype in reaches))]
     return pieces
+
+
+@cache
+def _only(dtype: str) -> frozenset[str]:
+    """One set for all pieces of a dtype: there may be 100,000."""
+    return frozenset({dtype})

@@ -119,6 +119,8 @@ class Gathered:
             size = min(len(buffer) - done, len(window) - at)
             buffer[done : done + size] = window[at : at + size]
             done += size
+        if offset + done == self.size:  # whoever keeps this for later need not keep the window
+            self._window = (0, memoryview(b""))
 
     def _gather(self, offset: int) -> tuple[int, memoryview]:
         """Read the window that holds byte `offset`; return where it starts, and its bytes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ckpt_viewer.core.progress import SILENT, Context, stepped
-from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
+from ckpt_viewer.core.tensor import StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.export.cargo import Cargo
 from ckpt_viewer.export.pieces import reach, root_of
 
@@ -75,14 +75,25 @@ def listed(names: Iterable[str], most: int = 5) -> str:
 
 def _by_storage(cargo: Cargo, context: Context) -> Iterator[list[_Reach]]:
     """Yield the tensors of each storage that has several."""
-    reaches: dict[int, list[_Reach]] = {}
+    counts: dict[int, int] = {}
+    for _, _, root in _on_storages(cargo, context):
+        counts[id(root)] = counts.get(id(root), 0) + 1
+    reaches: dict[int, list[_Reach]] = {key: [] for key, count in stepped(counts.items(), context) if count > 1}
+    drain(counts, context)
+    if not reaches:
+        return
+    for name, tensor, root in _on_storages(cargo, context):
+        if id(root) in reaches:
+            extra = tensor.extra or _NOTHING
+            form = (tensor.dtype, tensor.shape, tensor.stride, extra.conj, extra.neg, cargo.cast.get(name))
+            reaches[id(root)].append(_Reach(*reach(tensor), name, form))
+    yield from reaches.values()
+
+
+def _on_storages(cargo: Cargo, context: Context) -> Iterator[tuple[str, TensorSpec, StorageSpec]]:
     for name, value in stepped(cargo.items.items(), context):
         if isinstance(value, TensorSpec) and value.storage is not None and value.numel:
-            root, _ = root_of(value.storage)
-            extra = value.extra or _NOTHING
-            form = (value.dtype, value.shape, value.stride, extra.conj, extra.neg, cargo.cast.get(name))
-            reaches.setdefault(id(root), []).append(_Reach(*reach(value), name, form))
-    return (group for group in reaches.values() if len(group) > 1)
+            yield name, value, root_of(value.storage)[0]
 
 
 def _meetings(reaches: list[_Reach]) -> Iterator[tuple[_Reach, _Reach]]:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
-from ckpt_viewer.core.progress import SILENT, Context, drain
+from ckpt_viewer.core.progress import SILENT, Context
 
 ALIGNMENT = 64
 """Bytes; what torch aligns records to."""
@@ -111,7 +111,7 @@ class ZipWriter:
         """Write the directory and its end records (the zip64 ones always, as torch does)."""
         start = self.position
         for entry in self.entries:
-            self.append(self._central(entry))
+            self.append(self.central(entry))
         length, end = self.position - start, self.position
         count = len(self.entries)
         self.append(_END64.pack(b"PK\6\6", _END64.size - 12, 45, 45, 0, 0, count, count, length, start))
@@ -122,7 +122,8 @@ class ZipWriter:
     def _field(self, number: int) -> int:
         return 0xFFFFFFFF if number >= self.limit else number
 
-    def _central(self, entry: CentralEntry) -> bytes:
+    def central(self, entry: CentralEntry) -> bytes:
+        """Return what the directory says of a record."""
         wide = [number for number in (entry.size, entry.stored, entry.offset) if number >= self.limit]
         extra = struct.pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
         header = _CENTRAL.pack(
@@ -136,10 +137,10 @@ class ZipWriter:
 def zip_size(records: Iterable[tuple[bytes, int]], context: Context = SILENT) -> int:
     """Return the length in bytes of a zip with these records (raw name, size), in this order; raises Cancelled."""
     writer = ZipWriter(lambda _: context.step(0, 0))
+    directory = 0
     for name, size in records:
         writer.begin(name, size)
         writer.skip(size)
         writer.end(0)
-    writer.finish()
-    drain(writer.entries, context)
-    return writer.position
+        directory += len(writer.central(writer.entries.pop()))
+    return writer.position + directory + _END64.size + _LOCATOR.size + _END.size

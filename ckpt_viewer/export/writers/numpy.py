@@ -83,7 +83,7 @@ class Npy(NamedTuple):
 
     def counts(self) -> dict[str, CastCounts]:
         """Return what the cast did to the values."""
-        return self.counted.counts()
+        return self.counted.counts
 
     def write(self, copier: Copier) -> None:
         """Append the whole file; raises SourceError, Damaged, WriteFailed, Cancelled."""
@@ -132,7 +132,7 @@ class Npz(NamedTuple):
 
     def counts(self) -> dict[str, CastCounts]:
         """Return what casts did to the values, by name."""
-        return self.counted.counts()
+        return self.counted.counts
 
     def write(self, copier: Copier) -> None:
         """Append the whole archive; raises SourceError, Damaged, WriteFailed, Cancelled."""

@@ -9,11 +9,12 @@ with a warning if not.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.core.value import Value
@@ -25,6 +26,7 @@ from ckpt_viewer.export.check_state_dict import check_state_dict
 from ckpt_viewer.export.claim import Claim, claim_of
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.emit import Emitter, obstacle, tensors_in
+from ckpt_viewer.export.needs import Needs
 from ckpt_viewer.export.pieces import Pieces
 from ckpt_viewer.export.recipe import FileRecipe, reopened
 from ckpt_viewer.export.shards import check_one_file
@@ -123,32 +125,33 @@ def plan_state_dict(cargo: Cargo, options: Options = DEFAULT, context: Context =
         reason = obstacle(value) if isinstance(value, TensorSpec) else ""
         if reason:
             raise CannotExport(f"{name!r} {reason}, so it cannot be written into a plain state_dict")
-    recast = Recast(cargo.items, cargo.cast)
-    tensors = [tensor for value in recast.items.values() for tensor in tensors_in(value)]
-    pieces = Pieces(tensors, context)
-    emitter = _emit(recast.items, cargo.metadata, pieces, context)
-    pickle = bytes(emitter.pickler.data)
-    warnings = [*emitter.needs.said(), *untied(cargo, context)]
+    recast = Recast(cargo.items, cargo.cast, context)
+    pieces = Pieces((tensor for value in recast.items.values() for tensor in tensors_in(value)), context)
+    pickle, needs = _emitted(recast.items, cargo.metadata, pieces, context)
+    warnings = [*needs.said(), *untied(cargo, context)]
     if pieces.unused:
         warnings.append(
             f"the storages hold {bytes_text(pieces.unused)} that no tensor of the model uses; they are left out"
         )
-    records = [(b"data.pkl", len(pickle)), (b"byteorder", 6)]
-    records += [(b"data/" + piece.key.encode("ascii"), piece.nbytes) for piece in pieces.used]
-    records.append((b"version", 2))
-    nbytes = zip_size(((ROOT + name, size) for name, size in records), context)
-    drain(records, context)
-    drain(tensors, context)
+    nbytes = zip_size(_records(len(pickle), pieces), context)
     return StateDict(cargo._replace(items=recast.items), recast, pickle, pieces, nbytes, tuple(warnings))
 
 
-def _emit(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> Emitter:
+def _records(pickle: int, pieces: Pieces) -> Iterator[tuple[bytes, int]]:
+    """Yield names and sizes of the records."""
+    yield from ((ROOT + b"data.pkl", pickle), (ROOT + b"byteorder", 6))
+    yield from ((ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes) for piece in pieces.used)
+    yield ROOT + b"version", 2
+
+
+def _emitted(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> tuple[bytes, Needs]:
+    """Return the pickle, and which torch can load it."""
     emitter = Emitter(pieces, context)
     emitter.pickler.ordered_dict()
-    emitter.pairs([part for item in items.items() for part in item])
+    emitter.items(items)
     if metadata is not None:
         emitter.pickler.op(b"}")
         emitter.pairs(["_metadata", metadata])
         emitter.pickler.op(b"b")
     emitter.pickler.op(b".")
-    return emitter
+    return bytes(emitter.pickler.data), emitter.needs

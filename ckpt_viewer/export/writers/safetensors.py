@@ -142,7 +142,7 @@ class Safetensors(NamedTuple):
 
     def counts(self) -> dict[str, CastCounts]:
         """Return what casts did to the values, by name."""
-        return {name: found for shard in self.shards for name, found in shard.counted.counts().items()}
+        return {name: found for shard in self.shards for name, found in shard.counted.counts.items()}
 
     def discard(self, context: Context) -> None:
         """Free the lists of tensors; raises Cancelled."""
@@ -218,19 +218,17 @@ def _file(flats: list[Flat], twins: dict[str, str], context: Context) -> File:
 
 def _with_header(file: File, context: Context) -> File:
     """Return the file with its header; raises CannotExport where that is longer than the format allows."""
-    encode = json.JSONEncoder(
-        ensure_ascii=False, separators=(",", ":")
-    ).encode  # entry by entry: all at once holds the GIL
-    parts = [f"{{{encode(METADATA)}:{encode(file.metadata)}"]
+    text = bytearray(f'{{"{METADATA}":{_json(file.metadata)}'.encode())
     begin = 0
     for flat in stepped(file.flats, context):
         shape = list(flat.shape)
         if flat.dtype == "float4_e2m1fn_x2" and shape:  # torch counts bytes, the format numbers
             shape[-1] *= 2
-        entry = {"dtype": CODE_OF[flat.dtype], "shape": shape, "data_offsets": [begin, begin + flat.nbytes]}
-        parts.append(f"{encode(flat.name)}:{encode(entry)}")
-        begin += flat.nbytes
-    text = (",".join(parts) + "}").encode()
+        end = begin + flat.nbytes
+        entry = {"dtype": CODE_OF[flat.dtype], "shape": shape, "data_offsets": [begin, end]}
+        text += f",{_json(flat.name)}:{_json(entry)}".encode()
+        begin = end
+    text += b"}"
     text += b" " * (-len(text) % ALIGNMENT)
     if len(text) > HEADER_LIMIT:
         raise CannotExport(
@@ -238,3 +236,8 @@ def _with_header(file: File, context: Context) -> File:
             "--max-shard-size or write a .pth"
         )
     return file._replace(header=len(text).to_bytes(8, "little") + text)
+
+
+def _json(value: object) -> str:
+    """As serde_json writes it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
