@@ -35,7 +35,7 @@ class LedgerWatch(Watch):
 
     def work(self, source: Overview, context: Context) -> Accounts:
         """Go through all entries, and look where every storage lies."""
-        from ckpt_viewer.analysis.byte_map import byte_maps
+        from ckpt_viewer.analysis.byte_layout import byte_maps
         from ckpt_viewer.analysis.ledger import ledger
 
         checkpoint = self._session.checkpoint

@@ -11,6 +11,7 @@ from opening import open_bytes
 from safetensors.torch import save_file
 from torch import nn, optim
 
+from ckpt_viewer.analysis.byte_layout import byte_maps
 from ckpt_viewer.analysis.byte_map import (
     DIRECTORY,
     DRAGGED,
@@ -22,7 +23,6 @@ from ckpt_viewer.analysis.byte_map import (
     PLAIN,
     UNUSED,
     Maps,
-    byte_maps,
 )
 from ckpt_viewer.analysis.ledger import ledger
 from ckpt_viewer.analysis.overview import overview

@@ -197,6 +197,10 @@ def strip(qtbot):
     return made
 
 
+def shown(strip) -> tuple[int, int]:
+    return strip.scale.start, strip.scale.end
+
+
 def colours(strip, x) -> set[str]:
     picture = strip.grab().toImage()
     return {picture.pixelColor(x, y).name() for y in range(MARK + 2, MARK + BAND - 2)}
@@ -228,7 +232,7 @@ def test_a_column_of_many_regions_is_divided_by_their_bytes(strip):
 
 def test_a_little_of_what_matters_is_never_lost(strip):
     strip.show_file(a_file((400_000, FRAME), (1, UNUSED), (400_000, FRAME)))
-    parts = [strip._divide(*strip.stretch(x)) for x in range(strip.width())]
+    parts = [strip._divide(*strip.scale.stretch(x)) for x in range(strip.width())]
     assert sum(any(kind == UNUSED and height >= 1 for kind, _, height in each) for each in parts) == 1
     assert all(sum(height for _, _, height in each) == BAND for each in parts)
 
@@ -258,27 +262,27 @@ def test_the_mouse_says_points_chooses_and_drags(strip, qtbot):
     qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(200, MARK + 5))
     assert said[-1] == chosen[-1] == (8000, 8040)
     strip.zoom(8)
-    before = strip.view
+    before = shown(strip)
     qtbot.mousePress(strip, Qt.MouseButton.LeftButton, pos=QPoint(200, MARK + 5))
     qtbot.mouseMove(strip, QPoint(100, MARK + 5))
     qtbot.mouseRelease(strip, Qt.MouseButton.LeftButton, pos=QPoint(100, MARK + 5))
-    assert strip.view[0] == before[0] + 500
+    assert shown(strip)[0] == before[0] + 500
     assert len(chosen) == 1  # a drag chooses nothing
 
 
 def test_zoom_keeps_what_is_below_the_mouse_and_ends_at_a_byte_a_pixel(strip, qtbot):
-    at = strip.position(100)
+    at = strip.scale.position(100)
     strip.zoom(4, 100)
-    assert strip.position(100) == pytest.approx(at, abs=2)
+    assert strip.scale.position(100) == pytest.approx(at, abs=2)
     for _ in range(40):
         strip.zoom(2, 100)
-    assert strip.span == strip.width()
+    assert strip.scale.span == strip.width()
     qtbot.keyClick(strip, Qt.Key.Key_0)
-    assert strip.view == (0, 16_000)
+    assert shown(strip) == (0, 16_000)
     assert not strip.is_zoomed
     strip.zoom(10, 0)
     strip.mark(2)
-    assert strip.view[0] <= 14_000 < strip.view[1]  # what is marked is in view
+    assert shown(strip)[0] <= 14_000 < shown(strip)[1]  # what is marked is in view
 
 
 def wheel(strip, modifiers=Qt.KeyboardModifier.NoModifier) -> QWheelEvent:

@@ -106,7 +106,7 @@ def test_tied_names_have_the_same_state(opened):
 def test_a_parameter_without_state_and_one_in_no_group(opened):
     details = opened(trained())
     assert "no state" in said(details, "/model/deep.bias")
-    assert said(details, "/model/left.weight") .startswith("Optimizer its groups it is in none of them: not trained")
+    assert said(details, "/model/left.weight").startswith("Optimizer its groups it is in none of them: not trained")
 
 
 def test_momentum_of_sgd_and_a_state_that_is_only_numbers(opened):

@@ -24,6 +24,7 @@ from ckpt_viewer.analysis.byte_map import FileMap
 from ckpt_viewer.core.text import bytes_text, grouped
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.panels.byte_colours import LEAST_SEEN, looks, paint_in
+from ckpt_viewer.gui.panels.byte_scale import Scale
 from ckpt_viewer.gui.theme import theme, themes
 
 BAND = 34
@@ -39,7 +40,8 @@ class ByteStrip(QWidget):
     """Shows a FileMap. Where many regions share a pixel, its column is divided by their bytes.
 
     Attributes:
-        current: number of the region that is marked, None without.
+        current: number of the region that is marked, None without. scale: which bytes are shown, and where.
+        wheel_zooms: whether the wheel zooms by itself, or only with Ctrl.
     """
 
     pointed = Signal(object)
@@ -57,7 +59,7 @@ class ByteStrip(QWidget):
         self.current: int | None = None
         self.wheel_zooms = True
         self._map = FileMap("", 0)
-        self._start, self._end = 0, 1
+        self.scale = Scale()
         self._painted: QPixmap | None = None
         self._pressed: tuple[float, int] | None = None
         self._dragging = False
@@ -73,7 +75,7 @@ class ByteStrip(QWidget):
     def show_file(self, file: FileMap, current: int | None = None) -> None:
         """Show another file whole, with a region marked."""
         self._map, self.current = file, current
-        self._start, self._end = 0, max(file.size, 1)
+        self.scale = Scale(file.size, self.width())
         self.setAccessibleName(f"Byte map of {plain(file.name, 60)}, {bytes_text(file.size)}")
         self._repaint()
 
@@ -83,8 +85,8 @@ class ByteStrip(QWidget):
         if number is not None:
             region = self._map.region(number)
             middle = region.start + region.nbytes // 2
-            if not self._start <= middle < self._end:
-                self._look(middle - self.span // 2, self.span)
+            if not self.scale.start <= middle < self.scale.end:
+                self._look(middle - self.scale.span // 2, self.scale.span)
         self.update()
 
     def describe(self, words: str) -> None:
@@ -94,60 +96,30 @@ class ByteStrip(QWidget):
             QAccessible.updateAccessibility(QAccessibleEvent(self, QAccessible.Event.DescriptionChanged))
 
     @property
-    def view(self) -> tuple[int, int]:
-        """First byte that is shown, and the one behind the last."""
-        return self._start, self._end
-
-    @property
-    def span(self) -> int:
-        """Bytes that are shown."""
-        return self._end - self._start
-
-    @property
     def is_zoomed(self) -> bool:
         """Whether not the whole file is shown."""
-        return self.span < self._map.size
+        return self.scale.is_zoomed
 
     # --- zoom
 
     def zoom(self, factor: float, at: float | None = None) -> None:
         """Show `factor` times as few bytes, keeping the byte at a horizontal position (the mark, or the middle)."""
         if at is None:
-            at = self.width() / 2 if self.current is None else self._x(self._map.region(self.current).start)
+            at = self.width() / 2 if self.current is None else self.scale.x(self._map.region(self.current).start)
             at = min(max(at, 0.0), float(self.width()))
-        held, span = self.position(at), max(min(round(self.span / factor), self._map.size), self._least)
-        self._look(round(held - span * at / max(self.width(), 1)), span)
+        self._after(self.scale.zoom(factor, at))
 
     def show_all(self) -> None:
         """Show the whole file."""
         self._look(0, self._map.size)
 
-    @property
-    def _least(self) -> int:
-        """Bytes that are shown at least: one for each pixel."""
-        return max(1, min(self._map.size, self.width()))
-
     def _look(self, start: int, span: int) -> None:
-        span = max(self._least, min(span, max(self._map.size, 1)))
-        start = max(0, min(start, self._map.size - span))
-        if (start, start + span) != self.view:
-            self._start, self._end = start, start + span
+        self._after(self.scale.look(start, span))
+
+    def _after(self, changed: bool) -> None:
+        if changed:
             self._repaint()
             self.zoomed.emit()
-
-    def position(self, x: float) -> int:
-        """Return the byte at a horizontal position."""
-        share = min(max(x / max(self.width(), 1), 0.0), 1.0)
-        return min(self._start + int(self.span * share), max(self._end - 1, 0))
-
-    def stretch(self, x: float) -> tuple[int, int]:
-        """Return the bytes of one column of pixels, at least one."""
-        column = min(max(int(x), 0), max(self.width() - 1, 0))
-        start = self._start + self.span * column // max(self.width(), 1)
-        return start, max(start + 1, self._start + self.span * (column + 1) // max(self.width(), 1))
-
-    def _x(self, position: int) -> float:
-        return (position - self._start) * self.width() / max(self.span, 1)
 
     # --- painting
 
@@ -185,11 +157,11 @@ class ByteStrip(QWidget):
         painter, known = QPainter(picture), looks(theme())
         column, width = 0, self.width() if self._map.size else 0
         while column < width:
-            start, end = self.stretch(column)
+            start, end = self.scale.stretch(column)
             region = self._map.region(self._map.at(start))
             behind = column + 1
             if region.start + region.nbytes >= end:  # the columns that lie in one region are painted at once
-                inside = (region.start + region.nbytes - self._start) * width // self.span
+                inside = (region.start + region.nbytes - self.scale.start) * width // self.scale.span
                 behind = max(behind, min(inside, width))
             for kind, top, height in self._divide(start, end):
                 paint_in(painter, QRect(column, top, behind - column, height), known[kind])
@@ -216,16 +188,16 @@ class ByteStrip(QWidget):
 
     def _paint_ends(self, painter: QPainter) -> None:
         painter.setPen(QColor(theme().muted))
-        low, high = f"byte {grouped(self._start)}", grouped(self._end)
+        low, high = f"byte {grouped(self.scale.start)}", grouped(self.scale.end)
         if self.is_zoomed:
-            high = f"{grouped(self._end)} of {grouped(self._map.size)}"
+            high = f"{grouped(self.scale.end)} of {grouped(self._map.size)}"
         box = QRect(0, MARK + BAND + 1, self.width(), self.fontMetrics().height())
         painter.drawText(box, Qt.AlignmentFlag.AlignLeft, low)
         painter.drawText(box, Qt.AlignmentFlag.AlignRight, high)
 
     def _paint_mark(self, painter: QPainter, number: int) -> None:
         region = self._map.region(number)
-        left, right = self._x(region.start), self._x(region.start + region.nbytes)
+        left, right = self.scale.x(region.start), self.scale.x(region.start + region.nbytes)
         if right < 0 or left > self.width():
             return
         left, right = max(left, -4.0), min(max(right, left + 2), self.width() + 4.0)
@@ -246,6 +218,8 @@ class ByteStrip(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Paint anew for another width."""
         super().resizeEvent(event)
+        self.scale.width = max(self.width(), 1)
+        self.scale.look(self.scale.start, self.scale.span)  # a byte for each pixel at least
         self._repaint()
 
     def focusInEvent(self, event: QFocusEvent) -> None:
@@ -261,7 +235,7 @@ class ByteStrip(QWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """A click selects, a drag moves what is shown."""
         if event.button() == Qt.MouseButton.LeftButton:
-            self._pressed, self._dragging = (event.position().x(), self._start), False
+            self._pressed, self._dragging = (event.position().x(), self.scale.start), False
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Say what is below the mouse; move with it while it is pressed."""
@@ -270,14 +244,14 @@ class ByteStrip(QWidget):
             moved = x - self._pressed[0]
             self._dragging |= abs(moved) >= DRAGGED
             if self._dragging:
-                self._look(self._pressed[1] - round(moved * self.span / max(self.width(), 1)), self.span)
+                self._look(self._pressed[1] - round(moved * self.scale.span / max(self.width(), 1)), self.scale.span)
         self.setCursor(Qt.CursorShape.ClosedHandCursor if self._dragging else Qt.CursorShape.PointingHandCursor)
-        self.pointed.emit(self.stretch(x) if self._map.size else None)
+        self.pointed.emit(self.scale.stretch(x) if self._map.size else None)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """End a drag, or choose."""
         if self._pressed is not None and not self._dragging and self._map.size:
-            self.chosen.emit(self.stretch(event.position().x()))
+            self.chosen.emit(self.scale.stretch(event.position().x()))
         self._pressed, self._dragging = None, False
 
     def leaveEvent(self, event: QEvent) -> None:
@@ -293,7 +267,7 @@ class ByteStrip(QWidget):
             event.ignore()
             return
         if sideways:
-            self._look(self._start - round(self.span * sideways / 1200), self.span)
+            self._look(self.scale.start - round(self.scale.span * sideways / 1200), self.scale.span)
         elif turned:
             self.zoom(STEP ** (turned / 120), event.position().x())
         event.accept()
