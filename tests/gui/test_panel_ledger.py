@@ -141,6 +141,8 @@ def test_each_file_of_a_set_has_a_strip(opened, tmp_path):
     details = opened(index)
     panel = storage_tab(details)
     assert [strip.file.name for strip in panel.map.strips] == names
+    tips = [panel.table.lines.index(row, PLACE).data(Qt.ItemDataRole.ToolTipRole) for row in range(2)]
+    assert all(f"of {name}" in tip for name, tip in zip(names, tips, strict=True))
     alone = storage_tab(details, "/w1")
     assert [strip.file.name for strip in alone.map.strips] == names[1:]
 

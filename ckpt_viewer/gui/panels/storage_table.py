@@ -93,7 +93,7 @@ class StoragesModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return plain(self.text(index.row(), column), SHOWN)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return tooltip(self.text(index.row(), column))
+            return tooltip(self._tip(index.row(), column))
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return f"{HEADERS[column]}: {plain(self.text(index.row(), column), SHOWN) or 'none'}"
         if role == Qt.ItemDataRole.TextAlignmentRole and column in NUMBERS:
@@ -101,6 +101,13 @@ class StoragesModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ForegroundRole and column == TENSOR:
             return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
         return None
+
+    def _tip(self, row: int, column: int) -> str:
+        """Return the whole text; of a place also the file, of which there may be several."""
+        assert self._accounts is not None
+        place = self._accounts.maps.places.get(self.order[row]) if column == PLACE else None
+        text = self.text(row, column)
+        return f"byte {text} of {self._accounts.maps.files[place[0]].name}" if place else text
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
