@@ -18,7 +18,7 @@ import numpy as np
 from ckpt_viewer.core.decode import read_slice
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.stats.spectrum_plan import BASIS, SpectrumPlan, plan_spectrum
+from ckpt_viewer.stats.spectrum_plan import BASIS, EXTRA, ITERATIONS, SpectrumPlan, plan_spectrum
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context
@@ -29,13 +29,10 @@ ELEMENTS = 1 << 21
 """Elements of a block."""
 WHOLE = 1 << 22
 """Elements of a matrix that is decomposed as it is."""
-EXTRA = 16
-"""Directions beyond the rank that are carried along."""
 LINES = 256
 """Rows of a block that is multiplied by a basis, where so many fit into memory."""
 NOISE = 1e-13
 """Share of the greatest weight below which a direction is left out."""
-ITERATIONS = 2
 SHARES = (0.5, 0.9, 0.99)
 """Shares of the energy for which the number of directions is told."""
 
@@ -185,10 +182,11 @@ def _largest_values(matrix: _Matrix, rank: int, seed: int) -> tuple[Array, float
         for block in matrix.blocks(matrix.quick, lines):
             image += block.conj().T @ (block @ quick)
         basis = _orthonormal(image)
-    energy, rest = 0.0, np.empty((0, basis.shape[1]), matrix.double)
-    for block in matrix.blocks(matrix.double, lines):
-        energy += float(np.vdot(block, block).real)
-        rest = _triangle(np.concatenate([rest, block @ basis]))
+    energy, rest, quick = 0.0, np.empty((0, basis.shape[1]), matrix.double), basis.astype(matrix.quick)
+    for block in matrix.blocks(matrix.quick, lines):
+        wide = block.astype(matrix.double)
+        energy += float(np.vdot(wide, wide).real)
+        rest = _triangle(np.concatenate([rest, block @ quick]))
     values = np.zeros(rank)
     found = np.linalg.svd(rest, compute_uv=False)[:rank]
     values[: found.size] = found

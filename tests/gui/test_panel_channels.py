@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_tensors import made_from
+from made_tensors import made_from, made_tensor
 from panel_samples import Changed, at, facts_of, floats, gated, meta, sparse
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QImage
@@ -15,6 +15,7 @@ from ckpt_viewer.gui.panels.base import UNSUPPORTED
 from ckpt_viewer.gui.panels.channels import ChannelsPanel
 from ckpt_viewer.gui.panels.spectrum import SpectrumPanel
 from ckpt_viewer.gui.theme import themes
+from ckpt_viewer.stats.spectrum_plan import plan_spectrum
 
 NORMAL = np.random.default_rng(0).normal(size=(40, 60)).astype("float32")
 
@@ -52,8 +53,8 @@ def test_each_statistic_along_each_dimension(open_details):
         panel.axis.setCurrentIndex(1)
         panel.axis.activated.emit(1)
         details.wait()
-        panel.statistic.setCurrentText(name)
-        panel.statistic.activated.emit(0)
+        panel.choice.setCurrentText(name)
+        panel.choice.activated.emit(0)
         details.wait()
         assert panel._plot.curve.heights == pytest.approx(expected, rel=1e-6, abs=1e-9)
     panel.logarithmic.setChecked(True)
@@ -113,7 +114,7 @@ def test_channels_are_saved_and_copied_in_full(qtbot, tmp_path, open_details):
 def test_a_small_matrix_shows_its_spectrum_at_once(open_details):
     details, panel = panel_of(open_details, made_from(NORMAL), "Spectrum")
     expected = np.linalg.svd(NORMAL.astype("float64"), compute_uv=False)
-    assert panel.spectrum.values == pytest.approx(expected)
+    assert panel.found.values == pytest.approx(expected)
     assert panel.status.text() == "40 × 60, all 40 singular values, exact"
     shown = facts_of(panel.table)
     assert shown["largest"] == f"{expected[0]:.6g}"
@@ -121,8 +122,8 @@ def test_a_small_matrix_shows_its_spectrum_at_once(open_details):
     assert shown["stable rank"] == f"{(expected**2).sum() / expected[0] ** 2:.6g}"
     shares = expected / expected.sum()
     assert shown["effective rank"] == f"{np.exp(-(shares * np.log(shares)).sum()):.6g}"
-    panel.view.setCurrentIndex(1)
-    panel.view.activated.emit(1)
+    panel.choice.setCurrentIndex(1)
+    panel.choice.activated.emit(1)
     panel.logarithmic.setChecked(False)
     details.wait()
     assert panel._plot.curve.heights[-1] == pytest.approx(1)
@@ -141,6 +142,17 @@ def test_a_larger_one_waits_to_be_asked_and_says_how_it_is_reshaped(open_details
     assert panel.status.text() == "reshaped to 20 × 12 (dimension 0 by all others), all 12 singular values, exact"
 
 
+def test_what_takes_long_says_so_before_it_begins(monkeypatch):
+    offer = lambda *shape: spectrum_work.offer(plan_spectrum(made_tensor(b"", "float32", shape)))  # noqa: E731
+    monkeypatch.setattr(spectrum_work.os, "cpu_count", lambda: 2)
+    assert offer(500, 400) == "A matrix of 500 × 400. All 400 singular values can be computed."
+    assert offer(23_000, 23_000).endswith("can be computed by random projection. That takes about 2 minutes.")
+    assert offer(8192, 8192).endswith("That takes about 20 seconds.")
+    assert offer(1_000_000, 512).endswith("All 512 singular values can be computed. That takes about 2 minutes.")
+    monkeypatch.setattr(spectrum_work.os, "cpu_count", lambda: 64)
+    assert offer(8192, 8192).endswith("random projection.")
+
+
 def test_a_randomised_spectrum_says_so_with_rank_and_error(open_details, monkeypatch):
     from ckpt_viewer.stats import spectrum_plan
 
@@ -150,7 +162,7 @@ def test_a_randomised_spectrum_says_so_with_rank_and_error(open_details, monkeyp
     expected = np.linalg.svd(NORMAL.astype("float64"), compute_uv=False)
     left = np.sqrt((expected[8:] ** 2).sum() / (expected**2).sum())
     assert "the 8 largest singular values, randomised: rank 8 leaves out " in panel.status.text()
-    assert panel.spectrum.error == pytest.approx(left, rel=0.02)
+    assert panel.found.error == pytest.approx(left, rel=0.02)
     assert facts_of(panel.table)["effective rank"] == "needs all values"
 
 

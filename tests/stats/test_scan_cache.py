@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from made_tensors import made_from
 
@@ -127,6 +129,85 @@ def test_folders_are_known_by_all_their_files(tmp_path, counts):
     write(folder / "b.pth", 3)
     assert plain(scanned(folder)) != plain(first)
     assert len(counts) == 2
+
+
+def distributed(folder, seed):
+    """Write what one process of torch.distributed leaves, a file for each tensor."""
+    import torch.distributed.checkpoint as dcp
+
+    values = torch.Generator().manual_seed(seed)
+    state = {"a": torch.randn(3000, generator=values), "b": torch.randn(40, 50, generator=values)}
+    writer = dcp.FileSystemWriter(folder, single_file_per_rank=False)
+    dcp.save(state, storage_writer=writer, no_dist=True)
+
+
+def sharded(folder, seed):
+    """Write two shards and their index, as transformers does."""
+    folder.mkdir(exist_ok=True)
+    values = torch.Generator().manual_seed(seed)
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    for key, name in names.items():
+        safetensors.torch.save_file({key: torch.randn(3000, generator=values)}, folder / name)
+    index = {"metadata": {"total_size": 24_000}, "weight_map": names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def members(folder):
+    """The files that hold values."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".distcp", ".safetensors"))
+
+
+SETS = {"distributed": distributed, "sharded": sharded}
+QUIET = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+@QUIET
+@pytest.mark.parametrize("kind", SETS)
+def test_a_set_of_files_is_not_read_again_until_one_of_them_changes(tmp_path, counts, kind):
+    folder = tmp_path / "set"
+    SETS[kind](folder, 1)
+    first = scanned(folder)
+    assert len(members(folder)) == 2
+    assert plain(scanned(folder)) == plain(first)
+    assert len(counts) == 1
+    for number, member in enumerate(members(folder)):
+        data = bytearray(member.read_bytes())
+        data[-3:] = bytes(byte ^ 1 for byte in data[-3:])  # as long as it was, and as old as one can make it
+        before = member.stat()
+        member.write_bytes(data)
+        os.utime(member, ns=(before.st_atime_ns, before.st_mtime_ns))
+        scanned(folder)
+        assert len(counts) == 2 + number
+    scanned(folder)
+    assert len(counts) == 3
+
+
+@QUIET
+@pytest.mark.parametrize("kind", SETS)
+def test_a_set_whose_files_were_replaced_is_another_one(tmp_path, counts, kind):
+    folder = tmp_path / "set"
+    SETS[kind](folder, 1)
+    first = scanned(folder)
+    for member in members(folder):
+        copy = member.with_name("copy")
+        copy.write_bytes(member.read_bytes())
+        copy.replace(member)
+        assert plain(scanned(folder)) == plain(first)
+    assert len(counts) == 3
+
+
+@QUIET
+@pytest.mark.parametrize("kind", SETS)
+def test_a_member_that_changes_while_the_set_is_open_is_not_answered(tmp_path, kind):
+    folder = tmp_path / "set"
+    SETS[kind](folder, 1)
+    scanned(folder)
+    with ckpt_viewer.open_checkpoint(folder) as checkpoint:
+        tensors = [tensor for _, tensor in checkpoint.outline.tensors()]
+        for member in members(folder):
+            os.utime(member, ns=(5, 5))
+        with pytest.raises(SourceChanged):
+            Scan(tensors).run()
 
 
 DAMAGES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.progress import Context
@@ -20,6 +21,9 @@ VIEWS = (VALUES, ENERGY)
 MOST_AT_ONCE = 1 << 16
 """Elements of a matrix whose spectrum is shown without being asked for: it takes some 20 ms."""
 
+MOMENT = 5
+"""Seconds from which on it is said how long something takes."""
+
 
 def compute(tensor: TensorSpec, context: Context) -> Spectrum:
     """Return the spectrum. Raises as `stats.spectrum.singular_values`."""
@@ -30,7 +34,19 @@ def compute(tensor: TensorSpec, context: Context) -> Spectrum:
 
 
 def offer(plan: SpectrumPlan) -> str:
-    """Return what will be computed, in a sentence."""
+    """Return what will be computed, and for how long where that is more than a moment."""
+    seconds = plan.seconds(os.cpu_count() or 1)
+    return _computable(plan) + (f" That takes about {_about(seconds)}." if seconds > MOMENT else "")
+
+
+def _about(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes > 1 else "a minute"
+
+
+def _computable(plan: SpectrumPlan) -> str:
     size = f"{grouped(plan.rows)} × {grouped(plan.columns)}"
     shape = f"The tensor as a matrix of {size}, dimension 0 by all others." if plan.reshaped else f"A matrix of {size}."
     if plan.exact:
