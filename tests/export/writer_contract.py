@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import ckpt_viewer
-from ckpt_viewer.errors import Cancelled, CannotExport, SourceChanged, TargetExists, WriteFailed
+from ckpt_viewer.errors import Cancelled, CannotExport, SourceChanged, TargetExists, Unreadable, WriteFailed
 from ckpt_viewer.export.plan import write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,6 +212,34 @@ class WriterContract:
             write(plan, target)
         assert list(target.parent.iterdir()) == []
 
+    def test_a_source_that_changes_halfway_gives_no_result(self, opened, source, target):
+        class Meddler:
+            def step(self, done, total):
+                if done > 0.1 * total:
+                    os.utime(source, ns=(1, 1))
+
+        with pytest.raises(SourceChanged, match="changed by another program"):
+            write(self.plan(opened), target, context=Meddler())
+        assert list(target.parent.iterdir()) == []
+
+    def test_a_source_that_cannot_be_read_to_its_end_gives_no_result(self, opened, source, target, monkeypatch):
+        plan, calls = self.plan(opened), []
+        real = os.preadv
+
+        def failing(fd, buffers, offset):
+            if len(buffers[0]) > 50_000:
+                calls.append(offset)
+                raise OSError(errno.EIO, "Input/output error")
+            return real(fd, buffers, offset)
+
+        target.write_bytes(OLD)
+        monkeypatch.setattr(os, "preadv", failing)
+        with pytest.raises(Unreadable, match=r"reading failed at byte \d+ \(Input/output error\); check the disk"):
+            write(plan, target, force=True)
+        assert calls
+        assert target.read_bytes() == OLD
+        assert leftovers(target.parent) == []
+
     @pytest.mark.parametrize("place", [0, 40_000, -1])
     def test_a_wrong_byte_is_noticed_before_the_file_gets_its_name(self, opened, target, monkeypatch, place):
         from ckpt_viewer.export.atomic import AtomicFile
@@ -260,7 +288,7 @@ class WriterContract:
             "atomic.AtomicFile.write = write\n"
             "sys.exit(main(sys.argv[2:]))\n"
         )
-        for number in ("2", "15"):
+        for number in ("1", "2", "15"):
             command = [sys.executable, "-c", code, number, *self.arguments, str(source), "-o", str(target)]
             env = {**os.environ, "PYTHONPATH": str(ROOT)}
             done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
