@@ -94,6 +94,18 @@ def test_what_is_dragged_along_tied_and_aliased(opened):
     assert column(panel, TENSOR)[0] == "/a and 1 more"
 
 
+def test_a_slice_is_marked_where_it_lies_in_its_storage(opened):
+    base = torch.rand(10_000)
+    details = opened({"a": base[1000:1100], "b": base[5000:5200]})
+    panel = storage_tab(details, "/b")
+    strip = panel.map.strips[0]
+    first = next(n for n, line in enumerate(strip.file.lines) if line == 0)
+    region = strip.file.region(strip.current)
+    assert (region.nbytes, region.start - strip.file.bounds[first]) == (800, 20_000)
+    tip = storage_tab(details).table.lines.index(0, SHARED).data(Qt.ItemDataRole.ToolTipRole)
+    assert "/a,  /b" in tip
+
+
 def test_a_click_on_a_title_sorts_and_a_row_leads_to_its_tensor(opened, qtbot):
     details = opened(trained())
     panel = storage_tab(details)

@@ -86,6 +86,16 @@ def test_the_window_and_the_command_agree(opened, tmp_path, capsys, nan_in):
     assert {(each.severity, each.code, each.message) for each in going_on.findings} <= told
 
 
+def test_what_the_user_says_a_part_is_decides(opened, qtbot):
+    session = opened(trained(), scan=False)
+    watch = TrainingWatch.of(session)
+    for role, reason in (("none", "it holds no optimizer"), ("", "")):
+        with qtbot.waitSignal(watch.ready):
+            session.correct("/optimizer", role)
+        assert advice_of(session).reason == reason
+    qtbot.waitUntil(lambda: not session.jobs.active)
+
+
 def test_before_the_scan_nothing_is_said_of_values_and_after_it_everything(opened, qtbot):
     session = opened(trained("weights"), scan=False)
     watch = TrainingWatch.of(session)

@@ -87,10 +87,9 @@ class ByteMapView(QWidget):
         return next((strip for strip in self.strips if strip.hasFocus()), self.strips[0])
 
     def show_accounts(
-        self, accounts: Accounts, files: Sequence[int], mark: int | None = None, *, legend: bool = True
+        self, accounts: Accounts, files: Sequence[int], marked: tuple[int, int] | None = None, *, legend: bool = True
     ) -> None:
-        """Show some files by their numbers, and mark where a line of the ledger lies."""
-        marked = accounts.maps.places.get(mark) if mark is not None else None
+        """Show some files by their numbers, with a region (number of its file, its own) marked."""
         shown = [number for number in files[:MOST_STRIPS] if accounts.maps.files[number].size]
         self._accounts = accounts
         self._make_strips(len(shown))

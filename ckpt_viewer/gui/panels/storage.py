@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label
-from ckpt_viewer.gui.ledger_watch import LedgerWatch
+from ckpt_viewer.gui.ledger_watch import Accounts, LedgerWatch
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.byte_map import ByteMapView
 from ckpt_viewer.gui.panels.crumbs import outline_row
@@ -119,7 +120,20 @@ class StoragePanel(Panel):
         files = sorted({places[number][0] for number in numbers if number in places})
         self.map.setVisible(bool(files))
         if accounts is not None and files:
-            self.map.show_accounts(accounts, files, numbers[0], legend=False)
+            self.map.show_accounts(accounts, files, self._own_region(accounts, numbers[0]), legend=False)
+
+    def _own_region(self, accounts: Accounts, number: int) -> tuple[int, int] | None:
+        """Return file and region in which the first of its bytes lies: not all of a storage need be its own."""
+        place = accounts.maps.places.get(number)
+        if place is None or self._node is None:
+            return None
+        file, region = accounts.maps.files[place[0]], place[1]
+        value = self._node.value
+        if isinstance(value, TensorSpec) and value.storage is not None:
+            row = DTYPES.get(value.dtype)
+            inside = file.at(file.bounds[region] + value.offset * (row.itemsize if row is not None else 1))
+            region = inside if file.lines[inside] == number else region
+        return place[0], region
 
     def _choose(self, number: int) -> None:
         accounts = self._accounts.accounts

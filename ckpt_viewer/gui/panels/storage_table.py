@@ -14,6 +14,7 @@ from ckpt_viewer.core.text import bytes_text, grouped
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import plain, tooltip
 from ckpt_viewer.gui.panels.byte_words import ROLES, line_name
+from ckpt_viewer.gui.panels.crumbs import row_pointer
 from ckpt_viewer.gui.panels.link_table import LinkTable
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ SPARE = (DEVICE, DTYPE, ROLE, PLACE, SHARED, UNUSED)
 """Columns that go where there is little room, the first of them first."""
 NAME_WIDTH = 190
 """Pixels that the names of tensors get at least."""
+MOST_NAMED = 16
+"""Names that a tool tip lists."""
 SHOWN = 300
 WIDTHS = {ROLE: "lr_scheduler", BYTES: "888.8 MB", UNUSED: "888.8 MB", SHARED: "8 tied, 8 aliased",
           DTYPE: "complex128", DEVICE: "cuda:88", PLACE: "888 888 888 888"}  # fmt: skip
@@ -103,8 +106,13 @@ class StoragesModel(QAbstractTableModel):
         return None
 
     def _tip(self, row: int, column: int) -> str:
-        """Return the whole text; of a place also the file, of which there may be several."""
+        """Return the whole text; of a place also the file, of a shared storage all names that share it."""
         assert self._accounts is not None
+        line = self._accounts.book.lines[self.order[row]]
+        if column in (TENSOR, SHARED) and len(line.uses) > 1:
+            names = [row_pointer(self._accounts.book.outline, use.row) for use in line.uses[:MOST_NAMED]]
+            more = [f"and {grouped(len(line.uses) - MOST_NAMED)} more"] if len(line.uses) > MOST_NAMED else []
+            return ",  ".join([*names, *more])
         place = self._accounts.maps.places.get(self.order[row]) if column == PLACE else None
         text = self.text(row, column)
         return f"byte {text} of {self._accounts.maps.files[place[0]].name}" if place else text
