@@ -31,6 +31,7 @@ TABLE = (
     Entry("File", "export_more", "E&xport …", ("Ctrl+Shift+E",)),
     Entry("File", "remap", "Re&map to CPU", ("Ctrl+Shift+R",)),
     Entry("File", "compare", "Com&pare with …", ("Ctrl+D",)),
+    Entry("File", "slim", "Save &without optimizer …"),
     Entry("File", "verify", "&Verify checksums"),
     Entry("File", "close", "&Close window", ("Ctrl+W",), separated=True),
     Entry("File", "quit", "&Quit", ("Ctrl+Q",)),

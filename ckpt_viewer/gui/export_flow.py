@@ -81,7 +81,7 @@ class ExportFlow(QObject):
             from ckpt_viewer.export.plan import plan_export
 
             choice = Choice((checkpoint.node(model.path).pointer,), format=format_of(target))
-            self._write(
+            self.carry_out(
                 lambda context: plan_export(checkpoint, choice, context),
                 target,
                 "Exporting the state_dict",
@@ -125,7 +125,7 @@ class ExportFlow(QObject):
         plan = preview.plan
         assert plan is not None
         name = plain(Path(preview.target).name, NAME_LIMIT)
-        self._write(lambda _: plan, preview.target, f"Exporting {name}", self._say_exported)
+        self.carry_out(lambda _: plan, preview.target, f"Exporting {name}", self._say_exported)
 
     def _ask_partial(self, checkpoint: Checkpoint) -> bool:
         count = len(checkpoint.lost)
@@ -150,8 +150,8 @@ class ExportFlow(QObject):
     def _say_exported(self, written: Written) -> None:
         path = written.path
         assert path is not None
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {amount_text(written)}.{_remarks(written)}"
-        actions = (self._show_action(path), Action("Open the result", lambda: self.openWanted.emit(str(path))))
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {amount_text(written)}.{remarks(written)}"
+        actions = (self.show_action(path), Action("Open the result", lambda: self.openWanted.emit(str(path))))
         self._messages.post(Message("success", text, actions))
 
     # --- a copy for the CPU
@@ -183,7 +183,7 @@ class ExportFlow(QObject):
             return
         for warning in plan.warnings:  # whoever loads the copy should know before it is made
             self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
-        self._write(lambda _: plan, target, f"Writing {plain(Path(target).name, NAME_LIMIT)}", self._say_remapped)
+        self.carry_out(lambda _: plan, target, f"Writing {plain(Path(target).name, NAME_LIMIT)}", self._say_remapped)
 
     def _remap_target(self, plan: Plan) -> str:
         target = plan.target
@@ -200,7 +200,7 @@ class ExportFlow(QObject):
         assert path is not None
         text = f"Wrote {plain(path.name, NAME_LIMIT)}, a copy for the CPU: {amount_text(written)}."
         mark = _mark(path)
-        actions = (self._show_action(path), Action("Delete copy", lambda: self._delete(path, mark)))
+        actions = (self.show_action(path), Action("Delete copy", lambda: self._delete(path, mark)))
         self._messages.post(Message("success", text, actions))
 
     def _delete(self, path: Path, mark: tuple[int, int]) -> None:
@@ -220,7 +220,9 @@ class ExportFlow(QObject):
 
     # --- both
 
-    def _write(self, plan: Callable[[Context], Plan], target: str, title: str, say: Callable[[Written], None]) -> None:
+    def carry_out(
+        self, plan: Callable[[Context], Plan], target: str, title: str, say: Callable[[Written], None]
+    ) -> None:
         """Write in a job. What is there now may be replaced: whoever chose the target was asked."""
         checkpoint, force = self._session.borrow(), os.path.lexists(target)
 
@@ -264,7 +266,8 @@ class ExportFlow(QObject):
         if not self.writing:
             self.idle.emit()
 
-    def _show_action(self, path: Path) -> Action:
+    def show_action(self, path: Path) -> Action:
+        """Return the button that shows a written file in its folder."""
         return Action("Show in folder", lambda: self._show(path), dismisses=False)
 
     def _show(self, path: Path) -> None:
@@ -293,6 +296,7 @@ def _mark(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _remarks(written: Written) -> str:
+def remarks(written: Written) -> str:
+    """Return what else there is to say of a written file, as further sentences."""
     texts = [*cast_texts(written), *written.warnings[:3]]
     return "".join(f" {plain(f'{text[:1].upper()}{text[1:]}', 300)}." for text in texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QToolButton, QWidget
 
+from ckpt_viewer.core.pace import Pace
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.jobs import Job, JobRunner
@@ -21,6 +22,7 @@ class JobStatus(QWidget):
         super().__init__(parent)
         self.setAccessibleName("Work in progress")
         self._jobs: list[Job] = []
+        self._paces: dict[int, Pace] = {}
         self._title = ElidedLabel()
         self._bar = QProgressBar()
         self._bar.setObjectName("jobProgress")
@@ -61,6 +63,11 @@ class JobStatus(QWidget):
         else:
             self.refresh()
 
+    def add_writing(self, job: Job) -> None:
+        """Show a job that counts bytes: with how many in a second, and when it will be done."""
+        self._paces[job.ticket] = Pace()
+        self.add(job)
+
     @property
     def job(self) -> Job | None:
         """The job that is shown."""
@@ -75,7 +82,9 @@ class JobStatus(QWidget):
             return
         more = f" (and {len(self._jobs) - 1} more)" if len(self._jobs) > 1 else ""
         title = f"Stopping: {job.title}" if job.is_cancelled else job.title
-        self._title.setText(title + more)
+        pace = self._paces.get(job.ticket)
+        speed = f" – {pace.text}" if pace is not None and pace.text else ""
+        self._title.setText(title + more + speed)
         words = f"Stop: {job.title}"
         self._cancel.setToolTip(words)
         self._cancel.setAccessibleName(words)
@@ -87,11 +96,16 @@ class JobStatus(QWidget):
             self._bar.setValue(min(SCALE, job.done * SCALE // job.total))
 
     def _on_progress(self, _done: object, _total: object) -> None:
+        for job in self._jobs:
+            if job.ticket in self._paces and job.total > 0:
+                self._paces[job.ticket].note(job.done, job.total)
         if not self.isHidden():
             self.refresh()
 
     def _on_ended(self) -> None:
         self._jobs = [job for job in self._jobs if not job.is_ended]
+        running = {job.ticket for job in self._jobs}
+        self._paces = {ticket: pace for ticket, pace in self._paces.items() if ticket in running}
         if not self.isHidden() or not self._jobs:
             self.refresh()
 

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.main_window import MainWindow
     from ckpt_viewer.gui.panels import DetailTabs
     from ckpt_viewer.gui.shortcuts import ShortcutCard
+    from ckpt_viewer.gui.slim_flow import SlimFlow
     from ckpt_viewer.gui.start_page import StartPage
     from ckpt_viewer.gui.verify_flow import VerifyFlow
 
 
-EXPORTS = ("export", "export_more", "remap")
+EXPORTS = ("export", "export_more", "remap", "slim")
 """Actions in the menu of the export button."""
 
 
@@ -31,6 +32,7 @@ class WindowActions(QObject):
         self._window = window
         self._card: ShortcutCard | None = None
         self._verify: VerifyFlow | None = None
+        self._slim: SlimFlow | None = None
         calls: dict[str, Callable[[], object]] = {
             "open": self.ask_and_open,
             "open_folder": self.ask_and_open_folder,
@@ -38,6 +40,7 @@ class WindowActions(QObject):
             "export": self.export,
             "export_more": self.ask_export,
             "remap": self.remap,
+            "slim": self.save_without_optimizer,
             "compare": self.compare,
             "verify": self.verify,
             "close": window.close,
@@ -65,6 +68,7 @@ class WindowActions(QObject):
             self.actions[name].setEnabled(is_open)
         if session.checkpoint is not None and session.checkpoint.contents.salvaged:
             self.actions["remap"].setEnabled(False)  # a copy of a broken file would be broken
+            self.actions["slim"].setEnabled(False)
         self.actions["reload"].setEnabled(bool(session.path))
         # until the file was looked through it is not known whether there is a model, and asking would take a walk
         known = session.overview is not None or session.error is not None
@@ -183,6 +187,15 @@ class WindowActions(QObject):
         """Show what differs between this file and another one."""
         if self._window.session.checkpoint is not None:
             self._window.windows.comparisons.ask(self._window)
+
+    def save_without_optimizer(self) -> None:
+        """Write a copy without the optimizer."""
+        window = self._window
+        if self._slim is None:
+            from ckpt_viewer.gui.slim_flow import SlimFlow
+
+            self._slim = SlimFlow(window.session, window.messages, window.export_flow, window)
+        self._slim.ask()
 
     def verify(self) -> None:
         """Read the whole file and compare its checksums."""

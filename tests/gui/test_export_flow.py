@@ -18,6 +18,7 @@ from ckpt_viewer.gui.export_flow import ExportFlow
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.messages import Messages
 from ckpt_viewer.gui.session import Session
+from ckpt_viewer.gui.slim_flow import SlimFlow
 from ckpt_viewer.resources import sample_checkpoint
 
 torch = pytest.importorskip("torch")
@@ -58,6 +59,7 @@ class Desk:
         self.qtbot = qtbot
         self.session, self.messages, self.writes = Session(), Messages(), JobRunner()
         self.flow = ExportFlow(self.session, self.messages, self.writes, window)
+        self.slim = SlimFlow(self.session, self.messages, self.flow, window)
 
     def open(self, path):
         with self.qtbot.waitSignal(self.session.selectionChanged):
@@ -236,7 +238,7 @@ def test_an_existing_copy_is_replaced_only_when_asked(desk, answers, sample):
 
 def test_a_file_that_appears_after_the_question_is_not_replaced(desk, sample, monkeypatch):
     target = sample.with_name("model_3.cpu.pth")
-    usual = ExportFlow._write
+    usual = ExportFlow.carry_out
 
     def late(flow, plan, path, *rest):
         def planned(context):
@@ -245,7 +247,7 @@ def test_a_file_that_appears_after_the_question_is_not_replaced(desk, sample, mo
 
         usual(flow, planned, path, *rest)
 
-    monkeypatch.setattr(ExportFlow, "_write", late)
+    monkeypatch.setattr(ExportFlow, "carry_out", late)
     desk.open(sample)
     desk.flow.remap_to_cpu()
     desk.settle()
@@ -345,3 +347,43 @@ def test_a_whole_module_is_exported_without_its_class(desk, tmp_path):
     desk.flow.export_state_dict()
     desk.settle()
     net.load_state_dict(torch.load(tmp_path / "whole.state_dict.pth", weights_only=True), strict=True)
+
+
+# --- without the optimizer ------------------------------------------------------------------------------------------
+
+
+def test_a_copy_without_the_optimizer_says_first_what_it_saves(desk, answers, sample, monkeypatch):
+    asked = []
+    monkeypatch.setattr(asking, "ask", lambda _, question, detail, yes: asked.append((question, detail)) or True)
+    desk.open(sample)
+    with desk.qtbot.waitSignal(desk.flow.written, timeout=60_000) as got:
+        desk.slim.ask()
+    target = sample.with_name("model_3.slim.pth")
+    assert got.args == [target]
+    assert asked[0][0] == "Save a copy without the optimizer?"
+    assert asked[0][1].startswith("Without optimizer: ")
+    assert "Everything else is kept" in asked[0][1]
+    assert answers.asked == [("target", str(target))]
+    wanted = torch.load(sample, map_location="cpu", weights_only=True)
+    assert list(torch.load(target, map_location="cpu", weights_only=True)) == [
+        key for key in wanted if key != "optimizer"
+    ]
+    desk.settle()
+    assert desk.said[0][1].startswith("Wrote model_3.slim.pth, without optimizer: ")
+
+
+def test_a_file_without_an_optimizer_is_told_so(desk, tmp_path):
+    desk.open(builders.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "x.pth"))
+    desk.slim.ask()
+    desk.settle()
+    assert desk.said[0][0] == "error"
+    assert "no optimizer was recognised" in desk.said[0][1]
+
+
+def test_no_copy_is_written_where_the_saving_is_not_wanted(desk, answers, sample, monkeypatch):
+    monkeypatch.setattr(asking, "ask", lambda *_: False)
+    desk.open(sample)
+    desk.slim.ask()
+    desk.settle()
+    assert answers.asked == []
+    assert [path.name for path in sample.parent.iterdir()] == ["model_3.pth"]

@@ -6,6 +6,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QProgressBar, QToolButton
 
+from ckpt_viewer.core.pace import Pace
 from ckpt_viewer.gui import status as module
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.status import JobStatus
@@ -90,3 +91,22 @@ def test_several_are_counted(qtbot, status, runner, gate):
         runner.start(lambda context: gate.wait(5), title=name)
     qtbot.waitUntil(lambda: not status.isHidden())
     assert status._title.text() == "two (and 1 more)"
+
+
+def test_writing_says_how_fast_it_goes_and_how_long_it_takes(qtbot, status, runner, gate, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module, "Pace", lambda: Pace(lambda: now[0]))
+
+    def work(context):
+        context._report_at = context._yield_at = 0.0
+        context.step(4 * 10**9, 20 * 10**9)
+        gate.wait(5)
+
+    runner.started.disconnect(status.add)
+    job = runner.start(work, title="Writing a.pth")
+    status.add_writing(job)
+    now[0] = 2.0
+    qtbot.waitUntil(lambda: status._title.text() == "Writing a.pth – 2 GB/s, 8 s left")
+    gate.set()
+    qtbot.waitUntil(status.isHidden)
+    assert status._paces == {}
