@@ -395,6 +395,7 @@ def test_a_file_of_a_set_shows_the_whole_set_and_is_remapped_alone(qtbot, window
     with qtbot.waitSignal(alone.session.opened):
         alone.session.reload()
     assert alone.session.checkpoint.format == "torch-zip"
+    qtbot.waitUntil(lambda: not alone.export_flow.writing, timeout=60_000)  # torch is still reading it, to prove it
 
 
 def test_size_and_theme_are_remembered(qtbot, windows, sample):
