@@ -13,15 +13,19 @@ from ckpt_viewer.analysis.listing import scalar_fields
 from ckpt_viewer.analysis.optimizer_join import plain_name
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
+from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path, Step, python_repr, step_json
 from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.scalar import number_of
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import NdArray, Value
 
 METADATA = "_metadata"
 """What torch writes into a state_dict for itself alone."""
+AS_SAVED = Locator(None)
+"""Devices are compared as they were saved, whatever map_location was chosen to look at one of both."""
 FIELDS = ("kind", "type", "length", "value", "shape", "dtype", "device", "layout", "values")
 """What can differ, in this order."""
 
@@ -229,7 +233,7 @@ def _changes(a: Checkpoint, b: Checkpoint, row_a: int, row_b: int) -> Iterator[C
         yield Change(row_a, row_b, "kind", *kinds)
         return
     if isinstance(one, TensorSpec) and isinstance(other, TensorSpec):
-        tensors = _tensor_fields(a, one), _tensor_fields(b, other)
+        tensors = _tensor_fields(one), _tensor_fields(other)
         yield from (
             Change(row_a, row_b, name, value, tensors[1][name])
             for name, value in tensors[0].items() if value != tensors[1][name]
@@ -248,14 +252,16 @@ def _changes(a: Checkpoint, b: Checkpoint, row_a: int, row_b: int) -> Iterator[C
         yield Change(row_a, row_b, "value", scalar_fields(one)["value"], scalar_fields(other)["value"])
 
 
-def _tensor_fields(checkpoint: Checkpoint, tensor: TensorSpec) -> dict[str, Any]:
+def _tensor_fields(tensor: TensorSpec) -> dict[str, Any]:
     shape = None if tensor.shape is None else list(tensor.shape)
-    device = checkpoint.locator.tensor(tensor)
-    return {"shape": shape, "dtype": tensor.dtype, "device": device, "layout": tensor.layout}
+    return {"shape": shape, "dtype": tensor.dtype, "device": AS_SAVED.tensor(tensor), "layout": tensor.layout}
 
 
 def _array(array: NdArray, field: str) -> Any:
-    return list(array.shape) if field == "shape" else array.dtype if field == "dtype" else "other numbers"
+    if field != "value":
+        return list(array.shape) if field == "shape" else array.dtype
+    number = number_of(array)
+    return "other numbers" if number is None else scalar_fields(number)["value"]
 
 
 def _equal(one: Value, other: Value) -> bool:

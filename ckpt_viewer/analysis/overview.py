@@ -15,6 +15,7 @@ from ckpt_viewer.core.module import MODULE_COST, MOST_ENTRIES, Entry, state_dict
 from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
+from ckpt_viewer.core.scalar import number_of
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Mapping as MappingValue
 from ckpt_viewer.core.value import Value
@@ -80,7 +81,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
     progress = tuple(
         Progress(pointers[row], str(outline.steps[row]), value)
         for row, role in roles.items()
-        if role.name == "progress" and isinstance(value := outline.values[row], int | float)
+        if role.name == "progress" and (value := number_of(outline.values[row])) is not None
     )
     models = _model_entries(checkpoint, context)
     packed = packed_weights(models, context)

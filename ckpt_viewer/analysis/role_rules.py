@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ckpt_viewer.analysis.optimizer_class import is_number, optimizer_text
 from ckpt_viewer.analysis.scheduler_class import MARKS, is_scheduler_fields, scheduler_text
 from ckpt_viewer.core.model import MODEL_KEYS, is_optimizer_state
+from ckpt_viewer.core.scalar import number_of
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, NdArray, Value, state_items
 
@@ -92,17 +93,18 @@ def role_of(value: Value, name: str, near: bool) -> Role | None:
         return _dict_role(value, name, near)
     if isinstance(value, Instance):
         return _object_role(value, name, near)
-    if is_number(value):
+    number = value if is_number(value) else number_of(value) if isinstance(value, NdArray) else None
+    if number is not None:
         if name in PROGRESS_NAMES:
-            return Role("progress", str(value), "a number under a usual name", LIKELY)
-        return _metric(name, str(value)) if near else None
+            return Role("progress", str(number), "a number under a usual name", LIKELY)
+        return _metric(name, str(number)) if near else None
     if isinstance(value, tuple | list):
         return _list_role(value, name, near)
     return None
 
 
 def tensor_role(tensor: TensorSpec, name: str) -> Role | None:
-    """Return the role of a tensor that is in no model: the state of a generator, or a metric."""
+    """Return the role of a tensor that is in no model: the state of a generator, progress, or a metric."""
     shape = tensor.shape
     if shape is None or len(shape) > 1:
         return None
@@ -111,6 +113,8 @@ def tensor_role(tensor: TensorSpec, name: str) -> Role | None:
             return Role("rng", "torch, CPU", f"{CPU_RNG} bytes, the state of torch's generator on the CPU")
         if shape[0] in CUDA_RNG and words_of(name) & (RNG_WORDS | {"cuda"}):
             return Role("rng", "torch, CUDA", "bytes of a CUDA generator under a usual name", LIKELY)
+    if not shape and name in PROGRESS_NAMES:
+        return Role("progress", "", "a single number under a usual name", LIKELY)
     return _metric(name, "") if not shape else None
 
 

@@ -6,7 +6,7 @@ import struct
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Value
+from ckpt_viewer.core.value import NdArray, Value
 from ckpt_viewer.errors import CheckpointError
 
 CODES = {
@@ -14,17 +14,24 @@ CODES = {
     "uint64": "Q", "uint32": "I", "uint16": "H", "uint8": "B", "bool": "?",
 }  # fmt: skip
 """dtype -> code of `struct`."""
+ARRAY_CODES = {
+    "f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h", "i1": "b", "u8": "Q", "u4": "I", "u2": "H",
+    "u1": "B", "b1": "?",
+}  # fmt: skip
+"""numpy's dtype without its byte order -> code of `struct`."""
 LARGEST = 1024
 """Bits from which on an integer is no float any more, and arithmetic with floats fails."""
 
 
 def number_of(value: Value) -> int | float | None:
-    """Return the number that a value is, or that a tensor of one element holds.
+    """Return the number that a value is, or that a tensor of one element or a scalar of numpy holds.
 
     None for anything else, for integers beyond all floats, and where its bytes cannot be read.
     """
     if type(value) is float or (type(value) is int and value.bit_length() < LARGEST):
         return value
+    if isinstance(value, NdArray):
+        return _of_array(value)
     if not isinstance(value, TensorSpec) or value.numel != 1:
         return None
     if value.storage is None or value.extra is not None:
@@ -33,6 +40,17 @@ def number_of(value: Value) -> int | float | None:
         return _read(value)
     except CheckpointError:  # cut off, or without bytes: what is said of the file elsewhere
         return None
+
+
+def _of_array(array: NdArray) -> int | float | None:
+    code, data = ARRAY_CODES.get(array.dtype[1:]), array.data
+    if code is None or array.dtype[0] not in "<>=|" or array.shape not in ((), (1,)) or type(data) is not bytes:
+        return None
+    order = ">" if array.dtype[0] == ">" else "<"
+    if len(data) != struct.calcsize(order + code):
+        return None
+    number: int | float = struct.unpack(order + code, data)[0]
+    return number
 
 
 def _read(tensor: TensorSpec) -> int | float | None:

@@ -128,6 +128,8 @@ def lost_fact(checkpoint: Checkpoint) -> Fact | None:
 def strip_parts(checkpoint: Checkpoint, overview: Overview, going_on: Resume | None) -> list[str]:
     """Return what the summary strip says, most important first; `going_on` is None while it is being looked at."""
     parts = [kind_text(overview)]
+    if overview.kind == "training checkpoint" and checkpoint.models and checkpoint.models[0].kind == "module":
+        parts.append("model saved whole")  # a module, and not its parameters as usual
     if overview.parameters is not None:
         parts.append(parameters_text(overview.parameters))
     parts += [bytes_text(checkpoint.size), format_text(checkpoint)]

@@ -82,6 +82,21 @@ def test_devices(tmp_path):
     assert changes(document) == [("w.weight", "device", "cpu", "cuda:1")]
 
 
+def test_devices_are_those_that_were_saved_whatever_map_location_says(tmp_path):
+    first = save({"w.weight": torch.ones(2)}, tmp_path / "a.pth", tag="cuda:1")
+    second = save({"w.weight": torch.ones(2)}, tmp_path / "b.pth", tag="cuda:1")
+    with open_checkpoint(first, map_location="cpu") as a, open_checkpoint(second) as b:
+        assert diff(a, b).equal
+
+
+def test_numbers_of_numpy(tmp_path):
+    found = changes(told(tmp_path, {"epoch": np.int64(3)}, {"epoch": np.int64(4)}))
+    assert found == [("epoch", "value", 3, 4)]
+    assert changes(told(tmp_path, {"x": np.zeros(3)}, {"x": np.ones(3)})) == [
+        ("x", "value", "other numbers", "other numbers")
+    ]
+
+
 def test_values_are_compared_across_devices_and_dtypes(tmp_path):
     a = torch.tensor([1.0, 2.0, 3.0])
     found = changes(told(tmp_path, {"w.weight": a}, {"w.weight": a.clone()}, tag="cuda:1"))

@@ -210,3 +210,11 @@ def test_whole_optimizers_and_those_of_fastai_are_optimizers(tmp_path):
     for name in ("opt", "x"):
         found = roles(tmp_path, {"model": SD, name: fastai, "o": pickled})
         assert found["optimizer"] == [f"/{name}", "/o"]
+
+
+def test_numbers_of_numpy_and_tensors_of_one_element_are_numbers(tmp_path):
+    value = {"model": SD, "epoch": np.int64(3), "step": torch.tensor(70), "val_loss": np.float32(0.5)}
+    assert roles(tmp_path, value)["progress"] == ["/epoch", "/step"]
+    assert roles(tmp_path, value)["metrics"] == ["/val_loss"]
+    with open_checkpoint(tmp_path / "m.pth") as checkpoint:
+        assert [(each.name, each.value) for each in overview(checkpoint).progress] == [("epoch", 3), ("step", 70)]

@@ -9,6 +9,7 @@ from ckpt_viewer.analysis.resume import resume
 from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.location import Locator, leave_on_cpu
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Global, Instance
 from ckpt_viewer.gui.summary import (
     Fact,
     contents_links,
@@ -198,3 +199,16 @@ def test_absurd_names_and_numbers_are_shown():
     assert links[0].name == r"a\u202e/b~"
     assert checkpoint[links[0].pointer].value == 1
     assert [link.text for link in links[1:]] == ["an integer of 100001 bits", r"'<b>\n'", "None", "nan"]
+
+
+def test_the_strip_says_where_a_model_was_saved_whole():
+    parts = {name: mapping() for name in ("_parameters", "_buffers", "_modules")}
+    net = Instance(Global("acme", "Net"), (), new=True)
+    net.state = mapping(training=True, **parts)
+    group = mapping(lr=0.1, params=[])
+    root = mapping(model=net, optimizer=mapping(state=mapping(), param_groups=[group]), epoch=3)
+    checkpoint = make_checkpoint(root=root)
+    strip = strip_parts(checkpoint, overview(checkpoint), None)
+    assert strip[:2] == ["Training checkpoint, epoch 3", "model saved whole"]
+    alone = make_checkpoint(root=net)
+    assert strip_parts(alone, overview(alone), None)[0] == "Whole model"
