@@ -44,3 +44,8 @@ class CastCounts(NamedTuple):
     overflow: int = 0
     underflow: int = 0
     nan: int = 0
+
+
+def total(found: Mapping[int, CastCounts]) -> CastCounts:
+    """Return the counts of all parts of a tensor together."""
+    return CastCounts(*map(sum, zip(*found.values(), strict=True))) if found else CastCounts()

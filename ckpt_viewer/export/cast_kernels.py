@@ -2,8 +2,8 @@
 
 Rounding is to nearest, ties to even; what is too large becomes infinite, what is too small zero. torch goes through
 float32 on the way from float64 to a narrower type, which rounds twice, and so does this. Numbers of at most 16 bits
-are looked up in a table of all there are; wider ones are computed on their bits, since numpy's own cast to float16
-takes twenty times as long where results are subnormal (measured).
+are looked up in a table of all there are. float16 is computed on the bits of wider ones, since numpy's own cast takes
+twenty times as long where results are subnormal (measured).
 
 NaN: torch keeps sign and leading bits on the way to float32 and float16. As bfloat16 it writes 0xffff for float32 and
 float64 (0x7fc0 for the last few of float64, and where a layout keeps it from using vector instructions), 0x7fc0 for
@@ -12,9 +12,8 @@ anything else (ATen/cpu/vec, c10/util/BFloat16.h).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,88 +24,103 @@ from ckpt_viewer.export.cargo import CastCounts
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
 
-Kernel: TypeAlias = "Callable[[Array], Array]"
-"""Takes bit patterns of one type (unsigned, one-dimensional), returns those of another."""
-
-TARGETS = ("float32", "float16", "bfloat16")
-"""What numbers can be cast to."""
+BLOCK = 1 << 16
+"""Numbers that are cast at once: enough to make numpy's calls cheap, few enough to stay in the cache."""
 
 _INFINITY = {"float64": 0x7FF << 52, "float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
 _QUIET32, _NAN_BFLOAT16, _NAN_NARROWED = 0x400000, 0x7FC0, 0xFFFF
 _NOTHING = CastCounts()
 
 
-def kernel(source: str, target: str) -> Kernel:
-    """Return what casts bit patterns of dtype `source` to `target`, one of `TARGETS`."""
-    if DTYPES[source].itemsize <= 2:
-        table = _table(source, target)
-        return lambda bits: table.take(bits)
-    if source == "float64":
-        if target == "float32":
-            return _float32_of_float64
-        narrow = _float16_of_float32 if target == "float16" else _bfloat16_of_float32
-        return lambda bits: narrow(_float32_of_float64(bits))
-    return _float16_of_float32 if target == "float16" else _bfloat16_of_float32
+class Caster:
+    """Casts blocks in arrays that it uses again and again: new ones would cost more in page faults than the arithmetic.
+
+    For one thread.
+
+    Attributes:
+        before: bit patterns, to be filled by whoever calls.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        """Prepare to cast from dtype `source` to `target`: float32, float16 or bfloat16."""
+        self._source, self._target = source, target
+        self.before: Array = np.empty(BLOCK, f"u{DTYPES[source].itemsize}")
+        self._after: Array = np.empty(BLOCK, f"u{DTYPES[target].itemsize}")
+        self._sizes: Array = np.empty_like(self._after)
+        self._scratch = [np.empty(BLOCK, np.uint32) for _ in range(3 if DTYPES[source].itemsize > 2 else 0)]
+
+    def cast(self, count: int) -> tuple[Array, CastCounts]:
+        """Return what the first `count` patterns become, good until the next call, and what that did to the values."""
+        before, after = self.before[:count], self._after[:count]
+        if DTYPES[self._source].itemsize <= 2:
+            np.take(_table(self._source, self._target), before, out=after, mode="clip")
+        else:
+            self._narrow(before, after)
+        return after, self._counts(before, after)
+
+    def _narrow(self, before: Array, after: Array) -> None:
+        bits = before
+        if self._source == "float64":
+            bits = after if self._target == "float32" else self._scratch[2][: len(before)]
+            with np.errstate(all="ignore"):
+                np.copyto(bits.view(np.float32), before.view(np.float64), casting="same_kind")
+        if self._target == "float16":
+            _to_float16(bits, after, self._scratch[0][: len(bits)], self._scratch[1][: len(bits)])
+        elif self._target == "bfloat16":
+            _to_bfloat16(bits, after)
+
+    def _counts(self, before: Array, after: Array) -> CastCounts:
+        """Say what a cast did; after most of them two looks at the result, signs apart, show that it did nothing."""
+        sizes = np.left_shift(after, after.dtype.type(1), out=self._sizes[: len(after)])
+        limit, zeros = 2 * _INFINITY[self._target], len(after) - int(np.count_nonzero(sizes))
+        special = sizes.max(initial=0) >= limit
+        if not special and not zeros:
+            return _NOTHING
+        source = self._source
+        if DTYPES[source].itemsize == 1:
+            before, source = _table(source, "float32").take(before), "float32"
+        given = before << before.dtype.type(1)
+        underflow = int(np.count_nonzero(given)) - (len(after) - zeros)
+        if not special:
+            return CastCounts(underflow=underflow)
+        infinite = int(np.count_nonzero(given == 2 * _INFINITY[source]))
+        nan = int(np.count_nonzero(given > 2 * _INFINITY[source]))
+        return CastCounts(int(np.count_nonzero(sizes == limit)) - infinite, underflow, nan)
 
 
-def counts(source: str, target: str, before: Array, after: Array) -> CastCounts:
-    """Say what casting a block did; most blocks take two looks at the largest pattern and one at zeros."""
-    if DTYPES[source].itemsize == 1:
-        before, source = _table(source, "float32").take(before), "float32"
-    limit, after_limit = 2 * _INFINITY[source], 2 * _INFINITY[target]
-    sizes, after_sizes = _without_sign(before), _without_sign(after)
-    overflow = nan = 0
-    if after_sizes.max(initial=0) >= after_limit:
-        nan = int(np.count_nonzero(sizes > limit))
-        overflow = int(np.count_nonzero(after_sizes == after_limit) - np.count_nonzero(sizes == limit))
-    underflow = int(np.count_nonzero(sizes) - np.count_nonzero(after_sizes))
-    return CastCounts(overflow, underflow, nan) if overflow or underflow or nan else _NOTHING
+def _to_float16(bits: Array, after: Array, size: Array, power: Array) -> None:
+    """Let an addition round: beside a power of two 2^13 times its own a number keeps 10 bits, and at least 2^-24.
 
-
-def _halves(bits: Array) -> Array:
-    narrow: Array = bits.astype(np.uint16)
-    return narrow
-
-
-def _without_sign(bits: Array) -> Array:
-    shifted: Array = bits << bits.dtype.type(1)
-    return shifted
-
-
-def _float32_of_float64(bits: Array) -> Array:
-    with np.errstate(all="ignore"):
-        result: Array = bits.view(np.float64).astype(np.float32).view(np.uint32)
-    return result
-
-
-def _float16_of_float32(bits: Array) -> Array:
-    """Let an addition round: beside a power of two 2^13 times its own a number keeps 10 bits, and at least 2^-24."""
-    size = bits & np.uint32(0x7FFFFFFF)
-    power = np.maximum(size & np.uint32(0x7F800000), np.uint32(113 << 23))
+    Args:
+        size, power: arrays to work in.
+    """
+    np.bitwise_and(bits, np.uint32(0x7FFFFFFF), out=size)
+    large = size.max(initial=0) >= 0x477FF000
+    np.bitwise_and(size, np.uint32(0x7F800000), out=power)
+    np.maximum(power, np.uint32(113 << 23), out=power)
     power += np.uint32(13 << 23)
     with np.errstate(all="ignore"):  # what is too large or NaN is replaced below
-        rounded = (size.view(np.float32) + power.view(np.float32)).view(np.uint32)
-    rounded -= power
+        np.add(size.view(np.float32), power.view(np.float32), out=size.view(np.float32))
+    size -= power
     power -= np.uint32(126 << 23)
     power >>= np.uint32(13)
-    rounded += power
-    if size.max(initial=0) >= 0x477FF000:
-        rounded[size >= np.uint32(0x477FF000)] = 0x7C00
-        nan = size > np.uint32(0x7F800000)
-        rounded[nan] = ((size[nan] >> np.uint32(13)) & np.uint32(0x3FF)) | np.uint32(0x7E00)
-    rounded |= (bits >> np.uint32(16)) & np.uint32(0x8000)
-    return _halves(rounded)
+    size += power
+    if large:
+        given = bits & np.uint32(0x7FFFFFFF)
+        size[given >= np.uint32(0x477FF000)] = 0x7C00
+        nan = given > np.uint32(0x7F800000)
+        size[nan] = ((given[nan] >> np.uint32(13)) & np.uint32(0x3FF)) | np.uint32(0x7E00)
+    np.right_shift(bits, np.uint32(16), out=power)
+    power &= np.uint32(0x8000)
+    np.bitwise_or(size, power, out=after, casting="unsafe")
 
 
-def _bfloat16_of_float32(bits: Array, nan: int = _NAN_NARROWED) -> Array:
-    result = bits >> np.uint32(16)
-    result &= np.uint32(1)
-    result += np.uint32(0x7FFF)
-    result += bits
-    result >>= np.uint32(16)
-    if _without_sign(bits).max(initial=0) > 2 * _INFINITY["float32"]:
-        result[_without_sign(bits) > np.uint32(2 * _INFINITY["float32"])] = nan
-    return _halves(result)
+def _to_bfloat16(bits: Array, after: Array, nan: int = _NAN_NARROWED) -> None:
+    values, rounded = bits.view(np.float32), after.view(stored_dtype(DTYPES["bfloat16"]))
+    with np.errstate(all="ignore"):
+        np.copyto(rounded, values, casting="unsafe")
+        if np.isnan(values.max(initial=0)):  # which a single NaN makes NaN
+            after[np.isnan(values)] = nan
 
 
 @cache
@@ -116,7 +130,12 @@ def _table(source: str, target: str) -> Array:
     bits = _as_float32(source, patterns)
     if target == "float32":
         return bits
-    return _float16_of_float32(bits) if target == "float16" else _bfloat16_of_float32(bits, _NAN_BFLOAT16)
+    after: Array = np.empty(len(bits), np.uint16)
+    if target == "float16":
+        _to_float16(bits, after, np.empty_like(bits), np.empty_like(bits))
+    else:
+        _to_bfloat16(bits, after, _NAN_BFLOAT16)
+    return after
 
 
 def _as_float32(source: str, patterns: Array) -> Array:
@@ -127,7 +146,7 @@ def _as_float32(source: str, patterns: Array) -> Array:
         return bits
     with np.errstate(all="ignore"):
         bits = patterns.view(stored_dtype(DTYPES[source])).astype(np.float32).view(np.uint32)
-    nan = _without_sign(bits) > np.uint32(2 * _INFINITY["float32"])
+    nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(_INFINITY["float32"])
     if source == "float16":
         bits[nan] |= np.uint32(_QUIET32)
     elif source in _NAN8:

@@ -11,7 +11,6 @@ from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.cargo import Cargo, CastCounts
-from ckpt_viewer.export.casting import Cast
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.emit import obstacle, tensors_in
 from ckpt_viewer.export.rows import rows_of
@@ -58,8 +57,9 @@ class Counted:
         """
         source, offset, nbytes, swap = rows_of(flat.tensor, flat.dtype)
         found = copier.copy(source, offset, nbytes, swap=swap, checksum=crc is not None, crc=crc or 0)
-        if isinstance(source, Cast) and any(source.counts):
-            self.counts[flat.name] = source.counts
+        counts = getattr(source, "counts", None)
+        if counts is not None and any(counts):
+            self.counts[flat.name] = counts
         return found
 
 

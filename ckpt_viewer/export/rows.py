@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.tensor import Bytes, Extent, TensorExtra, TensorSpec
 from ckpt_viewer.errors import Damaged, Truncated
-from ckpt_viewer.export.casting import Cast
 from ckpt_viewer.export.pieces import root_of
 from ckpt_viewer.sources import MemorySource
 
@@ -48,6 +47,8 @@ def rows_of(tensor: TensorSpec, target: str = "") -> Rows:
     rows = _as_stored(tensor)
     if not target or target == tensor.dtype:
         return rows
+    from ckpt_viewer.export.cast_source import Cast
+
     wide = DTYPES[tensor.dtype].itemsize
     cast = Cast(rows.source, rows.offset, rows.nbytes // wide, rows.swap, tensor.dtype, target)
     return Rows(cast, 0, cast.size)
