@@ -124,8 +124,8 @@ def _optimizer(facts: Facts, seen: OptimizerView) -> Iterator[Advice]:
     load = f"optimizer.load_state_dict({code})"
     if facts.has("model") and count and join.method == "none":
         yield Advice(
-            "error", "optimizer-other-model", path, f"it was saved for another model: its {count} parameters have "
-            "other shapes", "go on without it, with moments from zero: leave out", load,
+            "error", "optimizer-other-model", path, f"the optimizer was saved for another model: its {count} "
+            "parameters have other shapes", "go on without it, with moments from zero: leave out", load,
         )  # fmt: skip
         return
     if join.method == "flat":
@@ -134,8 +134,8 @@ def _optimizer(facts: Facts, seen: OptimizerView) -> Iterator[Advice]:
         return
     if count > join.matched and join.method != "none":
         yield Advice(
-            "warning", "optimizer-uncovered", path, f"{count - join.matched} of its {count} parameters are not found "
-            "in the model of this file", "build the same parameters before", load,
+            "warning", "optimizer-uncovered", path, f"{count - join.matched} of the optimizer's {count} parameters are "
+            "not found in the model of this file", "build the same parameters before", load,
         )  # fmt: skip
     if seen.orphans:
         yield Advice(
@@ -146,14 +146,15 @@ def _optimizer(facts: Facts, seen: OptimizerView) -> Iterator[Advice]:
     if seen.missing:
         some = ", ".join(each.weight.name for each in seen.missing[:NAMED] if each.weight) or "unnamed ones"
         yield Advice(
-            "info", "optimizer-missing-state", path, f"{len(seen.missing)} of its {count} parameters have no state "
-            f"({some}): they were frozen or never used; their moments start from zero",
+            "info", "optimizer-missing-state", path, f"{len(seen.missing)} of the optimizer's {count} parameters have "
+            f"no state ({some}): they were frozen or never used; their moments start from zero",
         )  # fmt: skip
     if seen.left_out and join.confidence != "guess":
         some = ", ".join(weight.name for weight in seen.left_out[:NAMED])
         yield Advice(
-            "info", "optimizer-left-out", path, f"{len(seen.left_out)} parameters of the model are in none of its "
-            f"groups ({some}): they were not trained", "give the optimizer the same parameters before", load,
+            "info", "optimizer-left-out", path, f"{len(seen.left_out)} parameters of the model are in none of "
+            f"the optimizer's groups ({some}): they were not trained",
+            "give the optimizer the same parameters before", load,
         )  # fmt: skip
     if join.confidence == "guess":
         yield Advice(

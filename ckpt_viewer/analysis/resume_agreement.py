@@ -42,8 +42,9 @@ def _schedulers(facts: Facts) -> Iterator[Advice]:
             continue
         if count is not None and fields.keys().isdisjoint(OTHER_COUNTS) and count != last + 1:
             yield Advice(
-                "warning", "scheduler-step-count", path, f"_step_count is {python_repr(count)} and last_epoch "
-                f"{python_repr(last)}, where torch keeps _step_count one above: it was changed by hand, or stepped in "
+                "warning", "scheduler-step-count", path, f"the scheduler's _step_count is "
+                f"{python_repr(count)} and its last_epoch {python_repr(last)}, where torch keeps "
+                "_step_count one above: it was changed by hand, or stepped in "
                 "an unusual way", "set",
                 f'{code}["_step_count"] = {code}["last_epoch"] + 1',
             )  # fmt: skip
@@ -51,8 +52,9 @@ def _schedulers(facts: Facts) -> Iterator[Advice]:
             told = ", ".join(f"{name} {python_repr(value)}" for name, value in list(progress.items())[:3])
             right = next((value for name, value in progress.items() if name in EPOCH_NAMES), last)
             yield Advice(
-                "warning", "scheduler-epoch", path, f"last_epoch is {python_repr(last)}, but {told} and the steps "
-                "of the optimizer say otherwise: the learning rate would follow another curve", "set it right:",
+                "warning", "scheduler-epoch", path, f"the scheduler's last_epoch is {python_repr(last)}, but {told} "
+                "and the steps of the optimizer say otherwise: the learning rate would follow another curve",
+                "set it right:",
                 f'{code}["last_epoch"] = {python_repr(right) if math.isfinite(right) else 0}',
             )  # fmt: skip
 
@@ -90,8 +92,8 @@ def _rates(facts: Facts) -> Iterator[Advice]:
             continue  # the scheduler is another optimizer's
         row, last = fitting[0]
         yield Advice(
-            "warning", "lr-differs", path, f"its groups have lr {_few(rates)}, its scheduler put {_few(last)} there "
-            "last: one of both was saved at another time", "to follow the scheduler:",
+            "warning", "lr-differs", path, f"the optimizer's groups have lr {_few(rates)}, its scheduler put "
+            f"{_few(last)} there last: one of both was saved at another time", "to follow the scheduler:",
             f'for group, lr in zip(optimizer.param_groups, {facts.code(facts.path(row))}["_last_lr"]): '
             'group["lr"] = lr',
         )  # fmt: skip
@@ -123,13 +125,13 @@ def _steps(facts: Facts) -> Iterator[Advice]:
             continue
         if min(steps) != max(steps):
             yield Advice(
-                "info", "optimizer-steps", path, f"its parameters were updated between {min(steps):g} and "
+                "info", "optimizer-steps", path, f"the optimizer's parameters were updated between {min(steps):g} and "
                 f"{max(steps):g} times: some were frozen for a while, or added later",
             )  # fmt: skip
         if saved is not None and len(facts.optimizers) == 1 and abs(max(steps) - saved.value) > 1:
             yield Advice(
-                "info", "optimizer-step-differs", path, f"its parameters were updated {max(steps):g} times, and "
-                f"{saved.name} is {python_repr(saved.value)}: it counts batches where gradients are "
+                "info", "optimizer-step-differs", path, f"the optimizer's parameters were updated {max(steps):g} "
+                f"times, and {saved.name} is {python_repr(saved.value)}: it counts batches where gradients are "
                 "accumulated, or one of both was saved at another time",
             )  # fmt: skip
 
@@ -145,10 +147,10 @@ def _scalers(facts: Facts) -> Iterator[Advice]:
                 "go on in the same way:", "scaler = torch.amp.GradScaler(enabled=False)",
             )  # fmt: skip
         elif scale is not None and (not math.isfinite(scale) or scale <= 0):
-            words = f"its scale is {scale:g}, which no loss survives"
+            words = f"the GradScaler's scale is {scale:g}, which no loss survives"
             yield Advice("error", "scaler-broken", path, words, "start a new one:", anew)
         elif scale is not None and scale < 1:
             yield Advice(
-                "warning", "scaler-collapsed", path, f"its scale fell to {scale:g}: gradients overflowed again and "
-                "again", "look for NaN and Inf in the weights, and start a new one:", anew,
+                "warning", "scaler-collapsed", path, f"the GradScaler's scale fell to {scale:g}: gradients overflowed "
+                "again and again", "look for NaN and Inf in the weights, and start a new one:", anew,
             )  # fmt: skip

@@ -164,7 +164,7 @@ def test_what_the_command_says(tmp_path):
     path = save(changed(set_("scaler", "scale", 0.0)), tmp_path / "m.pth", tag="cuda:1")
     done = subprocess.run([sys.executable, "-m", "ckpt_viewer", "check", str(path)], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "cannot be resumed: its scale is 0" in done.stdout
+    assert "cannot be resumed: the GradScaler's scale is 0" in done.stdout
     assert "optimizer /optimizer: AdamW" in done.stdout
     done = subprocess.run(
         [sys.executable, "-m", "ckpt_viewer", "check", "--json", str(save(trained(), path))],

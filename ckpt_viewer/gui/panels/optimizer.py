@@ -117,6 +117,7 @@ class OptimizerPanel(Panel):
             layout.addWidget(widget)
         layout.addWidget(self.groups, 2)
         layout.addWidget(self.parameters, 3)
+        layout.addStretch()
 
     @classmethod
     def rate(cls, subject: Any) -> int:
@@ -139,8 +140,8 @@ class OptimizerPanel(Panel):
         self.sentences.setText(plain(said.sentences, 2000))
         self.hypers.show_hypers(said.groups, said.hypers)
         self.groups.resizeColumnsToContents()
-        self._fit()
         self.parameters.show_rows(said.rows)
+        self._fit()
         self.show_body()
         self.settle()
 
@@ -151,6 +152,4 @@ class OptimizerPanel(Panel):
         bar = table.horizontalScrollBar().sizeHint().height() if len(self.hypers.titles) > MOST_GROUPS else 0
         table.setMinimumHeight(around + rows.defaultSectionSize() * min(rows.count(), LEAST_HYPERS))
         table.setMaximumHeight(around + rows.length() + bar)
-        below = self.parameters.horizontalHeader().sizeHint().height() + 2 * self.parameters.frameWidth()
-        line = self.parameters.verticalHeader().defaultSectionSize()
-        self.parameters.setMinimumHeight(below + line * min(len(self.parameters.lines.rows), LEAST_PARAMETERS))
+        self.parameters.fit_height(LEAST_PARAMETERS, len(self.parameters.lines.rows))
