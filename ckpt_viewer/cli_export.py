@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.export.choice import Choice
     from ckpt_viewer.export.plan import Plan
+    from ckpt_viewer.export.proof import Prover
 
 
 def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -111,7 +113,6 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
     from ckpt_viewer.cli_progress import progress, stoppable
     from ckpt_viewer.cli_written import report
     from ckpt_viewer.export.plan import write
-    from ckpt_viewer.export.proof import Prover
     from ckpt_viewer.formats import open_checkpoint
 
     salvage = getattr(options, "salvage", False)
@@ -124,9 +125,16 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
             report(plan, target, None, as_json=options.json)
             return 0
         beside = leftovers_beside(target, remove=options.remove_leftovers)
-        with beside, progress() as bar, stoppable(), Prover() as prover:
-            torch = None if options.no_torch else prover
+        with beside, progress() as bar, stoppable(), _prover(options) as prover:
             verify = not options.no_verify
-            written = write(plan, target, force=options.force, verify=verify, prover=torch, context=bar)
+            written = write(plan, target, force=options.force, verify=verify, prover=prover, context=bar)
     report(plan, target, written, as_json=options.json)
     return 0
+
+
+def _prover(options: argparse.Namespace) -> AbstractContextManager[Prover | None]:
+    if options.no_torch or options.no_verify:
+        return nullcontext()
+    from ckpt_viewer.export.proof import Prover  # not imported for those who want none
+
+    return Prover()

@@ -21,15 +21,14 @@ from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.folder import check_folder, written_folder
 from ckpt_viewer.export.names import export_target, remap_folder, remap_target, slim_target
-from ckpt_viewer.export.proof import Proven, Prover
 from ckpt_viewer.export.recipe import Recipe
-from ckpt_viewer.export.remap import Remap, plan_tags
-from ckpt_viewer.export.retag import out_of_reach
 from ckpt_viewer.export.selection import Selection, select
 from ckpt_viewer.export.together import check_files, written_together
 from ckpt_viewer.export.writers import writer_named
 
 if TYPE_CHECKING:
+    from ckpt_viewer.export.proof import Proven, Prover
+    from ckpt_viewer.export.remap import Remap
     from ckpt_viewer.export.remap_set import RemapSet
 
 OUR_READER = "ckpt-viewer"
@@ -173,18 +172,29 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
     if checkpoint.contents.salvaged:
         raise CannotExport("this file is broken, so a copy would be too; export the state_dict of what is left of it")
     recipe: Remap | RemapSet
-    folder = checkpoint.format == "sharded"
+    folder, beyond = checkpoint.format == "sharded", list[str]()
     if folder:
         from ckpt_viewer.export.remap_set import plan_set
 
         recipe, target = plan_set(checkpoint, map_location, context), remap_folder(checkpoint.path, map_location)
     else:
-        recipe, target = plan_tags(checkpoint, map_location, context), remap_target(checkpoint.path, map_location)
+        recipe, beyond = _tags(checkpoint, map_location, context)
+        target = remap_target(checkpoint.path, map_location)
     tensors = sum(1 for _ in checkpoint.outline.tensors())
     idle = "" if recipe.references else _idle(recipe.tags)
-    beyond = out_of_reach(checkpoint, recipe.retagger.locator) if isinstance(recipe, Remap) else []
     warnings = () if idle else (*recipe.warnings, *beyond, *_warnings(checkpoint, recipe.tags))
     return Plan("remap", checkpoint.path, target, recipe, tensors, warnings=warnings, idle=idle, folder=folder)
+
+
+def _tags(
+    checkpoint: Checkpoint, map_location: MapLocation, context: Context, drop: tuple[str, ...] = ()
+) -> tuple[Remap, list[str]]:
+    """Return the recipe of a copy with other tags, and what they do not reach; raises as `plan_remap`."""
+    from ckpt_viewer.export.remap import plan_tags  # what an export does not need is not imported for it
+    from ckpt_viewer.export.retag import out_of_reach
+
+    recipe = plan_tags(checkpoint, map_location, context, drop=drop)
+    return recipe, out_of_reach(checkpoint, recipe.retagger.locator)
 
 
 def plan_slim(checkpoint: Checkpoint, map_location: MapLocation = None, context: Context = SILENT) -> Plan:
@@ -198,9 +208,9 @@ def plan_slim(checkpoint: Checkpoint, map_location: MapLocation = None, context:
     if checkpoint.contents.salvaged:
         raise CannotExport("this file is broken, so a copy would be too; export the state_dict of what is left of it")
     slim, keys = without_optimizer(checkpoint, context)
-    recipe = plan_tags(slim, map_location, context, drop=keys)
+    recipe, beyond = _tags(slim, map_location, context, keys)
     tensors = sum(1 for _ in slim.outline.tensors())
-    warnings = (*recipe.warnings, *out_of_reach(slim, recipe.retagger.locator), *_warnings(slim, recipe.tags))
+    warnings = (*recipe.warnings, *beyond, *_warnings(slim, recipe.tags))
     target = slim_target(checkpoint.path, map_location)
     return Plan(
         "slim", checkpoint.path, target, recipe, tensors, dropped=keys, warnings=warnings, before=checkpoint.size

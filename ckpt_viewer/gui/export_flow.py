@@ -150,7 +150,8 @@ class ExportFlow(QObject):
     def _say_exported(self, written: Written) -> None:
         path = written.path
         assert path is not None
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {amount_text(written)}.{remarks(written)}"
+        amount = plain(amount_text(written), 500)
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {amount}.{remarks(written)}"
         actions = (self.show_action(path), Action("Open the result", lambda: self.openWanted.emit(str(path))))
         self._messages.post(Message("success", text, actions))
 
@@ -183,7 +184,8 @@ class ExportFlow(QObject):
             return
         for warning in plan.warnings:  # whoever loads the copy should know before it is made
             self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
-        self.carry_out(lambda _: plan, target, f"Writing {plain(Path(target).name, NAME_LIMIT)}", self._say_remapped)
+        title = f"Writing {plain(Path(target).name, NAME_LIMIT)}"
+        self.carry_out(lambda _: plan, target, title, lambda written: self._say_remapped(written, plan))
 
     def _remap_target(self, plan: Plan) -> str:
         target = plan.target
@@ -191,17 +193,20 @@ class ExportFlow(QObject):
             return asking.ask_target(
                 self._window, str(Path.home() / target.name), "Remap to CPU: its folder is read-only"
             )
-        if not os.path.lexists(target) or asking.ask_replace(self._window, str(target)):
-            return str(target)
+        if not os.path.lexists(target) or (not plan.folder and asking.ask_replace(self._window, str(target))):
+            return str(target)  # what is in a folder is never replaced
         return asking.ask_target(self._window, str(target), "Remap to CPU")
 
-    def _say_remapped(self, written: Written) -> None:
+    def _say_remapped(self, written: Written, plan: Plan) -> None:
         path = written.path
         assert path is not None
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}, a copy for the CPU: {amount_text(written)}."
+        name = plain(path.name, NAME_LIMIT)
+        text = f"Wrote {name}, a copy for the CPU: {plain(amount_text(written), 500)}."
         mark = _mark(path)
         actions = (self.show_action(path), Action("Delete copy", lambda: self._delete(path, mark)))
-        self._messages.post(Message("success", text, actions))
+        self._messages.post(Message("success", text, actions[:1] if plan.folder else actions))
+        for warning in written.warnings[len(plan.warnings) :]:  # found while it was copied
+            self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
 
     def _delete(self, path: Path, mark: tuple[int, int]) -> None:
         name = plain(path.name, NAME_LIMIT)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -187,6 +188,40 @@ def test_a_copy_for_the_cpu_is_written_beside_the_file_and_loads(desk, answers, 
     assert desk.said[0][0] == "success"
     assert desk.said[0][1].startswith("Wrote model_3.cpu.pth, a copy for the CPU: 288 kB, 67 tensors, verified by ")
     assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder", "Delete copy"]
+
+
+def test_what_was_found_while_copying_is_told(desk, tmp_path):
+    data = builders.floats(1, 2, 3, 4)
+    body = builders.pickled(builders.tensor(location="cuda:0"))
+    raw = builders.zip_checkpoint(body, {"0": data}).replace(data, builders.floats(1, 2, 3, 5))
+    (tmp_path / "x.pth").write_bytes(raw)
+    desk.open(tmp_path / "x.pth")
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    (kind, text), (done, _) = desk.said
+    assert (kind, done) == ("warning", "success")
+    assert text.startswith("x.cpu.pth: record 'data/0': not what the checksum in the source was computed from")
+
+
+def test_a_set_becomes_a_folder_that_is_never_replaced(desk, answers, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    files = {}
+    for number in (1, 2):
+        name = files[f"w{number}"] = f"pytorch_model-{number:05}-of-00002.bin"
+        builders.save({f"w{number}": torch.ones(2)}, folder / name, tag="cuda:0")
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    desk.open(index)
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    assert len(list((folder / "pytorch_model.cpu").iterdir())) == 3
+    assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder"]
+    answers.target = str(folder / "another")
+    desk.flow.remap_to_cpu()
+    desk.settle()
+    assert answers.asked == [("target", str(folder / "pytorch_model.cpu"))]
+    assert len(list((folder / "another").iterdir())) == 3
 
 
 def test_the_copy_can_be_deleted_again(desk, sample):
