@@ -142,6 +142,14 @@ def test_a_larger_one_waits_to_be_asked_and_says_how_it_is_reshaped(open_details
     assert panel.status.text() == "reshaped to 20 × 12 (dimension 0 by all others), all 12 singular values, exact"
 
 
+def test_what_rounding_left_is_not_in_a_logarithmic_picture(open_details):
+    _, panel = panel_of(open_details, made_from(np.full((64, 64), 0.25, "float32")), "Spectrum")
+    drawn = panel._plot.curve.drawn
+    assert panel.logarithmic.isChecked()
+    assert drawn[0] == pytest.approx(np.log10(16))
+    assert np.nanmin(drawn) > -18
+
+
 def test_what_takes_long_says_so_before_it_begins(monkeypatch):
     offer = lambda *shape: spectrum_work.offer(plan_spectrum(made_tensor(b"", "float32", shape)))  # noqa: E731
     monkeypatch.setattr(spectrum_work.os, "cpu_count", lambda: 2)

@@ -236,3 +236,10 @@ def test_the_pointer_reads_off_the_cell_below_it(qtbot, open_details):
     frame = panel.map.frame
     assert frame.cell(frame.rect(7, 8, 9, 10).center()) == (7, 9)
     assert frame.cell(QPointF(-1e9, -1e9)) == (0, 0)
+
+
+def test_it_is_said_where_nothing_is_finite(open_details):
+    _, panel = panel_of(open_details, made_from(np.full((8, 9), np.nan, "float32")))
+    assert panel.status.text() == "no finite value; 72 NaN"
+    _, panel = panel_of(open_details, made_from(np.zeros((8, 9), "int32")))
+    assert panel.status.text() == "every finite value is 0"

@@ -145,7 +145,8 @@ def _painted(raster: Raster, request: Request) -> Picture:
 def range_words(raster: Raster, look: Look, limit: float) -> str:
     """Return what the colours reach to, in words."""
     if limit == 0:
-        return "every finite value is 0"
+        finite = (raster.high == raster.high).any()  # NaN where a block has none
+        return "every finite value is 0" if finite else "no finite value"
     text = f"colours to ±{six_digits(limit)}"
     if look.robust:
         text += f" (robust: {ROBUST:.0%} of the {'values' if raster.fine else 'blocks'}; the rest has the last colour)"

@@ -21,6 +21,8 @@ VIEWS = (VALUES, ENERGY)
 MOST_AT_ONCE = 1 << 16
 """Elements of a matrix whose spectrum is shown without being asked for: it takes some 20 ms."""
 
+ROUNDING = 2.0**-60
+"""Share of the largest value below which one is left out of a logarithmic picture: float64 could not hold it."""
 MOMENT = 5
 """Seconds from which on it is said how long something takes."""
 
@@ -77,7 +79,7 @@ def draw(spectrum: Spectrum, view: str, logarithmic: bool) -> Curve:
     drawn = heights
     if logarithmic:
         drawn = np.full(heights.shape, np.nan)
-        np.log10(heights, out=drawn, where=heights > 0)
+        np.log10(heights, out=drawn, where=heights > heights.max(initial=0.0) * ROUNDING)
     up = "singular value" if view == VALUES else "share of the energy"
     across = "number" if view == VALUES else "directions"
     return Curve(heights, drawn, 1, across, up, logarithmic, np.empty(0, np.intp))
