@@ -7,7 +7,7 @@ stretch is read back and compared as soon as it is written; the disk works on it
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import WriteFailed
@@ -62,6 +62,7 @@ class Copier:
         self._waiting: list[_Written] = []
         self._waiting_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
+        self._kernel = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes that come from no source; they are not compared."""
@@ -92,13 +93,16 @@ class Copier:
         for start in range(0, nbytes, STRETCH):
             size = min(STRETCH, nbytes - start)
             written = _Written(source, offset + start, swap, self.file.position, size, checksums)
-            done = self._by_kernel(source, offset + start, size) if swap == 1 and not checksum else 0
-            for block in self._reader.blocks(source, offset + start + done, size - done, swap):
-                ahead = self._second().submit(zlib.crc32, block, crc) if checksum and len(block) >= LARGE else None
-                self.file.write(block)
-                if checksum:
-                    crc = ahead.result() if ahead is not None else zlib.crc32(block, crc)
-                self._step(len(block))
+            if swap == 1 and self._kernel and size >= LARGE and hasattr(source, "copy_to"):
+                # the second thread reads what the kernel copies, which together is as fast as the kernel alone
+                whole = self._second().submit(self._crc_of, source, offset + start, size, crc) if checksum else None
+                done = self._by_kernel(source, offset + start, size)
+                if whole is not None:
+                    crc = whole.result()
+                self._by_hand(source, offset + start + done, size - done, swap, None)
+            else:
+                found = self._by_hand(source, offset + start, size, swap, crc if checksum else None)
+                crc = crc if found is None else found
             if self.check:
                 self._waiting.append(written)
                 self._waiting_bytes += size
@@ -112,19 +116,34 @@ class Copier:
         stated = Checksums([Stated(offset, nbytes, crc, name)]) if self.check else None
         self.copy(source, offset, nbytes, checksums=stated)
 
-    def _by_kernel(self, source: Bytes, offset: int, nbytes: int) -> int:
+    def _by_kernel(self, source: Any, offset: int, nbytes: int) -> int:
         """Let the kernel copy what it can; return how many bytes that were."""
-        give = getattr(source, "copy_to", None)
-        if give is None or nbytes < LARGE:
-            return 0
         done = 0
         while done < nbytes:
-            count = self.file.take(give, offset + done, min(KERNEL_BLOCK, nbytes - done))
-            if count == 0:
+            count = self.file.take(source.copy_to, offset + done, min(KERNEL_BLOCK, nbytes - done))
+            if count == 0:  # it cannot, from there to here
+                self._kernel = False
                 break
             done += count
             self._step(count)
         return done
+
+    def _crc_of(self, source: Bytes, offset: int, nbytes: int, crc: int) -> int:
+        """Return the CRC-32 of bytes whose predecessors have `crc`; in the second thread, while nothing is compared."""
+        for block in self._other.blocks(source, offset, nbytes):
+            crc = zlib.crc32(block, crc)
+        return crc
+
+    def _by_hand(self, source: Bytes, offset: int, nbytes: int, swap: int, crc: int | None) -> int | None:
+        """Read and write; return the CRC-32 of the bytes after those that have `crc`, None without one."""
+        for block in self._reader.blocks(source, offset, nbytes, swap):
+            large = crc is not None and len(block) >= LARGE
+            ahead = self._second().submit(zlib.crc32, block, crc or 0) if large else None
+            self.file.write(block)
+            if crc is not None:
+                crc = ahead.result() if ahead is not None else zlib.crc32(block, crc)
+            self._step(len(block))
+        return crc
 
     def settle(self) -> None:
         """Compare what was copied so far, if that is wanted; then its sources may be closed. Raises as leaving does."""

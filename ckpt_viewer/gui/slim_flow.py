@@ -57,7 +57,7 @@ class SlimFlow(QObject):
         path = written.path
         assert path is not None
         saving = plain(plan.saving, 300)
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}, {saving}: {amount_text(written)}.{remarks(written)}"
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}, {saving}: {plain(amount_text(written), 500)}.{remarks(written)}"
         actions = (
             self._flow.show_action(path),
             Action("Open the result", lambda: self._flow.openWanted.emit(str(path))),
