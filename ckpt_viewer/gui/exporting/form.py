@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtGui import QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QStyle,
+    QStyleOptionButton,
+    QWidget,
+)
 
 from ckpt_viewer.export.becoming import TARGETS
 from ckpt_viewer.export.choice import AUTO, Choice, parse_renames, parse_size
@@ -41,7 +51,7 @@ class OptionsForm(QWidget):
         )
         self.include = _line("exportInclude", "Only entries that match", "all; or layer1 *.weight")
         self.exclude = _line("exportExclude", "No entries that match", "none; or head *.bias")
-        self.buffers = QCheckBox("&Buffers (running means …)")
+        self.buffers = _FramedBox("&Buffers (running means …)")
         self.buffers.setObjectName("exportBuffers")
         self.buffers.setChecked(True)
         self.shards = _box(
@@ -108,6 +118,20 @@ class OptionsForm(QWidget):
             format=self.format_name,
             max_shard_size=0 if size == ONE_FILE else parse_size(size),
         )
+
+
+class _FramedBox(QCheckBox):
+    """A check box with a frame: the style's own can hardly be seen on a dark ground."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
+        part = QStyle.SubElement.SE_CheckBoxIndicator
+        painter.drawRect(self.style().subElementRect(part, option, self).adjusted(0, 0, -1, -1))
+        painter.end()
 
 
 def _box(name: str, words: str, texts: list[str], *, editable: bool = False) -> QComboBox:
