@@ -390,6 +390,7 @@ def test_a_file_of_a_set_shows_the_whole_set_and_is_remapped_alone(qtbot, window
     windows.open([str(second)], map_location="cpu", remap=True)
     qtbot.waitUntil((tmp_path / "m-2-of-2.cpu.pth").exists, timeout=20_000)
     alone = windows.find(str(second))
+    qtbot.waitUntil(lambda: not alone.export_flow.writing, timeout=20_000)  # or closing it would ask
     assert set(alone.session.checkpoint.state_dict()) == {"layer2.weight"}
     assert torch.load(tmp_path / "m-2-of-2.cpu.pth").keys() == {"layer2.weight"}
     with qtbot.waitSignal(alone.session.opened):
