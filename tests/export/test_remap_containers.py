@@ -1,5 +1,7 @@
 """What a remapped copy looks like inside: the layout of the zip, the bytes of the legacy stream."""
 
+import os
+import sys
 import zipfile
 import zlib
 
@@ -244,3 +246,68 @@ def test_a_state_dict_keeps_wrong_checksums_too(tmp_path):
     assert written.warnings[0].startswith("storage '1': not what the checksum")
     assert stated == records_of(written.path)["archive/data/1"].CRC
     assert (unchecked.warnings, unchecked.carried) == ((), 2)
+
+
+# --- real sizes -----------------------------------------------------------------------------------------------------
+
+
+def sparse(path, filling):
+    """A zip whose first storage is a hole that ends so that the header behind it is 32 bytes below the limit."""
+    tail = builders.floats(1, 2, 3, 4)
+    size = zip_writer.ZIP64_LIMIT - 1000
+    for _ in range(2):  # the size stands in the pickle, which stands before the hole
+        whole = builders.tensor((size,), cls="ByteStorage")
+        body = builders.pickled(builders.listed(whole, builders.tensor(key="1"), builders.text("x" * filling)))
+        with path.open("wb") as file:
+            writer = zip_writer.ZipWriter(file.write)
+            writer.begin(b"a/data.pkl", len(body))
+            writer.append(body)
+            writer.end(zlib.crc32(body))
+            start = writer.begin(b"a/data/0", size)
+            file.seek(size, os.SEEK_CUR)
+            writer.skip(size)
+            writer.end(0)
+            size -= writer.position - (zip_writer.ZIP64_LIMIT - 32)
+            for name, data in ((b"a/data/1", tail), (b"a/version", b"3\n")):
+                writer.begin(name, len(data))
+                writer.append(data)
+                writer.end(zlib.crc32(data))
+            writer.finish()
+            file.truncate()
+    assert start % 64 == 0
+
+
+def filled(path, parts):
+    """Write parts, holes as holes."""
+    with path.open("wb") as file:
+        for position, part in parts.placed():
+            file.seek(position)
+            if isinstance(part, bytearray):
+                file.write(part)
+                continue
+            for at in (0, part.nbytes - (1 << 20)) if part.nbytes > 1 << 21 else (0,):
+                size = min(part.nbytes, 1 << 20)
+                file.seek(position + at)
+                file.write(parts.source.read_at(part.offset + at, size))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files with holes")
+def test_a_header_that_really_crosses_4_gib(tmp_path):
+    """The block behind the pickle is moved by 64 bytes or not at all: somewhere the header behind the hole crosses."""
+    source, target = tmp_path / "x.pth", tmp_path / "y.pth"
+    for filling in range(64):
+        sparse(source, filling)
+        with ckpt_viewer.open_checkpoint(source) as checkpoint:
+            parts = plan_remap(checkpoint, "cuda:1").recipe.parts
+            filled(target, parts)
+        header = records_of(target)["a/data/1"].header_offset
+        if header >= zip_writer.ZIP64_LIMIT:
+            break
+        assert header == records_of(source)["a/data/1"].header_offset
+    assert records_of(source)["a/data/1"].header_offset == zip_writer.ZIP64_LIMIT - 32
+    assert header > zip_writer.ZIP64_LIMIT
+    assert target.stat().st_size == parts.nbytes
+    hole, tail, _ = torch.load(target, mmap=True, weights_only=True, map_location="cpu")
+    assert hole.numel() > zip_writer.ZIP64_LIMIT - 2000
+    assert tail.tolist() == [1, 2, 3, 4]
+    assert tags(target) == ["cuda:1", "cuda:1"]
