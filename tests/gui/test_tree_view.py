@@ -222,8 +222,8 @@ def test_the_menu_offers_what_the_row_can_do(training):
 
     always = {"Copy path", "Copy row", "Show flat keys", "Columns", "Sort by", "This is …"}
     assert enabled("/epoch") == always | {"Copy value", "Select parent"}
-    assert enabled("/model") == always | {"Expand subtree", "Collapse", "Select parent"}
-    assert enabled("") == always | {"Expand subtree"}
+    assert enabled("/model") == always | {"Expand subtree", "Collapse", "Select parent", "Export this …"}
+    assert enabled("") == always | {"Expand subtree", "Export this …"}
 
 
 # the filter
