@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 WINDOW = 16 << 20
 """Bytes that are gathered at once: the rows of a transposed matrix lie far apart, and each window reads all of it."""
 
+GATHERED = 4 << 20
+"""Bytes that one read brings of what lies close together."""
+
 _NOTHING = TensorExtra()
 
 
@@ -87,6 +90,16 @@ def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     return True
 
 
+def _elements(shape: tuple[int, ...], most: int) -> int:
+    """Return how many elements of a tensor make a window of about `most`: whole rows, where there are some in it."""
+    inner = 1
+    for size in reversed(shape):
+        if inner * size > most:
+            break
+        inner *= max(size, 1)
+    return max(1, most // inner * inner)
+
+
 class Gathered:
     """Reads like a file of the elements of a strided tensor in row-major order.
 
@@ -133,15 +146,13 @@ class Gathered:
 
         view, decoder = self._open()
         self._window = (0, memoryview(b""))  # the old one goes before the new one comes
-        per_window = WINDOW // view.item
+        per_window = _elements(view.shape, WINDOW // view.item)
         first = offset // view.item // per_window * per_window
-        count = min(per_window, view.numel - first)
-        out = np.empty(count, stored_dtype(decoder.row))
-        done = 0
-        for box in boxes_of_range(view.shape, first, count):
-            part = view.take(tuple(Pick(start, size) for start, size in zip(box.start, box.size, strict=True)))
-            out[done : done + part.numel] = decoder.resolved(gather(part, out.dtype, WINDOW)).reshape(-1)
-            done += part.numel
+        boxes = boxes_of_range(view.shape, first, min(per_window, view.numel - first))
+        picked = [tuple(Pick(start, size) for start, size in zip(box.start, box.size, strict=True)) for box in boxes]
+        dtype = stored_dtype(decoder.row)
+        arrays = [decoder.resolved(gather(view.take(picks), dtype, GATHERED)).reshape(-1) for picks in picked]
+        out = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         return first * view.item, out.view(np.uint8).data
 
     def _open(self) -> tuple[View, Decoder]:
