@@ -1,4 +1,9 @@
-"""JSON that lies beside checkpoints or in them (configurations, indices, headers), as neutral values, within bounds."""
+"""JSON that lies beside checkpoints or in them (configurations, indices, headers), as neutral values, within bounds.
+
+A second reader beside `json_text`, on purpose. That one reads headers and indexes of 100 MB, member after member, and
+as strictly as serde_json. What is read here Python's `json` wrote: a trainer's state has NaN and Infinity in it, a
+repeated key has to be seen by whoever refuses it, and the parser of the standard library is three times as fast.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ DEEPEST = 4
 MOST_FILES = 20_000
 _WEIGHTS = (".safetensors", ".bin")
 """How names end of which even one says for certain that it is a part of a set."""
+_CHECKPOINTS = (*_WEIGHTS, ".pt", ".pth", ".ckpt", ".tar", ".pkl")
+"""How names of files end that should not be empty."""
 Order: TypeAlias = Callable[[str], Any]
 
 
@@ -172,8 +174,11 @@ class Walk:
             if name.endswith(".json") and size <= JSON_LIMIT:
                 return json_value(source.read_at(0, size))
             opened = self.open_file(source, self.context, prefix)
-        except NotACheckpoint:
-            return Literal("object", "file", f"{bytes_text(size)}, no checkpoint")
+        except NotACheckpoint as error:
+            value = Literal("object", "file", f"{bytes_text(size)}, no checkpoint")
+            if not size and name.endswith(_CHECKPOINTS):
+                self.notes.append(Note("error", "unreadable-file", value, f"{name!a}: {error}"))
+            return value
         except CheckpointError as error:
             value = Literal("object", "file", f"{bytes_text(size)}, cannot be read")
             self.notes.append(Note("error", "unreadable-file", value, f"{name!a}: {error}"))

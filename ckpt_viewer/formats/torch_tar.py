@@ -20,7 +20,8 @@ from ckpt_viewer.formats.torch_zip import PICKLE_LIMIT
 from ckpt_viewer.sources import SliceSource, backing
 from ckpt_viewer.unpickle.geometry import problem, sizes
 from ckpt_viewer.unpickle.machine import Machine
-from ckpt_viewer.unpickle.reader import PickleReader, Unpickled, ViewHome, storage_dtype, with_source
+from ckpt_viewer.unpickle.reader import PickleReader, Unpickled, with_source
+from ckpt_viewer.unpickle.storages import ViewHome, storage_dtype
 from ckpt_viewer.unpickle.weights_only import TAR
 
 _WINDOW = 512

@@ -19,9 +19,9 @@ from ckpt_viewer.core.progress import SILENT, Context, drain
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated
-from ckpt_viewer.unpickle.budget import Budget
-from ckpt_viewer.unpickle.fastpath import SKIPPED, Pattern, SkippedSlot
-from ckpt_viewer.unpickle.fastrun import Layout
+from ckpt_viewer.unpickle.budget import COST, Budget
+from ckpt_viewer.unpickle.fastpath import SKIPPED, SkippedSlot
+from ckpt_viewer.unpickle.memory import Memory
 from ckpt_viewer.unpickle.names import translate_python2
 from ckpt_viewer.unpickle.weights_only import BUILT, CALLED, MADE, Refusal, of_name
 
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 BURST = range(48)
 """Opcodes between two looks at the meter; about 0.1 ms, so that a waiting window gets its turn."""
 
-COST = {"tuple": 150, "list": 180, "mapping": 220, "set": 200, "instance": 320, "string": 56, "mark": 88, "bad": 2000,
-        "made": 150, "storage": 100, "raw": 200, "note": 700, "nested": 3000, "opcode": 8, "tensor": 600}  # fmt: skip
-"""Bytes that objects are charged with, measured with sys.getsizeof on CPython 3.11, and containers with their place
-among the entries; an opcode's are its place on the stack. What is `bad` takes long to list, and no real file has much
-of it. Real checkpoints come to 6 to 14 times the size of their pickle."""
 MOST_NOTES = 1000
 """Findings of one kind that are told one by one."""
 NAME_LIMIT = 4096
@@ -57,7 +52,7 @@ class Stop(Exception):
         self.position = position
 
 
-class Machine:
+class Machine(Memory):
     """Runs one pickle after another over the same bytes.
 
     Attributes:
@@ -110,17 +105,6 @@ class Machine:
         self.storage_dtype: Callable[[Global], str | None]
         self.forget: Callable[[], None]
         self.reset()
-
-    def reset(self) -> None:
-        """Forget stack and memo, as between two pickles of one stream."""
-        self.stated = 0
-        self.stack: list[Value] = []
-        self.metastack: list[list[Value]] = []
-        self.memo: list[Value] = []
-        self.far_memo: dict[int, Value] = {}
-        self.seen_names: dict[tuple[bytes, ...], tuple[Global, str]] = {}
-        self.seen_numbers: dict[tuple[bytes, ...], Pattern] = {}
-        self.layouts: list[Layout] = []
 
     def disconnect(self) -> None:
         """Let go of who made this machine, once it has run: the collector, which breaks cycles, may be off."""
@@ -191,45 +175,6 @@ class Machine:
         """Raise Truncated unless the bytes reach to `end`."""
         if end > len(self.data):
             raise Truncated("the pickle", wanted=end - len(self.data), found=0, offset=len(self.data))
-
-    # Memo slots: a list while they come in turn, as all real writers number them; a dict for the rest, so that a huge
-    # index costs nothing.
-
-    def put(self, index: int, value: Value) -> None:
-        """Store in a memo slot."""
-        memo = self.memo
-        if index == len(memo):
-            memo.append(value)
-            if self.far_memo:
-                self.far_memo.pop(index, None)
-        elif index < len(memo):
-            memo[index] = value
-            self.seen_names.clear()
-            self.seen_numbers.clear()
-            self.layouts.clear()
-        else:
-            self.charged += COST["set"]
-            self.far_memo[index] = value
-
-    def get(self, index: int) -> Value:
-        """Read a memo slot; raises Damaged if it was never filled."""
-        if 0 <= index < len(self.memo):
-            value = self.memo[index]
-            if value is SKIPPED:
-                raise SkippedSlot
-            return value
-        if index in self.far_memo:
-            return self.far_memo[index]
-        raise Damaged(f"the pickle is damaged: it reads memo slot {index}, which was never written")
-
-    def pop_mark(self) -> list[Value]:
-        """Return everything above the last MARK and go back to the stack below it."""
-        items = self.stack
-        if not self.metastack:
-            raise Damaged("the pickle is damaged: it closes a group that was never opened")
-        self.stack = self.metastack.pop()
-        self.charged -= COST["mark"]
-        return items
 
     def note(self, severity: str, code: str, value: Value, message: str) -> None:
         """Keep something that was noticed about a value."""

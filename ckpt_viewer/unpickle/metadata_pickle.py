@@ -6,7 +6,6 @@ of protocol 4 and 5 makes of them.
 
 from __future__ import annotations
 
-import re
 from array import array
 from bisect import bisect_left
 
@@ -17,6 +16,7 @@ from ckpt_viewer.core.value import Global, Literal, Value
 from ckpt_viewer.unpickle.budget import budget_for
 from ckpt_viewer.unpickle.fastpath import SkippedSlot
 from ckpt_viewer.unpickle.long_pickle import PIECE, LongMachine
+from ckpt_viewer.unpickle.metadata_forms import PLACE_STATE, RUN, boxes_of, integer, integers
 from ckpt_viewer.unpickle.reader import PickleReader
 
 _CLASSES = "torch.distributed.checkpoint.metadata"
@@ -27,47 +27,6 @@ _KEPT_RUNS = 2000
 _OBJECT_COST, _STEP, _LEAST = 60, 32, 4096
 """Bytes that a place is charged with; places between two reports; bytes ahead without which none is taken."""
 
-_REF = rb"(?:h.|j.{4})"
-_INT = rb"(?:K.|M..|J.{4}|\x8a\x05.{5}|\x8a\x06.{6}|\x8a\x07.{7}|\x8a\x08.{8})"
-_INTS = rb"(?:\)|" + _INT + rb"{1,3}[\x85-\x87]\x94|\(" + _INT + rb"{4,64}?t\x94)"
-_TEXT = rb"(?:h.|j.{4}|\x8c.[ -~]*\x94)"
-_MADE = rb"\)\x81"
-_STATE = rb"\x94}\x94\("
-_SIZE_END = rb"\x85\x94R\x94"
-
-
-_SIZES = _INTS + _SIZE_END
-
-
-def _chunk(start: bytes, cls: bytes, size: bytes, again: bytes) -> bytes:
-    """The state of a chunk: names of its two attributes, the class of both, and the class as the second is made."""
-    return _STATE + start + cls + _SIZES + size + again + _SIZES + rb"ub"
-
-
-_SAME = _chunk(rb"(?P=start)", rb"(?P=cls)", rb"(?P=size)", rb"(?P=cls)")
-_RUN = re.compile(
-    _chunk(rb"(?P<start>" + _REF + rb")", rb"(?P<cls>" + _REF + rb")", rb"(?P<size>" + _REF + rb")", rb"(?P=cls)")
-    + rb"(?:(?P<chunk>"
-    + _REF
-    + rb")"
-    + _MADE
-    + _SAME
-    + rb"(?:(?P=chunk)"
-    + _MADE
-    + _SAME
-    + rb")*)?",
-    re.DOTALL,
-)
-_CHUNK = re.compile(
-    _STATE + (_REF + _REF + rb"(" + _INTS + rb")" + _SIZE_END) * 2 + rb"ub(?:" + _REF + _MADE + rb")?", re.DOTALL
-)
-_PLACE = re.compile(
-    _STATE + rb"(" + _REF + rb")(" + _TEXT + rb")(" + _REF + rb")(?:" + _INT + rb"|N)"
-    rb"(?:(" + _REF + rb")(" + _REF + rb")(" + _INTS + rb")" + _SIZE_END + rb")?ub"
-    rb"(" + _REF + rb")" + _MADE + _STATE + rb"(" + _REF + rb")(" + _TEXT + rb")"
-    rb"(" + _REF + rb")(" + _INT + rb")(" + _REF + rb")(" + _INT + rb")ub(" + _REF + _MADE + rb")?",
-    re.DOTALL,
-)
 _WORDS = ("fqn", "index", "offset", "torch.Size", PLACE, "relative_path", "offset", "length")
 
 
@@ -140,7 +99,7 @@ class MetadataBulk:
     # --- chunks ---------------------------------------------------------------------------------------------------
 
     def _chunks(self, m: LongMachine, at: int, cls: Global) -> int:
-        found = _RUN.match(m.data, at)
+        found = RUN.match(m.data, at)
         if found is None:
             return 0
         start, kind, size, chunk = found.group("start", "cls", "size", "chunk")
@@ -153,7 +112,7 @@ class MetadataBulk:
         raw = found[0]
         run = self._runs.get(raw)
         if run is None:
-            run = _boxes(raw)
+            run = boxes_of(raw)
             if run is None:
                 return 0
             if len(self._runs) < _KEPT_RUNS:
@@ -168,7 +127,7 @@ class MetadataBulk:
     # --- places ---------------------------------------------------------------------------------------------------
 
     def _places(self, m: LongMachine, at: int, cls: Global) -> int:
-        data, behind, count, match = m.data, 0, 0, _PLACE.match
+        data, behind, count, match = m.data, 0, 0, PLACE_STATE.match
         again = b""
         slot = m.next_slot
         while (found := match(data, at)) is not None:
@@ -207,7 +166,7 @@ class MetadataBulk:
             return 0
         starts, names, files = self._start_numbers.get(start), self.names.number(m, name), self.files.number(m, path)
         if starts is None:
-            first = _ints(start) if start else None
+            first = integers(start) if start else None
             if start and first is None:
                 return 0
             starts = self._start_numbers[start] = len(self.starts)
@@ -227,8 +186,8 @@ class MetadataBulk:
         self.name.append(names)
         self.start.append(starts)
         self.file.append(files)
-        self.offset.append(_int(at))
-        self.length.append(_int(length))
+        self.offset.append(integer(at))
+        self.length.append(integer(length))
         return slot
 
     def _understood(self, m: LongMachine, words: tuple[bytes, ...]) -> bool:
@@ -246,46 +205,6 @@ def _value(m: LongMachine, code: bytes) -> Value:
 def _meant(m: LongMachine, code: bytes) -> str:
     value = _value(m, code)
     return value.qualified if isinstance(value, Global) else value if isinstance(value, str) else ""
-
-
-def _boxes(raw: bytes) -> tuple[tuple[Box, ...], int] | None:
-    """Return the chunks of a run and how many memo slots they fill; None where a tuple is shorter than stated."""
-    boxes, slots, at = [], 0, 0
-    while at < len(raw):
-        found = _CHUNK.match(raw, at)
-        start, size = (_ints(found[1]), _ints(found[2])) if found is not None else (None, None)
-        if found is None or start is None or size is None:
-            return None
-        boxes.append(Box(start, size))
-        slots += 8 - (found[1] == b")") - (found[2] == b")")
-        at = found.end()
-    return tuple(boxes), slots
-
-
-def _int(code: bytes) -> int:
-    if code[0] == 0x4B:
-        return code[1]
-    if code[0] == 0x4D:
-        return code[1] | code[2] << 8
-    return int.from_bytes(code[1 if code[0] == 0x4A else 2 :], "little", signed=True)
-
-
-_SPLIT = re.compile(_INT, re.DOTALL)
-
-
-def _ints(code: bytes) -> tuple[int, ...] | None:
-    """Return the tuple that some opcodes make, None where it has a negative number or another length than stated."""
-    if code == b")":
-        return ()
-    marked = code[:1] == b"("
-    numbers, at = [], int(marked)
-    while (found := _SPLIT.match(code, at)) is not None:
-        numbers.append(_int(found[0]))
-        at = found.end()
-    stated = len(numbers) if marked else code[-2] - 0x84
-    if at != len(code) - 2 or len(numbers) != stated or min(numbers) < 0:
-        return None
-    return tuple(numbers)
 
 
 class MetadataPickle(PickleReader):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
 from ckpt_viewer.errors import Damaged
+from ckpt_viewer.unpickle.budget import COST
 from ckpt_viewer.unpickle.fastpath import fast_tensor
-from ckpt_viewer.unpickle.machine import COST, Machine
+from ckpt_viewer.unpickle.machine import Machine
 from ckpt_viewer.unpickle.opcodes_plain import I32, U16, text_line
 from ckpt_viewer.unpickle.weights_only import APPENDED, EXTENDED, Refusal
 

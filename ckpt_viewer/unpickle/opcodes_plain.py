@@ -7,7 +7,8 @@ import struct
 from typing import NoReturn
 
 from ckpt_viewer.errors import Damaged, Unsupported
-from ckpt_viewer.unpickle.machine import COST, Machine
+from ckpt_viewer.unpickle.budget import COST
+from ckpt_viewer.unpickle.machine import Machine
 
 U16 = struct.Struct("<H").unpack_from
 I32 = struct.Struct("<i").unpack_from

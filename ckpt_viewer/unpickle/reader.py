@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES, STORAGE_MODULES
+from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.finding import GlobalUse, Note, merge_into, merged
 from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import SILENT, Context
-from ckpt_viewer.core.tensor import Extent, StorageHome, StorageSpec
+from ckpt_viewer.core.tensor import StorageHome, StorageSpec
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Global, Instance, SourceText, Value
 from ckpt_viewer.errors import Damaged, OverBudget
-from ckpt_viewer.sources import MemorySource
-from ckpt_viewer.unpickle.budget import budget_for
-from ckpt_viewer.unpickle.machine import COST, Machine
+from ckpt_viewer.unpickle.budget import COST, Budget, budget_for
+from ckpt_viewer.unpickle.machine import Machine
 from ckpt_viewer.unpickle.names import status_of
 from ckpt_viewer.unpickle.recipes import BUILDERS, CONSTANTS, RECIPES
+from ckpt_viewer.unpickle.storages import MemoryHome, ViewHome, pid_from_text, storage_dtype
 from ckpt_viewer.unpickle.table import TABLE
 from ckpt_viewer.unpickle.weights_only import ALLOWED, NO_STORAGE, PERSISTENT, Refusal
 
@@ -112,7 +111,12 @@ class PickleReader:
         budget = budget_for(len(data) if justified is None else min(len(data), justified))
         if depth > budget.nesting:
             raise OverBudget(f"checkpoints are nested more than {budget.nesting} deep in each other")
-        self.machine = self.machine_type(
+        self._dtypes: dict[int, str] = {}
+        self.machine = self._connected(data, budget, context, depth)
+
+    def _connected(self, data: bytes, budget: Budget, context: Context, depth: int) -> Machine:
+        """Return the machine, which asks this reader for what lies outside of the pickle."""
+        machine = self.machine_type(
             data,
             budget,
             recipes=RECIPES,
@@ -122,16 +126,12 @@ class PickleReader:
             context=context,
             depth=depth,
         )
-        self._dtypes: dict[int, str] = {}
-        self._connect()
-
-    def _connect(self) -> None:
-        """Have the machine ask this reader for what lies outside of the pickle."""
-        self.machine.nested = self._nested
-        self.machine.new_storage = self._storage_in_pickle
-        self.machine.fast_storage = self._fast_storage
-        self.machine.forget = self._forget
-        self.machine.storage_dtype = lambda cls: storage_dtype(cls.module, cls.name)
+        machine.nested = self._nested
+        machine.new_storage = self._storage_in_pickle
+        machine.fast_storage = self._fast_storage
+        machine.forget = self._forget
+        machine.storage_dtype = lambda cls: storage_dtype(cls.module, cls.name)
+        return machine
 
     def read(self, position: int) -> Unpickled:
         """Read the pickle that starts at `position`, once; raises CheckpointError."""
@@ -191,7 +191,7 @@ class PickleReader:
     def _storage_in_pickle(self, device: str, dtype: str, numel: int, data: bytes | None) -> StorageSpec:
         """Return a storage for a tensor that has none in the container: its bytes lie in the pickle, or nowhere."""
         key = f"pickle!{len(self.inline)}"
-        home = None if data is None else _MemoryHome(self.home.prefix, data)
+        home = None if data is None else MemoryHome(self.home.prefix, data)
         storage = StorageSpec(key, device, dtype, numel, home, len(self.storages) + len(self.inline))
         self.inline.append(storage)
         return storage
@@ -204,7 +204,7 @@ class PickleReader:
             if found is not None:
                 return found
         if type(pid) is str:
-            pid = _pid_from_text(machine, pid)
+            pid = pid_from_text(machine, pid)
         if type(pid) is tuple and pid and pid[0] == "storage" and len(pid) == 5 + self.legacy:
             return self._storage(pid)
         machine.refuse(PERSISTENT if type(pid) is tuple else NO_STORAGE)
@@ -286,46 +286,3 @@ class PickleReader:
             found = StorageSpec(key, root.location, root.dtype, numel, home, root.order)
             self.views[root.key, key] = found
         return found
-
-
-class _MemoryHome:
-    """Holds the bytes of one storage that lie in the pickle itself."""
-
-    def __init__(self, prefix: str, data: bytes) -> None:
-        self.prefix, self.data = prefix, data
-
-    def extent(self, key: str) -> Extent:
-        """Return the bytes in memory."""
-        return Extent(MemorySource(self.data, key), 0, len(self.data))
-
-
-class ViewHome:
-    """Finds the bytes of a storage view inside its root storage."""
-
-    def __init__(self, root: StorageSpec, offset: int) -> None:
-        self.root, self.offset = root, offset
-        self.prefix = f"{root.unique_key}!"
-
-    def extent(self, key: str) -> Extent:
-        """Return the rest of the root from where the view starts; raises as the root's home does."""
-        del key
-        whole = self.root.extent()
-        return whole._replace(offset=whole.offset + self.offset, nbytes=whole.nbytes - self.offset, crc=None)
-
-
-def storage_dtype(module: str, name: str) -> str | None:
-    """Return the dtype of a storage class, ``""`` for the untyped one; None if the name is no storage class."""
-    return STORAGE_CLASSES.get(name) if module in STORAGE_MODULES else None
-
-
-_PID_TEXT = r"\('storage', <class '([\w.]+)'>, '(\d+)', '([^'\\\n]*)', (\d+)(, None)?\)"
-"""A storage's persistent id as protocol 0 writes it: the repr of the tuple."""
-
-
-def _pid_from_text(machine: Machine, pid: Value) -> Value:
-    found = re.fullmatch(_PID_TEXT, pid) if type(pid) is str else None
-    if found is None:
-        return pid
-    module, _, name = found[1].rpartition(".")
-    plain = ("storage", machine.find_global(module, name), found[2], found[3], int(found[4]))
-    return plain if found[5] is None else (*plain, None)
