@@ -14,6 +14,7 @@ from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import Cancelled, NoSuchNode
 from ckpt_viewer.gui.file_scan import FileScan
 from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
+from ckpt_viewer.gui.loans import Loans
 from ckpt_viewer.gui.picks import Picks
 from ckpt_viewer.gui.reading import (
     Loaded,
@@ -130,8 +131,7 @@ class Session(QObject):
         self._reader, self._salvager = reader, salvager
         self._wanted = ""
         self._judge_again = False
-        self._borrowed: dict[int, int] = {}
-        self._retired: dict[int, Checkpoint] = {}
+        self._loans = Loans()
         self._describing, self._judging, self._indexing, self._correcting = (Latest(self.jobs, self) for _ in range(4))
         self._marks: dict[int, str] = {}
         self._marking = Latest(self.jobs, self)
@@ -307,16 +307,11 @@ class Session(QObject):
     def borrow(self) -> Checkpoint:
         """Return the open checkpoint and keep its file open until `give_back`, whatever this window does meanwhile."""
         assert self.checkpoint is not None
-        self._borrowed[id(self.checkpoint)] = self._borrowed.get(id(self.checkpoint), 0) + 1
-        return self.checkpoint
+        return self._loans.lend(self.checkpoint)
 
     def give_back(self, checkpoint: Checkpoint) -> None:
         """Undo one `borrow`."""
-        left = self._borrowed.pop(id(checkpoint), 1) - 1
-        if left:
-            self._borrowed[id(checkpoint)] = left
-        elif self._retired.pop(id(checkpoint), None) is not None:
-            checkpoint.close()
+        self._loans.give_back(checkpoint)
 
     def close(self) -> None:
         """Cancel every read and give the file back."""
@@ -335,12 +330,8 @@ class Session(QObject):
         checkpoint, self.checkpoint = self.checkpoint, None
         self.index = self.overview = self.selected = None
         self.problems, self.given, self._marks = (), {}, {}
-        if checkpoint is None:
-            return
-        if id(checkpoint) in self._borrowed:
-            self._retired[id(checkpoint)] = checkpoint
-        else:
-            checkpoint.close()
+        if checkpoint is not None:
+            self._loans.retire(checkpoint)
 
     def _on_loaded(self, job: Job, loaded: Loaded) -> None:
         if job is not self.opening:
