@@ -305,12 +305,11 @@ def test_an_existing_file_is_asked_for(desk, source, monkeypatch, agreed):
 def test_giving_up_writes_nothing_and_gives_the_file_back(desk, source):
     desk.open(source)
     dialog = desk.ask("/model")
-    checkpoint = desk.session.checkpoint
     dialog.reject()
     desk.settle()
     assert desk.flow.dialog is None
     assert [path.name for path in source.parent.iterdir()] == ["x.pth"]
-    assert id(checkpoint) not in desk.session._borrowed
+    assert not desk.session._loans._readers
 
 
 def test_another_file_closes_the_dialog(desk, source):
