@@ -90,6 +90,8 @@ def fast_tensor(m: Machine, at: int) -> int:
     memo += kept
     memo.append(tensor)
     m.stack[-1] = tensor
+    if not m.shortcuts:  # the loop notes what a name described first, and may not have come to one
+        m.made.setdefault(id(m.rebuild), (0, tensor))
     m.shortcuts += 1
     return fast_entries(m, found.end()) if m.layouts else found.end()
 

@@ -148,6 +148,13 @@ def test_runs_of_entries_are_taken_whole():
     assert outcome(pickle, shortcut=True) == outcome(pickle, shortcut=False)
 
 
+def test_what_a_name_described_first_is_told_where_the_loop_never_called_it_before():
+    data = bytearray(files()["long"])
+    assert data[177:178] == b"R"
+    data[177:178] = b"\x86"  # the first tensor is none
+    assert outcome(bytes(data), shortcut=True) == outcome(bytes(data), shortcut=False)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_changed_byte_in_a_run_changes_both_alike(draw):
