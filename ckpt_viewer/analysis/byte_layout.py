@@ -96,6 +96,7 @@ class _Gathering:
         return found
 
     def add_line(self, number: int, line: Line) -> None:
+        """Put a storage, line `number` of the ledger, where its bytes lie, or count it among those that lie nowhere."""
         placed = False
         try:
             for source, start, nbytes in self._extents(line):

@@ -27,3 +27,8 @@ def missing_values(tensor: TensorSpec) -> str:
     if tensor.storage is None:
         return f"{tensor.type} keeps its values in its attributes; look at the tensors below it"
     return "" if tensor.storage.home is not None else "the storage of this tensor has no bytes in this file; look at ls"
+
+
+def has_planes(tensor: TensorSpec) -> bool:
+    """Whether a tensor has dense values in at least two dimensions."""
+    return tensor.shape is not None and len(tensor.shape) >= 2 and tensor.numel >= 2 and not missing_values(tensor)

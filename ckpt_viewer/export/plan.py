@@ -16,10 +16,9 @@ from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import CastCounts, Options
-from ckpt_viewer.export.checksums import mismatch
 from ckpt_viewer.export.choice import DEFAULT, Choice
-from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.folder import check_folder, written_folder
+from ckpt_viewer.export.making import Making
 from ckpt_viewer.export.names import export_target, remap_folder, remap_target, slim_target
 from ckpt_viewer.export.recipe import Recipe
 from ckpt_viewer.export.selection import Selection, select
@@ -27,7 +26,7 @@ from ckpt_viewer.export.together import check_files, written_together
 from ckpt_viewer.export.writers import writer_named
 
 if TYPE_CHECKING:
-    from ckpt_viewer.export.proof import Proven, Prover
+    from ckpt_viewer.export.proof import Prover
     from ckpt_viewer.export.remap import Remap
     from ckpt_viewer.export.remap_set import RemapSet
 
@@ -255,29 +254,14 @@ def write(
     path = Path(target) if target is not None else plan.target
     if plan.idle:
         return Written(None, 0, plan.tensors, warnings=(plan.idle, *plan.warnings))
-    recipe = plan.recipe
+    parts = plan.recipe.files(path)
     proving = prover if verify else None
-    meter = Meter(context, recipe.copied_bytes * (1 + verify + (proving is not None)))
-    parts = recipe.files(path)
+    meter = Meter(context, plan.recipe.copied_bytes * (1 + verify + (proving is not None)))
+    making = Making(meter, proving, verify=verify)
     opening = written_folder(path, parts) if plan.folder else written_together(parts, force=force, source=plan.source)
-    proven: list[Proven] = []
-    wrong: list[str] = []
-    carried = 0
     with opening as files:
         for file, (_, part) in zip(files, parts, strict=True):
-            with Copier(file, meter, check=verify) as copier:
-                part.write(copier)
-            wrong += copier.wrong
-            carried += copier.carried
-            file.flush()
-            if verify:
-                part.verify(file.temporary, meter)
-            claim = part.claim() if proving is not None else None
-            if proving is not None and claim is not None:
-                proven.append(proving.prove(file.temporary, claim, meter))
-    why_not = next((each.why_not for each in proven if each.why_not), "")
-    found = [mismatch(wrong)] if wrong else []
-    found += dict.fromkeys(note for file in files for note in file.notes)
+            making.make(file, part)
     return Written(
         path if plan.folder else parts[-1][0],
         sum(file.position for file in files),
@@ -285,9 +269,9 @@ def write(
         renamed=plan.renamed,
         dropped=plan.dropped,
         cast=plan.cast,
-        counts=recipe.counts(),
-        warnings=(*plan.warnings, *found),
-        carried=carried,
-        verified=(proven[0].by if proven and not why_not else OUR_READER) if verify else None,
-        unproven=why_not,
+        counts=plan.recipe.counts(),
+        warnings=(*plan.warnings, *making.notes),
+        carried=making.carried,
+        verified=(making.proven_by or OUR_READER) if verify else None,
+        unproven=making.unproven,
     )

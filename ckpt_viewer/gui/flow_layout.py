@@ -7,12 +7,16 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
 
 class FlowLayout(QLayout):
-    """Widgets keep the size that they ask for, at most the width that there is."""
+    """Widgets keep the size that they ask for, at most the width that there is.
 
-    def __init__(self, parent: QWidget | None = None, *, gap: int = 8) -> None:
+    Args:
+        gap: pixels between two widgets. between: pixels between two lines.
+    """
+
+    def __init__(self, parent: QWidget | None = None, *, gap: int = 8, between: int = 2) -> None:
         super().__init__(parent)
         self._items: list[QLayoutItem] = []
-        self._gap = gap
+        self._gap, self._between = gap, between
         self.setContentsMargins(0, 0, 0, 0)
 
     def addItem(self, item: QLayoutItem) -> None:
@@ -68,7 +72,7 @@ class FlowLayout(QLayout):
             width = min(size.width(), box.width())
             if line and x + width > box.x() + box.width():
                 _place(line, high, move)
-                x, y, high, line = box.x(), y + high + self._gap // 3, 0, []
+                x, y, high, line = box.x(), y + high + self._between, 0, []
             line.append((item, QRect(x, y, width, size.height())))
             x, high = x + width + self._gap, max(high, size.height())
         _place(line, high, move)

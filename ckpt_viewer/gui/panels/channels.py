@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from ckpt_viewer.core.absent import missing_values
+from ckpt_viewer.core.absent import has_planes
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
@@ -60,11 +60,8 @@ class ChannelsPanel(CurvePanel):
     @classmethod
     def rate(cls, subject: Any) -> int:
         """Whatever has dense values in at least two dimensions."""
-        if not isinstance(subject, Node) or not isinstance(subject.value, TensorSpec):
-            return UNSUPPORTED
-        tensor = subject.value
-        flat = tensor.shape is None or len(tensor.shape) < 2 or tensor.numel < 2
-        return UNSUPPORTED if flat or missing_values(tensor) else BEST - 40
+        value = subject.value if isinstance(subject, Node) else None
+        return BEST - 40 if isinstance(value, TensorSpec) and has_planes(value) else UNSUPPORTED
 
     def show_subject(self, subject: Node) -> None:
         """Show another tensor, along its first dimension."""

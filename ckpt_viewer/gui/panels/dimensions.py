@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QRect, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QLayout, QLayoutItem, QSpinBox, QWidget
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QComboBox, QSpinBox, QWidget
 
 from ckpt_viewer.core.slicing import Slicing
 from ckpt_viewer.core.text import grouped
+from ckpt_viewer.gui.flow_layout import FlowLayout
 from ckpt_viewer.gui.labels import label
 
 MOST_INDEX = 2**31 - 1
@@ -22,7 +23,7 @@ class Dimensions(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._slicing: Slicing | None = None
-        self._flow = FlowLayout(self)
+        self._flow = FlowLayout(self, gap=6, between=6)
         self.rows, self.columns = self._combo("Rows", "valuesRows"), self._combo("Columns", "valuesColumns")
         self.spins: list[QSpinBox] = []
 
@@ -87,69 +88,3 @@ class Dimensions(QWidget):
     def _on_index(self, dim: int, at: int) -> None:
         if self._slicing is not None:
             self.chosen.emit(self._slicing.with_fixed(dim, at))
-
-
-class FlowLayout(QLayout):
-    """Puts widgets side by side, and on the next line, of the same height, where there is no room."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._items: list[QLayoutItem] = []
-        self.setContentsMargins(0, 0, 0, 0)
-        self.setSpacing(6)
-
-    def addItem(self, item: QLayoutItem) -> None:
-        """Append."""
-        self._items.append(item)
-
-    def count(self) -> int:
-        """Items."""
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:
-        """The item at a position; None past the last."""
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def takeAt(self, index: int) -> QLayoutItem | None:
-        """Remove an item."""
-        return self._items.pop(index) if 0 <= index < len(self._items) else None
-
-    def expandingDirections(self) -> Qt.Orientation:
-        """None: lines are as high as their items."""
-        return Qt.Orientation(0)
-
-    def hasHeightForWidth(self) -> bool:
-        """Narrower is higher."""
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        """Height of all lines at a width."""
-        return self._place(QRect(0, 0, width, 0), move=False)
-
-    def setGeometry(self, rect: QRect) -> None:
-        """Place the items."""
-        super().setGeometry(rect)
-        self._place(rect, move=True)
-
-    def sizeHint(self) -> QSize:
-        """As small as can be; the height follows the width."""
-        return self.minimumSize()
-
-    def minimumSize(self) -> QSize:
-        """The largest item."""
-        size = QSize()
-        for item in self._items:
-            size = size.expandedTo(item.minimumSize())
-        return size
-
-    def _place(self, rect: QRect, *, move: bool) -> int:
-        left, top = rect.x(), rect.y()
-        line = max((item.sizeHint().height() for item in self._items), default=0)
-        for item in self._items:
-            hint = item.sizeHint()
-            if left > rect.x() and left + hint.width() > rect.right() + 1:
-                left, top = rect.x(), top + line + self.spacing()
-            if move:
-                item.setGeometry(QRect(QPoint(left, top + (line - hint.height()) // 2), hint))
-            left += hint.width() + self.spacing()
-        return top + line - rect.y()
