@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,7 +10,7 @@ import threading
 import pytest
 
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.worker import PROGRAM, Worker
+from ckpt_viewer.worker import PROGRAM, Worker, encoded
 
 ECHO = """
 import json, sys
@@ -246,3 +247,12 @@ def test_without_an_interpreter_there_is_a_sentence(monkeypatch):
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with pytest.raises(CheckpointError, match="cannot be started"), Worker() as worker:
         worker.request("devices")
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 200])
+def test_long_lists_are_written_in_pieces_that_make_the_same_document(length):
+    request = {"id": 1, "params": {"rows": [['a\n"', n, None] for n in range(length)], "empty": {}, "deep": [[1], {}]}}
+    pieces = list(encoded(request))
+    assert json.loads(b"".join(pieces)) == request
+    assert all(len(piece) < 2000 for piece in pieces)
+    assert b"\n" not in b"".join(pieces)  # a request is one line
