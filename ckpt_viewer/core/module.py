@@ -127,8 +127,9 @@ class _Walk:
         names = [shorten(name, NAME_LIMIT) for name in self.foreign]
         if names:
             named = ", ".join(names[:MOST_CLASSES]) + (" and others" if len(names) > MOST_CLASSES else "")
-            entries = "its entries (_extra_state) are missing: only their code can make them"
-            self.result.notes.append(f"if {named} keep extra state (get_extra_state), {entries}")
+            keep, its = ("keeps", "its") if len(names) == 1 else ("keep", "their")
+            entries = f"the entries for it (_extra_state) are missing: only {its} code can make them"
+            self.result.notes.append(f"if {named} {keep} extra state (get_extra_state), {entries}")
 
     def goes_on(self, module: Instance, prefix: str, above: set[int]) -> bool:
         where = prefix.rstrip(".") or "the root"

@@ -210,7 +210,9 @@ def test_extra_state_that_only_code_can_make_is_said_to_be_missing(tmp_path):
     """FORMATS 3.5: whether a class overrides get_extra_state, no structure tells; torch's own modules do not."""
     entries = state_dict_entries(module(a=module()))
     (note,) = entries.notes
-    assert note.startswith("if a.Net keep extra state (get_extra_state), its entries (_extra_state) are missing")
+    assert note.startswith(
+        "if a.Net keeps extra state (get_extra_state), the entries for it (_extra_state) are missing"
+    )
     source = builders.save(nn.Sequential(nn.Linear(2, 2), nn.LSTM(2, 2)), tmp_path / "net.pt")
     with ckpt_viewer.open_checkpoint(source) as checkpoint:
         assert state_dict_entries(checkpoint.root.value).notes == []

@@ -60,7 +60,7 @@ def test_a_whole_module_is_shown_without_its_classes(opened, qtmodeltester):
     assert "2 modules of 2 classes: 8 parameters, 5 numbers in buffers." in panel.sentences.text()
     assert "1 tensor is in no state_dict" in panel.sentences.text()
     assert "eval mode" in panel.sentences.text()
-    assert "Python must have Foreign and runs their code" in panel.advice.text()
+    assert "Python must have Foreign and runs its code" in panel.advice.text()
     shown = rows(panel)
     assert [line[NAME] for line in shown] == ["(this module)", "mask", "lin", "weight", "bias"]
     assert shown[1][CLASS] == "buffer, not saved"

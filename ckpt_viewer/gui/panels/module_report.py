@@ -101,7 +101,8 @@ def _advice(tree: ModuleTree, script: bool) -> str:
         return "To load it, torch runs the program in the file. Its state_dict is the numbers alone."
     if tree.foreign:
         named = _listed(tuple(name.rpartition(".")[2] for name in tree.foreign), ", ")
-        return f"To load it, Python must have {named} and runs their code. Its state_dict loads anywhere."
+        code = "its code" if len(tree.foreign) == 1 else "their code"
+        return f"To load it, Python must have {named} and runs {code}. Its state_dict loads anywhere."
     return "Its classes are torch's own, yet only weights_only=False loads it. Its state_dict loads anywhere."
 
 
