@@ -93,6 +93,7 @@ class Written(NamedTuple):
         renamed: old name -> new. dropped: names left out. cast: name -> new dtype.
         counts: name -> what the cast did to its values, only where it did something.
         carried: checksums of the source that were taken over without being compared.
+        files: how many files were written; `path` is the one to open.
         verified: who compared it with the source: ``"torch 2.13.0"`` beside this program's reader, or only that; None
             if nobody did. unproven: why torch did not, where it was asked to, as half a sentence.
     """
@@ -106,6 +107,7 @@ class Written(NamedTuple):
     counts: Mapping[str, CastCounts] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     carried: int = 0
+    files: int = 1
     verified: str | None = None
     unproven: str = ""
 
@@ -272,6 +274,7 @@ def write(
         counts=plan.recipe.counts(),
         warnings=(*plan.warnings, *making.notes),
         carried=making.carried,
+        files=len(files),
         verified=(making.proven_by or OUR_READER) if verify else None,
         unproven=making.unproven,
     )

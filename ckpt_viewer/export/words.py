@@ -23,7 +23,8 @@ def amount_text(written: Written) -> str:
         checked += f"; torch did not check because {written.unproven}"
     if written.carried:
         checked += f"; {carried_text(written)}"
-    return f"{bytes_text(written.bytes)}, {count_text(written.tensors)}, {checked}"
+    several = f" in {written.files} files" if written.files > 1 else ""
+    return f"{bytes_text(written.bytes)}{several}, {count_text(written.tensors)}, {checked}"
 
 
 def carried_text(written: Written) -> str:

@@ -47,6 +47,16 @@ def test_export(run, source, tmp_path):
     torch.nn.Linear(3, 2).load_state_dict(torch.load(out, weights_only=True), strict=True)
 
 
+def test_an_export_of_several_files_counts_them(run, source, tmp_path):
+    out = tmp_path / "set"
+    out.mkdir()
+    code, text, _ = run("export", source, "-o", out / "model.safetensors", "--max-shard-size", "10")
+    assert code == 0
+    assert len(list(out.iterdir())) == 3  # two tensors, and the index
+    assert text.startswith(f"wrote {out / 'model.safetensors.index.json'}: ")
+    assert " in 3 files, 2 tensors, " in text
+
+
 def test_remap_has_a_default_name(run, source):
     code, text, _ = run("remap", source, "--map-location", "cpu")
     target = source.with_name("model_3.cpu.pth")
