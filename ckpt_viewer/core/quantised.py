@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from ckpt_viewer.core.tensor import Extent, StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Instance, Literal, Value
 
-_QUANTISED = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\.")
-_CONV = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\.(dynamic\.)?modules\.conv(_\w+)?\.\w+")
+# Compiled by the first module that asks: the window is there sooner, and few files hold one.
+_QUANTISED = r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\."
+_CONV = r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\.(dynamic\.)?modules\.conv(_\w+)?\.\w+"
 _CONV_FIELDS = 15
 """Of a convolution's state: its arguments, then weight, bias, scale, zero point and whether it trains."""
 _PACKED = "__torch__.torch.classes."
@@ -24,8 +25,8 @@ LINEAR, EMBEDDING = f"{_PACKED}quantized.LinearPackedParamsBase", f"{_PACKED}qua
 CELL = f"{_PACKED}rnn.CellParamsBase"
 SCRIPT_OBJECT = "torch.ScriptObject"
 
-_LINEAR = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\.(dynamic\.)?modules\.linear\w*\.\w+")
-_RNN = re.compile(r"torch\.(ao\.)?nn\.quantized\.dynamic\.modules\.rnn\.(LSTM|GRU)")
+_LINEAR = r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\.(dynamic\.)?modules\.linear\w*\.\w+"
+_RNN = r"torch\.(ao\.)?nn\.quantized\.dynamic\.modules\.rnn\.(LSTM|GRU)"
 _PARTS_OF_RNN = {"PackedParameter": ("param",), "RNNCell": ("_packed_weight_ih", "_packed_weight_hh")}
 _PARTS_OF_RNN["LSTMCell"] = _PARTS_OF_RNN["GRUCell"] = _PARTS_OF_RNN["RNNCell"]
 """Attributes with packed weights that a state_dict holds as they are, by the class of the module."""
@@ -61,7 +62,7 @@ def is_quantised_conv(value: Value) -> bool:
     """Whether a value is a quantised convolution, which is pickled as a tuple and not as its attributes."""
     if not isinstance(value, Instance) or type(value.state) is not tuple or len(value.state) != _CONV_FIELDS:
         return False
-    return _CONV.fullmatch(value.type) is not None
+    return re.fullmatch(_CONV, value.type) is not None
 
 
 def conv_entries(module: Instance) -> Iterator[tuple[str, Value]]:
@@ -74,7 +75,7 @@ def conv_entries(module: Instance) -> Iterator[tuple[str, Value]]:
 
 def own_entries(module: Instance, attributes: dict[str, Value]) -> Iterator[tuple[str, Value]]:
     """Yield what a quantised module adds to its parameters and buffers: scale and zero point, or packed weights."""
-    if not _QUANTISED.match(module.type):
+    if not re.match(_QUANTISED, module.type):
         return
     for name in ("_packed_params", "_packed_weight"):
         held = unpacked(attributes.get(name))
@@ -89,9 +90,9 @@ def own_entries(module: Instance, attributes: dict[str, Value]) -> Iterator[tupl
 def version_of(module: Instance, attributes: dict[str, Value]) -> int | None:
     """Return the version that a state_dict's ``_metadata`` has to state of a module; None where it need not."""
     version = attributes.get("version")
-    if _RNN.fullmatch(module.type):
+    if re.fullmatch(_RNN, module.type):
         return version if type(version) is int else None
-    if not _LINEAR.fullmatch(module.type):
+    if not re.fullmatch(_LINEAR, module.type):
         return None
     return version if type(version) is int else LINEAR_VERSION
 

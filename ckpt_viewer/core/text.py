@@ -8,14 +8,14 @@ GROUP = "\u202f"
 """Narrow no-break space: groups digits on screen."""
 
 # C0, C1, soft hyphen, bidirectional controls and isolates, line and paragraph separators, zero-width, surrogates, BOM
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
-)
+_HIDDEN = "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 
 
 def escape_text(text: str) -> str:
     r"""Return `text` with control, bidirectional, zero-width and surrogate characters as ``\n``, ``\u202e``."""
-    return _HIDDEN.sub(_escape, text)
+    if text.isprintable():  # all of them are not, and most text is: no pattern is compiled for it
+        return text
+    return re.sub(_HIDDEN, _escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -121,3 +121,9 @@ def test_a_csv_cell_is_read_back(text):
 )
 def test_no_cell_is_a_formula(text, cell):
     assert csv_cell(text) == cell
+
+
+def test_printable_text_holds_nothing_that_is_escaped():
+    escaped = [code for code in range(0x10000) if escape_text(f"a{chr(code)}\0") != f"a{chr(code)}\\x00"]
+    assert len(escaped) > 2000
+    assert not any(chr(code).isprintable() for code in escaped)
