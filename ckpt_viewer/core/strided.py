@@ -70,6 +70,8 @@ class View(NamedTuple):
     @property
     def dense(self) -> bool:
         """Whether the elements fill a range of memory, each once, in some order of the dimensions."""
+        if self.contiguous:  # the usual case, and twice as quick to see
+            return True
         expected = 1
         for stride, size in sorted((s, n) for n, s in zip(self.shape, self.stride, strict=True) if n != 1):
             if stride != expected:

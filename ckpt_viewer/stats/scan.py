@@ -13,6 +13,7 @@ import numpy as np
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import CheckpointError, SourceChanged, Unreadable
 from ckpt_viewer.stats import cache
+from ckpt_viewer.stats.batch import batches, profiles
 from ckpt_viewer.stats.crew import Crew, Gate
 from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.reading import open_reading, plain_kind
@@ -31,6 +32,8 @@ SHARED = 1 << 15
 """Bytes of an item on average from which several threads are faster: below, they only wait for the GIL."""
 ENOUGH = 1 << 14
 """Values that are worth being counted at once."""
+EVERY = 8
+"""Tensors counted together between two looks at the context: more would hold the GIL for longer than 0.2 ms."""
 Outcome = Profile | CheckpointError
 
 
@@ -136,6 +139,7 @@ class Scan:
     # --- plain elements, window by window -----------------------------------------------------------------------------
 
     def _sweep(self, hand: _Hand, task: Sweep) -> Iterator[int]:
+        assert self.plan is not None
         try:
             memory = hand.read(task.source, task.start, task.stop, task.uses[0].start)
         except (SourceChanged, Unreadable):
@@ -144,9 +148,14 @@ class Scan:
             for use in task.uses:  # perhaps only some of them cannot be read
                 self._alone(hand, task, use)
         else:
-            for use in task.uses:
+            alone, together = batches(self.plan, task.uses)
+            for use in alone:
                 self._count(hand, use, memory[use.start - task.start : use.stop - task.start])
-                yield 0  # of small tensors there are hundreds in a task, which would hold the GIL for 0.1 s
+                yield 0
+            for dtype, uses in together:
+                yield from self._count_together(
+                    dtype, uses, [memory[a - task.start : b - task.start] for _, a, b in uses]
+                )
         yield task.nbytes
 
     def _alone(self, hand: _Hand, task: Sweep, use: Use) -> None:
@@ -180,6 +189,14 @@ class Scan:
                 self._sketches.setdefault(use.item, []).append(mine)
         mine.add(block)
         self._finish(use.item)
+
+    def _count_together(self, dtype: str, uses: list[Use], blocks: list[Array]) -> Iterator[int]:
+        kind = plain_kind(dtype)
+        assert kind is not None
+        for number, profile in enumerate(profiles(dtype, kind, blocks, self._entries)):
+            self._conclude(uses[number].item, profile)
+            if number % EVERY == 0:
+                yield 0
 
     def _finish(self, number: int, sketch: Sketch | None = None) -> None:
         """Note that one task more of an item is done; after the last one, put its numbers together."""

@@ -166,7 +166,8 @@ def _tasks(items: list[Item], context: Context) -> Iterator[Sweep | Joint]:
     before: Sweep | None = None
     for task in _spans(items, context):
         if isinstance(task, Sweep) and before is not None and _close(before, task):
-            before = Sweep(before.source, before.start, task.stop, [*before.uses, *task.uses])
+            before.uses.extend(task.uses)
+            before = Sweep(before.source, before.start, task.stop, before.uses)
             continue
         if before is not None:
             yield before
@@ -185,6 +186,9 @@ def _close(before: Sweep, task: Sweep) -> bool:
 def _spans(items: list[Item], context: Context) -> Iterator[Sweep | Joint]:
     for cluster in _clusters(items, context):
         first = items[cluster[0]]
+        if len(cluster) == 1 and first.plain and first.stop - first.start <= WINDOW:  # nearly all of very many
+            yield Sweep(first.source, first.start, first.stop, [Use(cluster[0], first.start, first.stop)])
+            continue
         stop = max(items[each].stop for each in cluster)
         if not all(items[each].plain and not _offset(first, items[each]) for each in cluster):
             yield Joint(first.source, cluster, stop - first.start)

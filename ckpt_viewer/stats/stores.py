@@ -91,9 +91,14 @@ class PatternStore:
         """Add counts."""
         self._counts += other._counts
 
+    def meant(self, patterns: Array) -> Array:
+        """Return what patterns stand for: float64, all of them float32 numbers, or int64."""
+        found: Array = self._values.reshape(self._patterns, -1)[patterns.astype(np.intp)].reshape(-1)
+        return found
+
     def count_all(self, values: Array) -> Counted:
         """Return everything about a few patterns."""
-        found = self._values.reshape(self._patterns, -1)[values.astype(np.intp)].reshape(-1)
+        found = self.meant(values)
         return count_integers(found) if found.dtype.kind == "i" else count_floats(found)
 
     def counted(self) -> Counted:
