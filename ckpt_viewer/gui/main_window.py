@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.gui.export_flow import ExportFlow
+    from ckpt_viewer.gui.late_parts import LateParts
     from ckpt_viewer.gui.panels import DetailTabs
-    from ckpt_viewer.gui.scan_flow import ScanFlow
     from ckpt_viewer.gui.start_page import StartPage
     from ckpt_viewer.gui.windows import Windows
 
@@ -52,7 +52,7 @@ class MainWindow(DropWindow):
         self.details: DetailTabs | None = None
         self._start: StartPage | None = None
         self._export: ExportFlow | None = None
-        self._scan: ScanFlow | None = None
+        self._late_parts: LateParts | None = None
         self._remap_when_ready = self._closing = False
         self._gone_on: Checkpoint | None = None
         self._build()
@@ -67,8 +67,8 @@ class MainWindow(DropWindow):
 
     def _build(self) -> None:
         self.details_place = QWidget()
-        self._details_layout = QVBoxLayout(self.details_place)
-        self._details_layout.setContentsMargins(0, 0, 0, 0)
+        self.details_layout = QVBoxLayout(self.details_place)
+        self.details_layout.setContentsMargins(0, 0, 0, 0)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.addWidget(self.tree)
         self.splitter.addWidget(self.details_place)
@@ -158,7 +158,7 @@ class MainWindow(DropWindow):
         self.raise_()
         self.activateWindow()
 
-    # --- what the session says (session.View)
+    # --- what the session says (session_view.View)
 
     def show_loading(self) -> None:
         """A file is being opened."""
@@ -185,7 +185,8 @@ class MainWindow(DropWindow):
         if self._remap_when_ready and self.session.overview is not None:
             self._remap_when_ready = False
             self.export_flow.remap_to_cpu()
-        self._consider_scan()
+        if self._late_parts is not None:
+            self._late_parts.consider_scan()
 
     def show_failed(self, error: BaseException) -> None:
         """The window keeps the file's name, says why, and offers what to do."""
@@ -251,59 +252,11 @@ class MainWindow(DropWindow):
             return
         self._gone_on = self.session.checkpoint
         self.windows.on_painted(self)
-        self._go_on()
+        if self._late_parts is None:
+            from ckpt_viewer.gui.late_parts import LateParts
 
-    def _go_on(self) -> None:
-        """The tree stands: now what takes a walk through the file, and the details."""
-        self._make_scan_flow()
-        self.session.describe()
-        self.windows.settings.add_recent(self.session.path)
-        if self.details is not None:
-            self.details.show_node(self.session.selected)
-        elif self.windows.panels_are_ready:
-            self._make_details()
-        else:
-            self.windows.panelsReady.connect(self._make_details)
-
-    def _make_scan_flow(self) -> None:
-        if self._scan is None:
-            from ckpt_viewer.gui.scan_flow import ScanFlow
-
-            flow = self._scan = ScanFlow(
-                self.session, self.windows.settings, self.actions_of_window.actions.view_menu, self
-            )
-            self.statusBar().insertPermanentWidget(1, flow.status, 2)
-            flow.status.findWanted.connect(self.tree.filter.setText)
-            from ckpt_viewer.gui.joined_names import JoinedNames
-            from ckpt_viewer.gui.summary_flow import SummaryFlow
-
-            SummaryFlow(self.session, self.strip, self)
-            JoinedNames(self.session, self.tree)
-
-    def _consider_scan(self) -> None:
-        """The file is described and its details are there: what is left of the machine may go through all values."""
-        if self._scan is not None and self.details is not None and self.session.overview is not None:
-            self._scan.consider()
-
-    def _make_details(self) -> None:
-        """Make the right side, in steps that each leave the window time to paint."""
-        if self.details is None:
-            from ckpt_viewer.gui.panels import DetailTabs
-
-            self.details = DetailTabs(self.session, self.details_place)
-            self._details_layout.addWidget(self.details)
-            self.actions_of_window.connect_details(self.details)
-            QTimer.singleShot(0, self, self._fill_details)
-
-    def _fill_details(self) -> None:
-        if self.details is not None:
-            self.details.show_node(self.session.selected)
-            self.keep_drops()
-            self._consider_scan()
-            if self.windows.pictures_are_ready:
-                self.details.prepare()
-            else:
-                self.windows.picturesReady.connect(self.details.prepare)
+            self._late_parts = LateParts(self)
+        self._late_parts.go_on()
 
     # --- showing and closing
 

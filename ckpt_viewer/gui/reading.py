@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ckpt_viewer.core.progress import SILENT, Context
 
 if TYPE_CHECKING:
+    from ckpt_viewer.analysis.loading import LoadProblem
+    from ckpt_viewer.analysis.overview import Overview
     from ckpt_viewer.analysis.role_rules import Role
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.location import MapLocation
@@ -95,8 +97,20 @@ def mark_tree(index: TreeIndex, checkpoint: Checkpoint, roles: dict[int, Role], 
         mark_lost(index, checkpoint.lost, context)
 
 
-def recall_roles(loaded: Loaded, memory: RoleMemory, context: Context) -> Loaded:
-    """Return an opened file with what its user once said of its entries; raises Cancelled."""
+def read_remembered(
+    reader: Reader, path: str, map_location: MapLocation, grouped: bool, memory: RoleMemory | None, context: Context
+) -> Loaded:
+    """Open a file with what its user once said of its entries; raises CheckpointError or Cancelled."""
+    loaded = reader(path, map_location, grouped, context)
+    try:
+        context.step(0, 0)
+        return loaded if memory is None else _recall_roles(loaded, memory, context)
+    except BaseException:
+        loaded.checkpoint.close()
+        raise
+
+
+def _recall_roles(loaded: Loaded, memory: RoleMemory, context: Context) -> Loaded:
     checkpoint, tree, _ = loaded
     given = memory.recall(checkpoint)
     if given:
@@ -118,3 +132,21 @@ def correct_roles(
     if memory is not None:
         memory.remember(checkpoint, given)
     return lambda index: mark_tree(index, checkpoint, roles, SILENT)
+
+
+def describe(
+    checkpoint: Checkpoint, devices: tuple[str, ...] | None, context: Context
+) -> tuple[Overview, tuple[LoadProblem, ...]]:
+    """Return what is in a checkpoint, and what `find_problems` does; raises Cancelled."""
+    from ckpt_viewer.analysis.overview import overview
+
+    context.step(0, 0)
+    return overview(checkpoint, context), find_problems(checkpoint, devices, context)
+
+
+def find_problems(checkpoint: Checkpoint, devices: tuple[str, ...] | None, context: Context) -> tuple[LoadProblem, ...]:
+    """Return what torch.load would refuse of a checkpoint on a machine with these devices; raises Cancelled."""
+    from ckpt_viewer.analysis.loading import load_problems
+
+    context.step(0, 0)
+    return load_problems(checkpoint, devices, context)

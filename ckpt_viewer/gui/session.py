@@ -6,11 +6,10 @@ Everything slow is a job; views hear of it through signals, or are attached whol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import Cancelled, NoSuchNode
 from ckpt_viewer.gui.file_scan import FileScan
 from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
@@ -20,12 +19,15 @@ from ckpt_viewer.gui.reading import (
     Loaded,
     Reader,
     correct_roles,
+    describe,
+    find_problems,
     index_tree,
     read_alone,
     read_file,
-    recall_roles,
+    read_remembered,
     salvage_file,
 )
+from ckpt_viewer.gui.tree.compared import compared_rows
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.loading import LoadProblem
@@ -35,34 +37,10 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.node import Node
     from ckpt_viewer.core.tensor import TensorSpec
     from ckpt_viewer.gui.role_memory import RoleMemory
+    from ckpt_viewer.gui.session_view import View
     from ckpt_viewer.gui.tree.compared import Compared
     from ckpt_viewer.gui.tree.index import ModuleGroup, TreeIndex
     from ckpt_viewer.stats.kernels import Kernels
-
-
-class View(Protocol):
-    """What shows a session. Passive: it is told, and asks the session for what it shows."""
-
-    def show_loading(self) -> None:
-        """A file is being opened: `session.path`, `session.opening`."""
-
-    def show_opened(self) -> None:
-        """`session.checkpoint` and `session.index` are there."""
-
-    def show_described(self) -> None:
-        """`session.overview` is there."""
-
-    def show_failed(self, error: BaseException) -> None:
-        """The file could not be opened."""
-
-    def show_remapped(self) -> None:
-        """Another map_location; nothing else changed."""
-
-    def show_problems(self) -> None:
-        """`session.problems` changed: what torch.load would say on this machine."""
-
-    def show_selected(self, node: object) -> None:
-        """Another node is selected."""
 
 
 class Session(QObject):
@@ -173,17 +151,10 @@ class Session(QObject):
         self.salvaging, self.alone = salvage, alone
         reader = self._salvager if salvage else read_alone if alone else self._reader
         map_location, grouped, memory = self.map_location, self.grouped, self.memory
-
-        def work(context: Context) -> Loaded:
-            loaded = reader(path, map_location, grouped, context)
-            try:
-                context.step(0, 0)
-                return loaded if memory is None else recall_roles(loaded, memory, context)
-            except Cancelled:
-                loaded.checkpoint.close()
-                raise
-
-        job = self.opening = self.jobs.start(work, title="Opening the file")
+        job = self.opening = self.jobs.start(
+            lambda context: read_remembered(reader, path, map_location, grouped, memory, context),
+            title="Opening the file",
+        )
         job.finished.connect(lambda loaded: self._on_loaded(job, loaded))
         job.failed.connect(lambda error: self._on_failed(job, error))
         job.cancelled.connect(lambda: self._on_cancelled(job))
@@ -266,43 +237,20 @@ class Session(QObject):
         """Have the tree mark rows of the outline as ``changed``, ``added`` or ``removed``; `compared` follows."""
         self._marks, index = marks, self.index
         if index is not None:
-
-            def work(context: Context) -> object:
-                from ckpt_viewer.gui.tree.compared import compared_rows
-
-                return index, compared_rows(index, marks, context)
-
-            self._marking.start(work)
+            self._marking.start(lambda context: (index, compared_rows(index, marks, context)))
 
     def describe(self) -> None:
         """Work out `overview` and `problems`; the window asks for it once the tree is painted."""
         checkpoint, devices = self.checkpoint, self.devices
-        if checkpoint is None:
-            return
-
-        def work(context: Context) -> object:
-            from ckpt_viewer.analysis.loading import load_problems
-            from ckpt_viewer.analysis.overview import overview
-
-            context.step(0, 0)
-            return overview(checkpoint, context), load_problems(checkpoint, devices, context)
-
-        self._describing.start(work)
+        if checkpoint is not None:
+            self._describing.start(lambda context: describe(checkpoint, devices, context))
 
     def judge(self) -> None:
         """Work out `problems` anew: the devices or the mapping changed."""
         checkpoint, devices = self.checkpoint, self.devices
         self._judge_again = self._describing.job is not None
-        if checkpoint is None or self._judge_again:
-            return
-
-        def work(context: Context) -> object:
-            from ckpt_viewer.analysis.loading import load_problems
-
-            context.step(0, 0)
-            return load_problems(checkpoint, devices, context)
-
-        self._judging.start(work)
+        if checkpoint is not None and not self._judge_again:
+            self._judging.start(lambda context: find_problems(checkpoint, devices, context))
 
     def borrow(self) -> Checkpoint:
         """Return the open checkpoint and keep its file open until `give_back`, whatever this window does meanwhile."""

@@ -18,6 +18,7 @@ from ckpt_viewer.gui.panels.taken import is_taken_for
 from ckpt_viewer.gui.role_memory import FOLDER, LARGEST, MOST_FILES, RoleMemory
 from ckpt_viewer.gui.session import Session
 from ckpt_viewer.gui.settings import Settings
+from ckpt_viewer.gui.tree.cell_words import tip
 from ckpt_viewer.gui.tree.role_menu import role_menu
 from ckpt_viewer.gui.tree.widget import TreePanel
 from ckpt_viewer.gui.tree_flow import TreeFlow
@@ -181,7 +182,7 @@ def test_the_menu_corrects_a_role(qtbot, tree):
         offered["Progress: epoch, step"].trigger()
     offered = choices(panel, "/lesson")
     assert [text for text, action in offered.items() if action.isChecked()] == ["Progress: epoch, step"]
-    assert "chosen by you for this file" in panel.view.tree_model.cells.tip(panel.view.current_row, 0)
+    assert "chosen by you for this file" in tip(panel.view.tree_model.cells, panel.view.current_row, 0)
     with qtbot.waitSignal(session.corrected):
         offered["As recognised"].trigger()
     assert not choices(panel, "/lesson")["As recognised"].isEnabled()
@@ -197,8 +198,8 @@ def test_a_filter_by_role_follows(qtbot, tree):
 
 def test_the_tip_of_a_mark_says_why(tree):
     session, panel = tree
-    tip = panel.view.tree_model.cells.tip(session.index.find("/weights"), 0)
-    assert "model (certain: names to tensors, as state_dict() gives)" in tip
+    shown = tip(panel.view.tree_model.cells, session.index.find("/weights"), 0)
+    assert "model (certain: names to tensors, as state_dict() gives)" in shown
 
 
 def test_panels_follow_what_was_said(qtbot, tree):

@@ -104,7 +104,7 @@ def test_a_small_file_is_scanned_by_itself_and_found_again(qtbot, windows, tmp_p
     torch.save({"w": torch.tensor([1.0, float("nan")])}, path)
     window = show(qtbot, windows, path)
     done(qtbot, window)
-    status = window._scan.status
+    status = window._late_parts.scan.status
     assert status.accessibleName() == "1 tensor scanned, NaN in 1 tensor, no Inf"
     assert window.tree.view.tree_model.cells.mark(1) == "unsound"
     status._show.click()

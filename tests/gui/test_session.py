@@ -8,7 +8,8 @@ from hand_made import make_checkpoint
 
 from ckpt_viewer.errors import BadMapLocation, Cancelled, NotACheckpoint
 from ckpt_viewer.gui.reading import Loaded, index_tree
-from ckpt_viewer.gui.session import Session, View
+from ckpt_viewer.gui.session import Session
+from ckpt_viewer.gui.session_view import View
 
 
 class Files:

@@ -8,6 +8,7 @@ from ckpt_viewer.core.location import Locator, leave_on_cpu
 from ckpt_viewer.core.tensor import StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, NdArray, Sequence
 from ckpt_viewer.gui.tree import build_index
+from ckpt_viewer.gui.tree.cell_words import copied_row, copied_value, spoken, tip
 from ckpt_viewer.gui.tree.cells import DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE, Cells
 from ckpt_viewer.gui.tree.names import display_name
 
@@ -52,8 +53,8 @@ def test_parameters_are_those_of_models():
     assert (count(""), count("/model"), count("/optimizer")) == ("54", "54", "")
     assert (count("/model/layer1.0."), count("/optimizer/state")) == ("12", "")
     assert shown(cells, "/optimizer")[SIZE] == "216 B"
-    assert cells.copied_row(cells.index.find("/optimizer")).split("\t")[PARAMETERS:] == ["", "216"]
-    assert cells.tip(cells.index.find(""), PARAMETERS) == '<p style="white-space:pre-wrap">54 parameters</p>'
+    assert copied_row(cells, cells.index.find("/optimizer")).split("\t")[PARAMETERS:] == ["", "216"]
+    assert tip(cells, cells.index.find(""), PARAMETERS) == '<p style="white-space:pre-wrap">54 parameters</p>'
 
 
 def test_an_averaged_copy_has_parameters_of_its_own():
@@ -99,7 +100,7 @@ def test_an_unknown_object_shows_class_arguments_and_state():
     index = cells.index
     assert cells.shown(index.find("/net"), TYPE) == "my.project.Net"
     assert [cells.name(row) for row in index.children(index.find("/net"))] == ["(0)", "(1)", "weight", "depth"]
-    assert "not loaded" in cells.tip(index.find("/net"), TYPE)
+    assert "not loaded" in tip(cells, index.find("/net"), TYPE)
 
 
 def test_what_must_not_be_called_is_marked():
@@ -108,7 +109,7 @@ def test_what_must_not_be_called_is_marked():
     for pointer, text in (("/x", ": os.system"), ("/os_system", ", <os.system>")):
         assert cells.mark(cells.index.find(pointer)) == "dangerous"
         assert note(cells, pointer) == f"dangerous, not called{text}"
-    assert cells.spoken(cells.index.find("/x"), NAME) == "x, dangerous, not called: os.system"
+    assert spoken(cells, cells.index.find("/x"), NAME) == "x, dangerous, not called: os.system"
 
 
 def test_marks_come_as_a_word_unless_the_name_says_so():
@@ -119,7 +120,7 @@ def test_marks_come_as_a_word_unless_the_name_says_so():
     cells = cells_of(checkpoint, marks=marks, notes={optimizer: "SGD, momentum 0.9"})
     notes = [note(cells, "/" + name) for name in ("net", "opt", "lr_scheduler", "epoch")]
     assert notes == ["model", "optimizer, SGD, momentum 0.9", "", "3"]
-    assert cells.spoken(cells.index.find("/epoch"), NAME) == "epoch, progress, 3"
+    assert spoken(cells, cells.index.find("/epoch"), NAME) == "epoch, progress, 3"
 
 
 def test_a_run_says_how_many_blocks_and_parameters():
@@ -151,12 +152,12 @@ def test_nothing_from_a_file_gets_out_unescaped():
     cells = cells_of(mapping_of({nasty: nasty, "t": Instance(Global(nasty, "X"), ()), "d": tensor(2, tag=nasty)}))
     for row in range(len(cells.index)):
         for column in range(7):
-            texts = [cells.shown(row, column), cells.spoken(row, column), cells.copied_row(row).replace("\t", "")]
+            texts = [cells.shown(row, column), spoken(cells, row, column), copied_row(cells, row).replace("\t", "")]
             assert all(text.isprintable() for text in texts)
-            tip = cells.tip(row, column).replace('<p style="white-space:pre-wrap">', "").replace("</p>", "")
-            tip = tip.replace("<br>", "")
-            assert "<" not in tip
-            assert tip.isprintable()
+            text = tip(cells, row, column).replace('<p style="white-space:pre-wrap">', "").replace("</p>", "")
+            text = text.replace("<br>", "")
+            assert "<" not in text
+            assert text.isprintable()
 
 
 def test_absurd_sizes_are_cut():
@@ -164,10 +165,10 @@ def test_absurd_sizes_are_cut():
     for row in range(len(cells.index)):
         for column in range(7):
             assert len(cells.shown(row, column)) <= 200
-            assert len(cells.tip(row, column)) < 10_000
+            assert len(tip(cells, row, column)) < 10_000
         assert len(cells.note(row)) < 200
     assert shown(cells, "/t")[2:] == ("absurd", "float32", "cuda:1", "10^6000", "10^6001")
-    assert cells.copied_row(cells.index.find("/t")) == (
+    assert copied_row(cells, cells.index.find("/t")) == (
         "/t\ttorch.Tensor\t[10^6000, 2]\tfloat32\tcuda:1\t10^6000\t10^6001"
     )
 
@@ -205,8 +206,8 @@ def test_a_map_location_that_fails_shows_what_was_saved():
 
 def test_devices_are_listed_in_tips_and_read_aloud():
     cells = cells_of(two_devices(), "cpu")
-    assert cells.tip(0, DEVICE).count("→ cpu") == 2
-    assert cells.spoken(1, DEVICE) == "saved on cuda:0 loads onto cpu"
+    assert tip(cells, 0, DEVICE).count("→ cpu") == 2
+    assert spoken(cells, 1, DEVICE) == "saved on cuda:0 loads onto cpu"
 
 
 def test_a_container_that_knows_no_devices_shows_the_target_alone():
@@ -227,24 +228,24 @@ def test_tensors_on_one_tag_that_are_mapped_differently_are_both_named():
 def test_a_copied_row_has_full_precision_and_plain_signs():
     cells = cells_of(mapping(weight=tensor(64, 3, 7, 7), lr=0.1 + 0.2, name="a\tb"), "cpu")
     row = cells.index.find
-    assert cells.copied_row(row("/weight")) == (
+    assert copied_row(cells, row("/weight")) == (
         "/weight\ttorch.Tensor\t[64, 3, 7, 7]\tfloat32\tcuda:1 -> cpu\t9408\t37632"
     )
-    assert cells.copied_row(row("/lr")) == "/lr\tfloat\t0.30000000000000004\t\t\t\t"
-    assert cells.copied_row(row("/name")) == "/name\tstr\ta\\tb\t\t\t\t"
-    assert cells.copied_row(0) == "\tdict\t\t\tcuda:1 -> cpu\t9408\t37632"
+    assert copied_row(cells, row("/lr")) == "/lr\tfloat\t0.30000000000000004\t\t\t\t"
+    assert copied_row(cells, row("/name")) == "/name\tstr\ta\\tb\t\t\t\t"
+    assert copied_row(cells, 0) == "\tdict\t\t\tcuda:1 -> cpu\t9408\t37632"
 
 
 def test_values_are_copied_in_full():
     cells = cells_of(mapping(text="x" * 5000, number=10**30, data=b"\xff", empty="", box=mapping(), weight=tensor(2)))
-    values = [cells.copied_value(row) for row in cells.index.children(0)]
+    values = [copied_value(cells, row) for row in cells.index.children(0)]
     assert values == ["x" * 5000, str(10**30), repr(b"\xff"), "", None, None]
 
 
 def test_columns_have_tips():
     cells = cells_of(mapping(weight=tensor(64, 3, 7, 7)))
-    tips = [cells.tip(1, column) for column in (NAME, TYPE, SHAPE, DTYPE, PARAMETERS, SIZE)]
-    for tip, part in zip(
+    tips = [tip(cells, 1, column) for column in (NAME, TYPE, SHAPE, DTYPE, PARAMETERS, SIZE)]
+    for text, part in zip(
         tips, ("/weight", "torch.Tensor", "64 × 3", "float32", "9\u202f408 param", "37\u202f632 bytes"), strict=True
     ):
-        assert part in tip
+        assert part in text

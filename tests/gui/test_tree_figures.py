@@ -13,6 +13,7 @@ from tree_samples import checkpoint_of, mapping_of
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.gui.scan_work import Harvest, draw_sparks, scan_all
 from ckpt_viewer.gui.tree import build_index
+from ckpt_viewer.gui.tree.cell_words import copied_row, spoken
 from ckpt_viewer.gui.tree.cells import COLUMNS, FIGURES, PICTURE, Cells
 from ckpt_viewer.gui.tree.figure_cells import TITLES, figure_text, figure_tip, unsound_words
 from ckpt_viewer.gui.tree.sparks import BARS, spark
@@ -72,7 +73,7 @@ def test_rows_with_nan_are_marked_up_to_the_root(scanned):
         row = index.find(pointer)
         assert cells.note(row).endswith("1 NaN, 1 Inf")
         assert cells.mark(row) == "unsound"
-        assert "unsound" not in cells.spoken(row, 0)
+        assert "unsound" not in spoken(cells, row, 0)
     assert cells.mark(index.find("/model/x.")) == ""
     assert cells.note(index.find("/model/x.a")) == ""
 
@@ -82,10 +83,10 @@ def test_cells_show_three_digits_and_copy_all(scanned):
     row = index.find("/model/y.bad")
     assert [cells.shown(row, column) for column in FIGURES] == ["0", "2", "2", "1", "1", "25 %", "1", "1"]
     assert cells.painted(row).cells[FIGURES.start : PICTURE] == tuple(cells.shown(row, column) for column in FIGURES)
-    assert cells.copied_row(row).split("\t")[7:] == ["0.0", "2.0", "2.0", "1.0", "1.0", "0.25", "1", "1"]
+    assert copied_row(cells, row).split("\t")[7:] == ["0.0", "2.0", "2.0", "1.0", "1.0", "0.25", "1", "1"]
     cells.table = None
     assert [cells.shown(row, column) for column in (*FIGURES, PICTURE)] == [""] * 9
-    assert len(cells.copied_row(row).split("\t")) == 7
+    assert len(copied_row(cells, row).split("\t")) == 7
 
 
 @pytest.mark.parametrize(

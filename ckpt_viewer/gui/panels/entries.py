@@ -10,6 +10,7 @@ from PySide6.QtGui import QGuiApplication, QPalette
 from PySide6.QtWidgets import QHeaderView, QWidget
 
 from ckpt_viewer.gui.panels.link_table import LinkTable
+from ckpt_viewer.gui.tree.cell_words import tip
 from ckpt_viewer.gui.tree.cells import DTYPE, NAME, SHAPE, SIZE, TYPE, Cells
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class EntriesModel(QAbstractTableModel):
             note = self.cells.note(row) if column == NAME else ""
             return f"{text}   {note}" if note else text
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self.cells.tip(row, column)
+            return tip(self.cells, row, column)
         if role == Qt.ItemDataRole.TextAlignmentRole and column == SIZE:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole and column == NAME:

@@ -1,4 +1,4 @@
-"""What each cell of the tree says: shown, in the tool tip, read aloud and copied. No Qt."""
+"""What each cell of the tree shows. No Qt. Tool tips, what is read aloud and copied: see `cell_words`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ckpt_viewer.core.text import bytes_text, count_text, escape_text, grouped, 
 from ckpt_viewer.core.value import Global, Instance, NdArray
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.tree.compared import SIGNS
-from ckpt_viewer.gui.tree.figure_cells import HISTOGRAM, TITLES, figure_text, figure_tip, unsound_words, value_of
+from ckpt_viewer.gui.tree.figure_cells import HISTOGRAM, TITLES, figure_text, unsound_words
 from ckpt_viewer.gui.tree.index import TreeIndex
-from ckpt_viewer.gui.tree.names import TEXT_LIMIT, display_name, raw_name, role_word
-from ckpt_viewer.gui.tree.values import amount_text, full_text, is_short, value_text
+from ckpt_viewer.gui.tree.names import display_name, raw_name, role_word
+from ckpt_viewer.gui.tree.values import amount_text, is_short, value_text
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
@@ -248,11 +248,11 @@ class Cells:
             return _listed(saved)
         return f"{saved[0] if len(saved) == 1 else _counted(saved)} {arrow} {_listed(targets)}"
 
-    def _device_lines(self, row: int) -> list[str]:
+    def device_lines(self, row: int) -> list[str]:
         """Return each way from a saved to a mapped device, the first twenty."""
         return list(dict.fromkeys(place.text() for place in self.places(row)))[:20]
 
-    def _amounts(self, row: int) -> tuple[int, int] | None:
+    def amounts(self, row: int) -> tuple[int, int] | None:
         """Return elements and bytes; None for rows without tensors."""
         index = self.index
         value = index.value(row) if index.is_entry(row) else None
@@ -262,92 +262,21 @@ class Cells:
 
     def parameters(self, row: int) -> str:
         """Return how many elements the distinct tensors of models have, with K, M, B."""
-        count = self._parameters(row)
+        count = self.parameter_count(row)
         return "" if count is None else amount_text(count, count_text)
 
-    def _parameters(self, row: int) -> int | None:
-        return self.index.parameters(row) if self._amounts(row) else None
+    def parameter_count(self, row: int) -> int | None:
+        """Return that number; None for rows without tensors."""
+        return self.index.parameters(row) if self.amounts(row) else None
 
     def size(self, row: int) -> str:
         """Return how many bytes those take."""
-        amounts = self._amounts(row)
+        amounts = self.amounts(row)
         return "" if amounts is None else amount_text(amounts[1], bytes_text)
 
     def pointer(self, row: int) -> str:
         """Return the pointer of a row, escaped for people and the clipboard."""
         return escape_text(self.index.pointer(row))
-
-    def tip(self, row: int, column: int) -> str:
-        """Return a tool tip: rich text with nothing of the file left unescaped."""
-        from html import escape  # not at start-up
-
-        text = "<br>".join(escape(shorten(line, TEXT_LIMIT)) for line in self._tip_lines(row, column) if line)
-        return f'<p style="white-space:pre-wrap">{text}</p>' if text else ""
-
-    def _tip_lines(self, row: int, column: int) -> list[str]:
-        index, amounts, count = self.index, self._amounts(row), self._parameters(row)
-        inert = column in (NAME, TYPE) and index.is_entry(row) and isinstance(index.value(row), Instance)
-        last = "Shown as it is in the file; the class is not loaded." if inert else ""
-        if column == NAME:
-            return [self.pointer(row), self._value(row, TEXT_LIMIT), index.reasons.get(row, ""), last]
-        if column == TYPE and index.is_entry(row):
-            return [escape_text(type_of(index.value(row))), last]
-        if column == DEVICE and (lines := self._device_lines(row)):
-            arrows = any(ARROW in line for line in lines)
-            return [*lines, "saved on → loads onto" if arrows else "saved there, loads there"]
-        if column == PARAMETERS and count is not None:
-            return [parameters_text(1) if count == 1 else f"{amount_text(count, grouped)} parameters"]
-        if column == SIZE and amounts:
-            return [f"{amount_text(amounts[1], grouped)} bytes"]
-        if column in FIGURES:
-            return figure_tip(self.figures(row), COLUMNS[column])
-        return [self.shown(row, column)] if column != PICTURE else []
-
-    def _value(self, row: int, limit: int) -> str:
-        value = self.index.value(row) if self.index.is_entry(row) else None
-        return value_text(value, limit) if type(value) in SCALARS and self.index.is_entry(row) else ""
-
-    def spoken(self, row: int, column: int) -> str:
-        """Return what a screen reader says."""
-        if column == NAME:
-            mark, note = role_word(self.mark(row)).replace("_", " "), self.note(row)
-            mark = "" if mark == UNSOUND or mark in SIGNS else mark
-            return ", ".join(filter(None, (self.name(row), "" if note.startswith(mark) else mark, note)))
-        if column == DEVICE:
-            return ", ".join(
-                f"saved on {line.replace(ARROW, 'loads onto')}" if ARROW in line else line
-                for line in self._device_lines(row)
-            )
-        return self.shown(row, column) if column != PICTURE else ""
-
-    def copied_value(self, row: int) -> str | None:
-        """Return a scalar's full value for the clipboard: a string bare, all else as Python writes it; None without."""
-        value = self.index.value(row) if self.index.is_entry(row) else None
-        if not self.index.is_entry(row) or type(value) not in SCALARS:
-            return None
-        return escape_text(value if isinstance(value, str) else full_text(value))
-
-    def copied_row(self, row: int) -> str:
-        """Return the row for the clipboard: all columns, tab separated, full precision, ASCII arrow, no grouping."""
-        index, amounts, count = self.index, self._amounts(row), self._parameters(row)
-        value = index.value(row) if index.is_entry(row) else None
-        shape = value.shape if isinstance(value, TensorSpec | NdArray) else None
-        kind = escape_text(type_of(value)) if index.is_entry(row) else "module" if index.is_group(row) else "run"
-        told = self.copied_value(row)
-        cells = [
-            self.pointer(row),
-            kind,
-            told or "" if shape is None else f"[{', '.join(amount_text(size, str) for size in shape)}]",
-            self.dtype(row),
-            self.device(row, "->"),
-            "" if count is None else amount_text(count, str),
-            amount_text(amounts[1], str) if amounts else "",
-        ]
-        figures = self.figures(row)
-        if figures is not None:
-            values = (value_of(figures, title) for title in TITLES)
-            cells += ["" if value is None else repr(value) for value in values]
-        return "\t".join(cells)
 
 
 _SHOWN = (Cells.name, Cells.type, Cells.shape, Cells.dtype, Cells.device, Cells.parameters, Cells.size)

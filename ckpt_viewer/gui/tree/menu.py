@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu
 
+from ckpt_viewer.gui.tree.cell_words import copied_value
 from ckpt_viewer.gui.tree.cells import COLUMNS
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def tree_menu(view: CheckpointTreeView) -> QMenu:
     has_below = is_row and model.hasChildren(index.siblingAtColumn(0))
     add("Copy path", view.copy_path, "Ctrl+C", enabled=is_row)
     add("Copy row", view.copy_row, "Ctrl+Shift+C", enabled=is_row)
-    add("Copy value", view.copy_value, enabled=cells is not None and row >= 0 and cells.copied_value(row) is not None)
+    add("Copy value", view.copy_value, enabled=cells is not None and row >= 0 and copied_value(cells, row) is not None)
     menu.addSeparator()
     has_tensors = tree is not None and row >= 0 and tree.totals.tensors(row) > 0
     add("Export this …", view.exportWanted.emit, enabled=has_tensors)

@@ -269,10 +269,10 @@ class CheckpointTreeModel(QAbstractItemModel):
         row, column = self.row_of(index), index.column()
         if row < 0:
             return self._data_of_more(index, role)
-        if role == _TIP:
-            return self._cells.tip(row, column)
-        if role == _SPOKEN:
-            return self._cells.spoken(row, column)
+        if role in (_TIP, _SPOKEN):
+            from ckpt_viewer.gui.tree.cell_words import spoken, tip
+
+            return tip(self._cells, row, column) if role == _TIP else spoken(self._cells, row, column)
         if column != NAME:
             return None
         return self._cells.note(row) if role == _NOTE else self._cells.mark(row)

@@ -1,0 +1,70 @@
+"""What a window shows once its tree stands: the scan, what was understood, the details. Imported only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer
+
+from ckpt_viewer.gui.joined_names import JoinedNames
+from ckpt_viewer.gui.scan_flow import ScanFlow
+from ckpt_viewer.gui.summary_flow import SummaryFlow
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.main_window import MainWindow
+
+
+class LateParts(QObject):
+    """Makes them for one window, in steps that each leave it time to paint.
+
+    Attributes:
+        scan: starts the scan by the setting.
+    """
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        session = window.session
+        self.scan = ScanFlow(session, window.windows.settings, window.actions_of_window.actions.view_menu, self)
+        window.statusBar().insertPermanentWidget(1, self.scan.status, 2)
+        self.scan.status.findWanted.connect(window.tree.filter.setText)
+        SummaryFlow(session, window.strip, self)
+        JoinedNames(session, window.tree)
+
+    def go_on(self) -> None:
+        """Another file's tree stands: now what takes a walk through the file, and the details."""
+        window = self._window
+        window.session.describe()
+        window.windows.settings.add_recent(window.session.path)
+        if window.details is not None:
+            window.details.show_node(window.session.selected)
+        elif window.windows.panels_are_ready:
+            self._make_details()
+        else:
+            window.windows.panelsReady.connect(self._make_details)
+
+    def consider_scan(self) -> None:
+        """Once the file is described and its details are there, the rest of the machine may go through all values."""
+        if self._window.details is not None and self._window.session.overview is not None:
+            self.scan.consider()
+
+    def _make_details(self) -> None:
+        window = self._window
+        if window.details is None:
+            from ckpt_viewer.gui.panels import DetailTabs
+
+            window.details = DetailTabs(window.session, window.details_place)
+            window.details_layout.addWidget(window.details)
+            window.actions_of_window.connect_details(window.details)
+            QTimer.singleShot(0, self, self._fill_details)
+
+    def _fill_details(self) -> None:
+        window = self._window
+        assert window.details is not None
+        window.details.show_node(window.session.selected)
+        window.keep_drops()
+        self.consider_scan()
+        if window.windows.pictures_are_ready:
+            window.details.prepare()
+        else:
+            window.windows.picturesReady.connect(window.details.prepare)
