@@ -70,7 +70,8 @@ class ScanStatus(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 4, 0)
         row.setSpacing(4)
-        row.addWidget(self._words, 1)
+        row.addStretch(1)
+        row.addWidget(self._words)
         for widget in (self._show, self._start, self._bar, self._pause, self._cancel):
             row.addWidget(widget)
         self._show.clicked.connect(lambda: self.findWanted.emit("nan" if scan.harvest.nan else "inf"))
