@@ -46,12 +46,14 @@ class Folder:
             reason = getattr(error, "strerror", None) or error
             raise Unreadable(f"the folder cannot be read ({reason}); check its path and permissions") from error
         self.files, self.folders = tuple(sorted(files)), tuple(sorted(folders))
+        self._names = frozenset(files).union(folders)
 
     def file(self, name: str) -> PooledFile:
         """Open a file of this folder.
 
         Raises:
-            Damaged: `name` is no plain name. Unreadable: there is no such regular file, or no permission.
+            Damaged: `name` is neither an entry of the folder nor a plain name.
+            Unreadable: there is no such regular file, or no permission.
         """
         return self.pool.open(self._join(name))
 
@@ -63,7 +65,7 @@ class Folder:
         return Folder(path, self.pool)
 
     def _join(self, name: str) -> str:
-        if not is_plain_name(name):
+        if name not in self._names and not is_plain_name(name):
             raise Damaged(f"{name[:200]!a} is no plain name of a file beside it, so it is not opened")
         return os.path.join(self.path, name)  # noqa: PTH118
 
@@ -80,5 +82,7 @@ def is_plain_name(name: str) -> bool:
 def _is_regular(entry: os.DirEntry[str]) -> bool:
     try:
         return stat.S_ISREG(entry.stat().st_mode)
-    except OSError:  # a link that leads nowhere is no file
+    except OSError as error:  # a link that leads nowhere is no file
+        if isinstance(error, PermissionError) and not entry.is_symlink():  # the names may be read, and no file
+            raise
         return False

@@ -42,6 +42,25 @@ class TestNames:
         with pytest.raises(Damaged, match="no plain name"):
             Folder(files).folder(name)
 
+    @pytest.mark.skipif(os.name != "posix", reason="such names exist on POSIX systems only")
+    @pytest.mark.parametrize("name", ["epoch_3 12:30:00.pth", "a\\b.pth"])
+    def test_an_entry_of_the_folder_is_opened_whatever_its_name(self, tmp_path, name):
+        (tmp_path / name).write_bytes(b"data")
+        (tmp_path / f"{name}.d").mkdir()
+        (tmp_path / f"{name}.d" / name).write_bytes(b"inner")
+        folder = Folder(tmp_path)
+        assert folder.file(name).read_at(0, 4) == b"data"
+        assert folder.folder(f"{name}.d").file(name).read_at(0, 5) == b"inner"
+
+    def test_a_folder_that_may_only_be_listed_is_not_called_empty(self, files, monkeypatch):
+        def refuse(entry):
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(folder_module.stat, "S_ISREG", refuse)  # root, as who CI runs, is refused nothing
+            with pytest.raises(Unreadable, match=r"cannot be read \(Permission denied\)"):
+                Folder(files)
+
     def test_links_to_regular_files_are_followed(self, tmp_path):
         blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
         blobs.mkdir()
