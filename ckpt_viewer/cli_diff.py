@@ -66,8 +66,9 @@ def _lines(a: Checkpoint, b: Checkpoint, found: Diff) -> Iterator[str]:
         one, other = pointer_a(change.row_a), pointer_b(change.row_b)
         where = one if one == other else f"{one} ({other or 'the root'})"
         yield f"~ {where or '(root)'}: {change_text(change)}"
+    same = "1 entry is" if found.same == 1 else f"{found.same} entries are"
     yield (
-        f"{found.same} entries are the same, {len(found.changed)} differ, {len(found.only_a)} are only in the first, "
+        f"{same} the same, {len(found.changed)} differ, {len(found.only_a)} are only in the first, "
         f"{len(found.only_b)} only in the second"
     )
 
@@ -79,7 +80,8 @@ def change_text(change: Change) -> str:
     if change.by is None:
         return f"{change.field} {change.a} -> {change.b}"
     cosine = "" if change.by.cosine is None else f", cosine {change.by.cosine:.9g}"
+    values = "1 value differs" if change.by.elements == 1 else f"{change.by.elements} values differ"
     return (
-        f"{change.by.elements} values differ, by {change.by.max_abs:.6g} at most ({change.a} -> {change.b}), "
+        f"{values}, by {change.by.max_abs:.6g} at most ({change.a} -> {change.b}), "
         f"relative {change.by.max_rel:.6g}{cosine}"
     )

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ckpt_viewer.core.absent import missing_values
 from ckpt_viewer.core.expand import length_of
 from ckpt_viewer.core.model import is_whole_module
-from ckpt_viewer.core.path import python_repr, step_json, step_text
+from ckpt_viewer.core.path import python_repr, step_json
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
-from ckpt_viewer.core.text import bytes_text, escape_text, shape_text, shorten
+from ckpt_viewer.core.text import bytes_text, counted, escape_text, shape_text, shorten
 from ckpt_viewer.core.value import Literal, NdArray, Value
 from ckpt_viewer.errors import CheckpointError, Unsupported
 
@@ -192,10 +192,12 @@ def _lines(node: Node, index: Index | None) -> Iterator[str]:
     if is_whole_module(value):
         yield from map(escape_text, _module(node))
         return
-    yield escape_text(f"{node.type}, {length} entries")
+    yield escape_text(f"{node.type}, {counted(length, 'entry', 'entries')}")
+    from ckpt_viewer.analysis.tree_text import name_text
+
     children = node.children
     for child in children[:LINES]:
-        yield f"  {escape_text(step_text(child.step))}  {escape_text(_brief(child))}"
+        yield f"  {name_text(child.step)}  {escape_text(_brief(child))}"
     if len(children) > LINES:
         yield f"  … {len(children) - LINES} more; --json lists them all"
 
@@ -248,4 +250,4 @@ def _brief(node: Node) -> str:
     if isinstance(value, TensorSpec | NdArray):
         return f"{shape_text(value.shape, 'x')} {value.dtype}"
     length = length_of(value)
-    return shorten(_scalar_text(value), 80) if length is None else f"{node.type}, {length} entries"
+    return shorten(_scalar_text(value), 80) if length is None else f"{node.type}, {counted(length, 'entry', 'entries')}"

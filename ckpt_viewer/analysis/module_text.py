@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckpt_viewer.analysis.module_tree import MODULE, PARAMETER, Line, ModuleTree
-from ckpt_viewer.core.text import shape_text
+from ckpt_viewer.core.text import counted, shape_text
 
 
 def module_lines(tree: ModuleTree) -> Iterator[str]:
     """Yield a line for each module and tensor, unescaped, then what is missing in it."""
     yield (
-        f"{tree.lines[0].type}, a whole module: {tree.modules} modules, {tree.parameters[0]} parameters, "
-        f"{tree.buffers[0]} numbers in buffers, {tree.hooks} hooks"
+        f"{tree.lines[0].type}, a whole module: {counted(tree.modules, 'module')}, "
+        f"{counted(tree.parameters[0], 'parameter')}, {counted(tree.buffers[0], 'number')} in buffers, "
+        f"{counted(tree.hooks, 'hook')}"
     )
     for line in tree.lines[1:]:
         yield f"{'  ' * line.depth}{line.name}  {_described(line)}"

@@ -11,7 +11,7 @@ from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline, Pointers
 from ckpt_viewer.core.path import Step, python_repr, step_text
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.text import bytes_text, escape_text, parameters_text, shape_text, shorten
+from ckpt_viewer.core.text import bytes_text, counted, escape_text, parameters_text, shape_text, shorten
 from ckpt_viewer.core.value import Value
 
 NAME_LIMIT, VALUE_LIMIT, POINTER_LIMIT = 100, 80, 400
@@ -42,10 +42,11 @@ def tree_lines(checkpoint: Checkpoint) -> Iterator[str]:
 
 def summary_line(checkpoint: Checkpoint, view: Overview) -> str:
     """Return kind, progress, parameters, size, format and devices in one line."""
-    words = [view.kind + "".join(f", {item.name} {item.value}" for item in view.progress[:2])]
+    progress = list(dict.fromkeys(f", {item.name} {item.value}" for item in view.progress))  # files of a folder agree
+    words = [view.kind + "".join(progress[:2])]
     if view.parameters is not None:
         words.append(parameters_text(view.parameters))
-    words += [f"{view.tensors} tensors", bytes_text(checkpoint.size), checkpoint.format]
+    words += [counted(view.tensors, "tensor"), bytes_text(checkpoint.size), checkpoint.format]
     words += [str(tag) for tag, _ in view.locations if tag is not None][:4]
     return escape_text(" | ".join(words))
 
@@ -70,10 +71,10 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
             yield f"{indent}… {last - row} more"
             row, plain = last, 0
             continue
-        name = str(step) if type(step) is int else _name(step) if row else "(root)"
+        name = str(step) if type(step) is int else name_text(step) if row else "(root)"
         if ends[row] > row + 1:
             if step == "_metadata" and above in view.role_rows:
-                yield f"{indent}{name}  versions of {length_of(value) or 0} modules"
+                yield f"{indent}{name}  versions of {counted(length_of(value) or 0, 'module')}"
                 row = ends[row]
                 continue
             containers.append(row)
@@ -81,8 +82,10 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
         row += 1
 
 
-def _name(step: Step) -> str:
-    return shorten(escape_text(step_text(step)), NAME_LIMIT)
+def name_text(step: Step) -> str:
+    """Return a step for a terminal, escaped and shortened; a key whose ends would not be seen is quoted."""
+    text = shorten(escape_text(step_text(step)), NAME_LIMIT)
+    return text if text and not text[0].isspace() and not text[-1].isspace() else f'"{text}"'
 
 
 def _run_end(outline: Outline, row: int) -> int:

@@ -19,6 +19,7 @@ from ckpt_viewer.core.numbers import Decoder, stored_dtype
 from ckpt_viewer.core.stored import Stored, open_values, within_budget
 from ckpt_viewer.core.strided import Array, Index, Pick, Pieces, View, gather
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec, bottom
+from ckpt_viewer.core.text import counted
 from ckpt_viewer.errors import CheckpointError, OverBudget
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def _full_index(index: BasicIndex, shape: tuple[int, ...]) -> list[int | slice]:
     parts: list[int | slice] = []
     given = sum(part is not ... for part in index)
     if given > len(shape):
-        raise CheckpointError(f"the slice has {given} parts and the tensor {len(shape)} dimensions; leave some out")
+        parts_text, dimensions = counted(given, "part"), counted(len(shape), "dimension")
+        raise CheckpointError(f"the slice has {parts_text} and the tensor {dimensions}; leave some out")
     for part in index if ... in index else (*index, ...):
         if isinstance(part, int | slice):
             parts.append(part)

@@ -84,7 +84,11 @@ def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
             _add(result, name, child, None)
         odd = sum(type(key) is not str for key in value.pairs[::2])
         if odd:
-            result.notes.append(f"{odd} entries whose keys are no strings are left out")
+            result.notes.append(
+                "1 entry whose key is no string is left out"
+                if odd == 1
+                else f"{odd} entries whose keys are no strings are left out"
+            )
         metadata = value.state.get("_metadata") if isinstance(value.state, Mapping) else None
         return result._replace(metadata=metadata)
     inner, walk = wrapped_module(value), _Walk(result)

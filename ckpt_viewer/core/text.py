@@ -61,6 +61,11 @@ def _three_digits(count: int, units: tuple[str, ...], space: str) -> str:
     return f"{text}{space}{unit}"
 
 
+def counted(count: int, one: str, more: str = "") -> str:
+    """Return a number and what it counts: ``1 tensor``, ``44 tensors``; `more` where an s does not do it."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
 def parameters_text(count: int) -> str:
     """Return ``11.2 M parameters``, ``1 parameter``."""
     if count == 1:

@@ -19,6 +19,7 @@ from ckpt_viewer.export.gather import Pick, gather
 from ckpt_viewer.export.leaving import Dropped, leave_out, names_text
 from ckpt_viewer.export.naming import Naming, plan_naming, unused_rules
 from ckpt_viewer.export.new_metadata import new_metadata
+from ckpt_viewer.export.words import count_text
 
 MOST_ERRORS = 5
 """What is wrong with a file, of which an export warns."""
@@ -199,7 +200,8 @@ def _said(lines: list[Line], naming: Naming, choice: Choice, context: Context) -
         elif value.type not in PLAIN_TENSORS:
             retyped[value.type] = retyped.get(value.type, 0) + 1
     for name, count in retyped.items():
-        yield f"{count} tensors of class {name} become plain tensors"
+        become = "becomes a plain tensor" if count == 1 else "become plain tensors"
+        yield f"{count_text(count)} of class {name} {become}"
     if plain:
         yield f"kept although no tensors: {names_text(plain)}"
     yield from said_of_dtypes(

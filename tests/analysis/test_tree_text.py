@@ -18,7 +18,7 @@ def lines(body: bytes, storages=None, map_location=None) -> list[str]:
 def test_a_checkpoint_at_a_glance():
     weights = mapped((text("conv.weight"), tensor((2, 2), location="cuda:1")))
     found = lines(mapped((text("model"), weights), (text("epoch"), b"K\3")), map_location="cpu")
-    assert found[0].startswith("training checkpoint, epoch 3 | 4 parameters | 1 tensors | ")
+    assert found[0].startswith("training checkpoint, epoch 3 | 4 parameters | 1 tensor | ")
     assert found[0].endswith("torch-zip | cuda:1")
     assert found[1:] == [
         "",
@@ -31,6 +31,11 @@ def test_a_checkpoint_at_a_glance():
 
 def test_a_device_that_stays_is_told_once():
     assert "  w  4 float32 cuda:1 16 B" in lines(mapped((text("w"), tensor(location="cuda:1"))))
+
+
+def test_a_key_that_would_not_be_seen_is_quoted():
+    found = lines(mapped((text(""), integer(1)), (text(" w "), integer(2)), (text("a b"), integer(3))))
+    assert found[-3:] == ['  ""  1', '  " w "  2', "  a b  3"]
 
 
 def test_text_from_the_file_controls_no_terminal():

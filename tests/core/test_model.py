@@ -102,7 +102,7 @@ def test_hooks_are_told():
 def test_other_keys_of_a_dict_are_told():
     entries = state_dict_entries(open_bytes(pickled(mapped((b"K\0", W), (text("a.weight"), W)))).root.value)
     assert [entry.name for entry in entries.entries] == ["a.weight"]
-    assert any("1 entries whose keys are no strings" in note for note in entries.notes)
+    assert any("1 entry whose key is no string" in note for note in entries.notes)
 
 
 def test_state_dict_gives_nodes_in_order():

@@ -82,7 +82,7 @@ def test_endless_and_explosive_values_are_left_out(export):
 def test_keys_that_are_no_names_are_left_out(export):
     got, written = export({"a.weight": torch.zeros(2), "b.weight": torch.zeros(1), 3: torch.ones(1)}, "")
     assert list(got) == ["a.weight", "b.weight"]
-    assert "1 entries whose keys are no strings are left out" in written.warnings
+    assert "1 entry whose key is no string is left out" in written.warnings
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_a_retyped_tensor_becomes_plain(export, tmp_path):
     path.write_bytes(builders.zip_checkpoint(builders.pickled(body), {"0": builders.floats(1, 2, 3, 4)}))
     got, written = export(None, "", path=path)
     assert got["a.weight"].tolist() == [1, 2, 3, 4]
-    assert "1 tensors of class fastai.torch_core.TensorBase become plain tensors" in written.warnings
+    assert "1 tensor of class fastai.torch_core.TensorBase becomes a plain tensor" in written.warnings
 
 
 # --- which model ----------------------------------------------------------------------------------------------------
