@@ -85,7 +85,7 @@ def fast_tensor(m: Machine, at: int) -> int:
     geometry: tuple[Value, ...] = tuple(each for each in (numbers.size, numbers.stride) if each)
     kept = (SKIPPED, *geometry, SKIPPED, SKIPPED)
     if slot >= 256:
-        learn(m, found, _KEY, _PUTS, Form(names[0], names[1], numbers, tensor.requires_grad, kept))
+        learn(m, found, _KEY, _PUTS, Form(storage.dtype, names[1], *numbers, tensor.requires_grad, kept))
     memo.append(key)
     memo += kept
     memo.append(tensor)

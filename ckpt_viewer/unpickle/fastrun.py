@@ -10,50 +10,85 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Global, Value
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.value import Value
 
 if TYPE_CHECKING:
     import re
 
-    from ckpt_viewer.unpickle.fastpath import Pattern
     from ckpt_viewer.unpickle.machine import Machine
 
-MOST_FORMS, MOST_LAYOUTS = 20_000, 8
-TURNS = range(48)
+MOST_FORMS, MOST_LAYOUTS = 20_000, 16
+TURNS = range(64)
 """Entries that are read between two looks at the meter; about 0.1 ms."""
+WORTH_A_LOOK = 4
+"""Entries after which the meter is looked at: they take as long as a burst of opcodes, and stand for more of them."""
 LONGEST = 1024
-"""Bytes that an entry has at the most: a name of 255, a key of 20, and numbers."""
+"""Bytes that an entry has at the most: a name and a key of 255 each, and numbers."""
 _TEXT, _SHORT = 0x58, b"\0\0\0"
+_CALL, _AFTER_CALL = b")R", 19
+"""What makes the hooks, and bytes from there to the end of an entry."""
 
 
 class Form(NamedTuple):
     """What entries that are written alike describe.
 
     Attributes:
-        cls, location: of the storage. numbers: of the tensor. grad: whether it requires one.
+        dtype, location, numel: of the storage. offset, shape, stride, grad: of the tensor, as in `TensorSpec`.
         kept: what goes into the memo between the storage's key and the tensor.
     """
 
-    cls: Global
+    dtype: str
     location: str
-    numbers: Pattern
+    numel: int
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
     grad: bool
     kept: tuple[Value, ...]
 
 
 class Layout(NamedTuple):
-    """Where the parts of an entry stand.
+    """Where the memo slots of an entry stand.
 
     Attributes:
-        head: bytes between the end of the name and the length of the storage's key. tail: bytes behind the key.
         slots: a number with a one at the place of each memo slot. forms: what is written besides -> what it describes.
     """
 
-    head: int
-    tail: int
     slots: int
     forms: dict[int, Form]
+
+
+class Layouts:
+    """How the tensors of a pickle are written, as far as has been seen.
+
+    Attributes:
+        head: bytes between the end of a name and the length of the storage's key, the same for all.
+        by_tail: bytes behind the key -> the layouts that have so many.
+    """
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.by_tail: dict[int, list[Layout]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.by_tail)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.by_tail.clear()
+
+    def of(self, head: int, tail: int, slots: int) -> Layout:
+        """Return a layout, which is new where it has not been seen."""
+        if head != self.head or sum(map(len, self.by_tail.values())) > MOST_LAYOUTS:
+            self.clear()
+            self.head = head
+        known = self.by_tail.setdefault(tail, [])
+        for layout in known:
+            if layout.slots == slots:
+                return layout
+        known.append(Layout(slots, {}))
+        return known[-1]
 
 
 def learn(m: Machine, found: re.Match[bytes], key: int, puts: tuple[int, ...], form: Form) -> None:
@@ -77,60 +112,56 @@ def learn(m: Machine, found: re.Match[bytes], key: int, puts: tuple[int, ...], f
     head, tail = first - 4 - start, found.end() - last
     places = [1, *(head + 3 + found.start(put) - last for put in puts if found.start(put) >= 0)]
     slots = sum(1 << 8 * place for place in places)
-    layout = next((each for each in m.layouts if each[:3] == (head, tail, slots)), None)
-    if layout is None:
-        layout = Layout(head, tail, slots, {})
-        m.layouts.insert(0, layout)
-        del m.layouts[MOST_LAYOUTS:]
+    layout = m.layouts.of(head, tail, slots)
     if len(layout.forms) < MOST_FORMS:
         written = data[start : start + head] + _SHORT + data[last : found.end()]
         layout.forms[int.from_bytes(written, "little") - slot * slots] = form
 
 
 def fast_entries(m: Machine, at: int) -> int:
-    """Read entries of known forms, as many as follow each other; return the position behind the last."""
-    data, last, memo, stack, storage_of = m.data, len(m.data) - LONGEST, m.memo, m.stack, m.fast_storage
-    start, tensor = at, TensorSpec
-    for _ in TURNS:
-        if at > last or data[at] != _TEXT or data[at + 2 : at + 5] != _SHORT:
-            break
-        name = data[at + 5 : at + 5 + data[at + 1]]
-        key, end, form = _form(m, data, at + 5 + len(name))
-        if form is None or not name.isascii() or not key.isdigit() or len(key) > 20:
-            break
-        cls, location, numbers, grad, kept = form
-        text = key.decode()
-        storage = storage_of(text, location, cls, numbers[0])
-        if storage is None:
-            break
-        at = end
-        made = tensor(storage, storage.dtype, numbers[2], numbers[3], numbers[1], grad)
-        word = name.decode()
-        stack.append(word)
-        stack.append(made)
-        memo.append(word)
-        memo.append(text)
-        memo += kept
-        memo.append(made)
-        m.shortcuts += 1
-    else:
-        m.meter(at)
+    """Read entries of known forms, as many as follow each other; return the position behind the last.
+
+    One long function: a call for each part of an entry would cost more than the part.
+    """
+    data, last, memo, stack, storages, home = m.data, len(m.data) - LONGEST, m.memo, m.stack, m.storages, m.home
+    start, slot, before, integer, find = at, len(memo), len(stack), int.from_bytes, data.find
+    head, layouts = m.layouts.head, m.layouts.by_tail
+    try:
+        for _ in TURNS:
+            if at > last or data[at] != _TEXT or data[at + 2 : at + 5] != _SHORT:
+                break
+            begin = at + 5
+            name = begin + data[at + 1]
+            size = name + head
+            key = size + 4
+            behind = key + data[size]
+            end = find(_CALL, behind, behind + LONGEST) + _AFTER_CALL
+            written = integer(data[name:size] + data[size + 1 : key] + data[behind:end], "little")
+            for slots, forms in layouts.get(end - behind, ()):
+                form = forms.get(written - slot * slots)
+                if form is not None:
+                    break
+            else:
+                break
+            dtype, location, numel, offset, shape, stride, grad, kept = form
+            word, text = data[begin:name].decode("ascii"), data[key:behind].decode("ascii")
+            storage = storages.get(text)
+            if storage is None:
+                storages[text] = storage = StorageSpec(text, location, dtype, numel, home, len(storages))
+            elif storage.numel != numel or storage.location != location or storage.dtype != dtype:
+                break
+            made = TensorSpec(storage, dtype, shape, stride, offset, grad)
+            stack.append(word)
+            stack.append(made)
+            memo += (word, text)
+            memo += kept
+            memo.append(made)
+            slot, at = len(memo), end
+    except UnicodeDecodeError:
+        pass  # left to the opcodes
+    read = (len(stack) - before) // 2
+    m.shortcuts += read
     m.charged += at - start
+    if read >= WORTH_A_LOOK:
+        m.meter(at)
     return at
-
-
-def _form(m: Machine, data: bytes, name: int) -> tuple[bytes, int, Form | None]:
-    """Return the storage's key of the entry whose name ends at `name`, the end of the entry, and its form if known."""
-    slot = len(m.memo)
-    for number, (head, tail, slots, forms) in enumerate(m.layouts):
-        size = name + head
-        key = size + 4
-        behind = key + data[size]
-        end = behind + tail
-        written = data[name:size] + data[size + 1 : key] + data[behind:end]
-        form = forms.get(int.from_bytes(written, "little") - slot * slots)
-        if form is not None:
-            if number:
-                m.layouts.insert(0, m.layouts.pop(number))
-            return data[key:behind], end, form
-    return b"", 0, None

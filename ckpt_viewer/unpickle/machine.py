@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import SILENT, Context, drain
-from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
+from ckpt_viewer.core.tensor import StorageHome, StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated
 from ckpt_viewer.unpickle.budget import COST, Budget
@@ -67,6 +67,7 @@ class Machine(Memory):
         wrong: why the call that is being described is no tensor; told of what comes out of it.
         raw: bytes behind Python 2 strings that are not ASCII, by id of the string.
         nested: reads a checkpoint that lies inside the pickle as bytes; None if it is none.
+        storages, home: of the container: its storages by key, and what holds the bytes of further ones.
         fast_storage, storage_dtype: as `persistent`, for the shortcut; None where that would raise or note something.
         new_storage: makes a storage for (device, dtype, numel, bytes or None) that the container does not have.
         ids_in_calls: whether a storage's persistent id may stand in a call by itself, as some writers of tars left it.
@@ -101,6 +102,8 @@ class Machine(Memory):
         self.raw: dict[int, tuple[str, bytes]] = {}
         self.nested: Callable[[bytes], Value]
         self.new_storage: Callable[[str, str, int, bytes | None], StorageSpec]
+        self.storages: dict[str, StorageSpec]
+        self.home: StorageHome
         self.fast_storage: Callable[[str, str, Global, int], StorageSpec | None]
         self.storage_dtype: Callable[[Global], str | None]
         self.forget: Callable[[], None]
@@ -110,6 +113,7 @@ class Machine(Memory):
         """Let go of who made this machine, once it has run: the collector, which breaks cycles, may be off."""
         drain(self.memo, self.context)
         del self.persistent, self.nested, self.new_storage, self.fast_storage, self.storage_dtype, self.forget
+        del self.storages, self.home
 
     def run(self, position: int, table: list[Handler]) -> Value:
         """Execute from `position` to STOP and return what is on top of the stack then; `self.position` is behind STOP.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ckpt_viewer.core.value import Global, Value
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.unpickle.budget import COST
 from ckpt_viewer.unpickle.fastpath import SKIPPED, Pattern, SkippedSlot
+from ckpt_viewer.unpickle.fastrun import Layouts
 
-if TYPE_CHECKING:
-    from ckpt_viewer.unpickle.fastrun import Layout
 
 
 class Memory:
@@ -34,7 +31,7 @@ class Memory:
         self.far_memo: dict[int, Value] = {}
         self.seen_names: dict[tuple[bytes, ...], tuple[Global, str]] = {}
         self.seen_numbers: dict[tuple[bytes, ...], Pattern] = {}
-        self.layouts: list[Layout] = []
+        self.layouts = Layouts()
 
     # Memo slots: a list while they come in turn, as all real writers number them; a dict for the rest, so that a huge
     # index costs nothing.

@@ -128,6 +128,7 @@ class PickleReader:
         )
         machine.nested = self._nested
         machine.new_storage = self._storage_in_pickle
+        machine.storages, machine.home = self.storages, self.home
         machine.fast_storage = self._fast_storage
         machine.forget = self._forget
         machine.storage_dtype = lambda cls: storage_dtype(cls.module, cls.name)
