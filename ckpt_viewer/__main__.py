@@ -1,7 +1,5 @@
 """python -m ckpt_viewer"""
 
-import sys
+from ckpt_viewer.cli import entry
 
-from ckpt_viewer.cli import main
-
-sys.exit(main())
+entry()

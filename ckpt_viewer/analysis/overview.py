@@ -75,7 +75,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
     """Return the overview of a checkpoint; walks its outline, reads no weights. Raises Cancelled by `context`."""
     outline = checkpoint.load_outline(context)
     roles = find_roles(outline, checkpoint.models, context, checkpoint.given)
-    totals, storages, used = _totals(outline, context)
+    totals, storages = _totals(outline, context)
     pointer = Pointers(outline).of
     pointers = {row: pointer(row) for row in roles}
     progress = tuple(
@@ -97,7 +97,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         tensor_bytes=totals.tensor_bytes,
         storages=totals.storages,
         storage_bytes=totals.storage_bytes,
-        locations=_locations(storages, context),
+        locations=storages.locations,
         roles=role_paths(outline, roles),
         role_details={pointers[row]: role for row, role in roles.items()},
         role_rows=roles,
@@ -105,7 +105,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         findings=(
             *checkpoint.findings,
             *([Finding("info", "packed-weights", (), sentence)] if sentence else []),
-            *_bloat(checkpoint, storages, used),
+            *_bloat(checkpoint, storages.large),
         ),
     )
 
@@ -146,44 +146,78 @@ def _model_entries(checkpoint: Checkpoint, context: Context) -> list[list[Entry]
 
 def parameter_count(entries: Sequence[Entry], packed: PackedWeights, context: Context = SILENT) -> int:
     """Return the elements of the distinct (storage, offset, shape, stride) of a model, the packed ones unpacked."""
-    distinct: set[tuple[object, ...]] = set()
+    first: dict[int, TensorSpec] = {}  # of each storage; nearly all have no other
+    others: set[tuple[object, ...]] = set()
     count, found, helpers = 0, packed.found, packed.helpers
     for _, tensor, _ in stepped(entries, context, len(entries)):
         if helpers and id(tensor) in helpers:
             continue
+        place = id(tensor.storage or tensor)
+        before = first.get(place)
+        if before is None:
+            first[place] = tensor
+        else:
+            view = (tensor.offset, tensor.shape, tensor.stride)
+            if view == (before.offset, before.shape, before.stride) or (place, *view) in others:
+                continue
+            others.add((place, *view))
         known = found.get(id(tensor)) if found else None
-        key = (id(tensor.storage or tensor), tensor.offset, tensor.shape, tensor.stride)
-        if key not in distinct:
-            distinct.add(key)
-            count += known.numel if known is not None and known.numel is not None else tensor.numel
-    drain(distinct, context)
+        count += known.numel if known is not None and known.numel is not None else tensor.numel
+    drain(first, context)
+    drain(others, context)
     return count
 
 
-def _totals(outline: Outline, context: Context) -> tuple[Totals, dict[int, StorageSpec], dict[int, int]]:
-    """Return the counts, the storages by id, and the bytes that tensors use of each, once for every tensor."""
+class _Storages(NamedTuple):
+    """What the storages of a file come to.
+
+    Attributes:
+        locations: see `Overview`. large: ids of those that are larger than all their tensors together.
+    """
+
+    locations: tuple[tuple[str | None, int], ...]
+    large: set[int]
+
+
+def _totals(outline: Outline, context: Context) -> tuple[Totals, _Storages]:
     tensors = size = 0
     storages: dict[int, StorageSpec] = {}
-    used: dict[int, int] = {}
+    used: dict[int, int] = {}  # bytes that tensors use of each, once for every tensor
     sizes: dict[tuple[object, ...], int] = {}  # of plain tensors, of which many are alike
     for value in stepped(outline.values, context, len(outline)):
         if type(value) is TensorSpec:
             tensors += 1
-            storage, alike = value.storage, (value.dtype, value.shape)
+            storage = value.storage
             if storage is None or value.extra is not None:
                 size += _collect(value, storages, used)
                 continue
+            alike = (value.dtype, value.shape)
             nbytes = sizes.get(alike)
             if nbytes is None:
                 nbytes = sizes[alike] = value.nbytes
             size += nbytes
-            storages[id(storage)] = storage
-            used[id(storage)] = used.get(id(storage), 0) + nbytes
+            key = id(storage)
+            if key in used:
+                used[key] += nbytes
+            else:
+                storages[key], used[key] = storage, nbytes
         elif type(value) is StorageSpec:
             storages[id(value)] = value
             used[id(value)] = value.nbytes
-    stored = sum(each.nbytes for each in stepped(storages.values(), context))
-    return Totals(tensors, size, len(storages), stored), storages, used
+    stored, found = _stored(storages, used, context)
+    return Totals(tensors, size, len(storages), stored), found
+
+
+def _stored(storages: dict[int, StorageSpec], used: dict[int, int], context: Context) -> tuple[int, _Storages]:
+    """Return the bytes of all storages, and which are where and larger than they need to be."""
+    sizes: dict[str | None, int] = {}
+    large: set[int] = set()
+    for key, storage in stepped(storages.items(), context):
+        nbytes, location = storage.nbytes, storage.location
+        sizes[location] = sizes.get(location, 0) + nbytes
+        if used[key] < nbytes and storage.home is not None:
+            large.add(key)
+    return sum(sizes.values()), _Storages(tuple(sorted(sizes.items(), key=lambda item: -item[1])), large)
 
 
 def _collect(tensor: TensorSpec, storages: dict[int, StorageSpec], used: dict[int, int]) -> int:
@@ -199,18 +233,10 @@ def _collect(tensor: TensorSpec, storages: dict[int, StorageSpec], used: dict[in
     return nbytes
 
 
-def _bloat(checkpoint: Checkpoint, storages: dict[int, StorageSpec], used: dict[int, int]) -> tuple[Finding, ...]:
+def _bloat(checkpoint: Checkpoint, large: set[int]) -> tuple[Finding, ...]:
     """Look closely only at storages that are larger than all their tensors together."""
-    large = {key for key, each in storages.items() if each.home is not None and used[key] < each.nbytes}
     if not large:
         return ()
     from ckpt_viewer.analysis.ledger import bloat_findings, lines_of  # few files need it
 
     return bloat_findings(checkpoint.outline, lines_of(checkpoint, large))
-
-
-def _locations(storages: dict[int, StorageSpec], context: Context) -> tuple[tuple[str | None, int], ...]:
-    sizes: dict[str | None, int] = {}
-    for storage in stepped(storages.values(), context):
-        sizes[storage.location] = sizes.get(storage.location, 0) + storage.nbytes
-    return tuple(sorted(sizes.items(), key=lambda item: -item[1]))

@@ -67,6 +67,9 @@ def _table() -> dict[str, DType]:
 DTYPES = _table()
 """Every dtype by its name without ``torch.``; the float6 types exist in safetensors only."""
 
+ITEMSIZES = {"": 1, **{name: row.itemsize for name, row in DTYPES.items()}}
+"""Dtype of a storage -> bytes of one element; an untyped one counts bytes."""
+
 ALIASES = {
     "float": "float32", "double": "float64", "half": "float16", "short": "int16", "int": "int32", "long": "int64",
     "cfloat": "complex64", "cdouble": "complex128", "chalf": "complex32",

@@ -121,9 +121,9 @@ def _chain(
 
 
 def _pairs(pairs: list[Value]) -> Iterator[tuple[Step, Value]]:
-    for index in range(0, len(pairs) - 1, 2):
-        key = pairs[index]
-        yield (key if type(key) is str else key_step(key)), pairs[index + 1]
+    turns = iter(pairs)
+    for key, value in zip(turns, turns, strict=False):  # a key without a value does not count
+        yield (key if type(key) is str else key_step(key)), value
 
 
 def _state(state: Value) -> Iterator[tuple[Step, Value]]:

@@ -91,7 +91,7 @@ def is_state_dict(value: Value, key: str = "") -> bool:
     if not isinstance(value, Mapping) or not value.pairs:
         return False
     pairs = value.pairs
-    if any(type(key) is not str for key in pairs[::2]):
+    if {*map(type, pairs[::2])} != {str}:
         return False
     if isinstance(value.state, Mapping) and value.state.get("_metadata") is not None:
         return True

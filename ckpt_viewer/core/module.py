@@ -8,6 +8,7 @@ attributes; its class declares which are which (torch/jit/_script.py, `Recursive
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from ckpt_viewer.core.model import is_module, is_script_module, wrapped_module
@@ -47,6 +48,10 @@ class Entry(NamedTuple):
     buffer: bool | None
 
 
+_entry = partial(tuple.__new__, Entry)
+"""Makes an Entry of its fields; its own constructor is a Python function, and a file may have a million entries."""
+
+
 class Entries(NamedTuple):
     """A state_dict in torch's order.
 
@@ -80,8 +85,13 @@ def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
     """
     result = Entries([], {}, [], None, [])
     if isinstance(value, Mapping):
-        for name, child in stepped(value.string_items().items(), context):
-            _add(result, name, child, None)
+        items = value.string_items()
+        result.names.extend(items)
+        for name, child in stepped(items.items(), context):
+            if type(child) is TensorSpec:
+                result.entries.append(_entry((name, child, None)))
+            else:
+                result.others[name] = child
         odd = sum(type(key) is not str for key in value.pairs[::2])
         if odd:
             result.notes.append(

@@ -190,8 +190,9 @@ class _Builder:
         values, steps, parents, ends = self.outline.values, self.outline.steps, self.outline.parents, self.outline.ends
         step_context, count, seen, left_out = self.context.step, 0, self.seen, 0
         for step, value in below:
-            new = len(values)
-            if type(value) in SCALARS or (id(value) in seen and type(value) is not TensorSpec):
+            new, kind = len(values), type(value)
+            plain = kind is TensorSpec and value.extra is None  # type: ignore[union-attr]  # as nearly all are
+            if not plain and (kind in SCALARS or (id(value) in seen and kind is not TensorSpec)):
                 self.leaves -= 1
                 if self.leaves < 0:
                     left_out += 1
@@ -205,7 +206,7 @@ class _Builder:
             count += 1
             if count & 255 == 0:
                 step_context(new, 0)
-            if type(value) in SCALARS or is_leaf(value):
+            if plain or is_leaf(value):
                 continue
             if self._is_new(new, value):
                 self.outline.unlisted += left_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.dtype import DTYPES, ITEMSIZES
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.value import Value
@@ -93,7 +93,7 @@ class StorageSpec:
     @property
     def nbytes(self) -> int:
         """Length in bytes, header and padding excluded."""
-        return self.numel * (DTYPES[self.dtype].itemsize if self.dtype else 1)
+        return self.numel * ITEMSIZES[self.dtype]
 
     @property
     def unique_key(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import TypeAlias
 
-from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.dtype import ITEMSIZES
 from ckpt_viewer.core.finding import GlobalUse, Note, merged
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
@@ -185,12 +185,10 @@ def _is_pickle(directory: ZipDirectory, record: Record) -> bool:
 def check_storages(home: Records, read: Unpickled, context: Context) -> list[Note]:
     """Compare the sizes that the pickle claims with the directory; reads no data."""
     notes = []
-    sizes = {dtype: row.itemsize for dtype, row in DTYPES.items()}
-    sizes[""] = 1
     find, folder, suffix = home.directory.records.get, home.folder, home.suffix  # as `Records.record`, 100,000 times
     for key, storage in stepped(read.storages.items(), context):
         record = find(f"{folder}{key}{suffix}")
-        if record is not None and record[3] == storage.numel * sizes[storage.dtype]:
+        if record is not None and record[3] == storage.numel * ITEMSIZES[storage.dtype]:
             continue
         if record is None:
             message = f"storage {key} has no record in the archive, so its tensors cannot be read"

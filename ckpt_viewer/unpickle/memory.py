@@ -9,7 +9,6 @@ from ckpt_viewer.unpickle.fastpath import SKIPPED, Pattern, SkippedSlot
 from ckpt_viewer.unpickle.fastrun import Layouts
 
 
-
 class Memory:
     """What a pickle works on.
 

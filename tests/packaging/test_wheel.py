@@ -67,7 +67,7 @@ def test_the_wheel_holds_every_resource_and_the_command(direct: Path) -> None:
     for resource in RESOURCES:
         assert held[f"ckpt_viewer/_resources/{resource.as_posix()}"] == (ROOT / "resources" / resource).read_bytes()
     (entry_points,) = (data for name, data in held.items() if name.endswith("entry_points.txt"))
-    assert b"ckpt-viewer = ckpt_viewer.cli:main" in entry_points
+    assert b"ckpt-viewer = ckpt_viewer.cli:entry" in entry_points
     assert not [name for name in held if name.startswith(("tests/", "packaging/"))]
     assert any(name.endswith("LICENSE") for name in held)
 
