@@ -24,7 +24,7 @@ from ckpt_viewer.export.cargo import CastCounts
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
 
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Numbers that are cast at once: enough to make numpy's calls cheap, few enough to stay in the cache."""
 
 _INFINITY = {"float64": 0x7FF << 52, "float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
@@ -45,18 +45,17 @@ class Caster:
         """Prepare to cast from dtype `source` to `target`: float32, float16 or bfloat16."""
         self._source, self._target = source, target
         self.before: Array = np.empty(BLOCK, f"u{DTYPES[source].itemsize}")
-        self._after: Array = np.empty(BLOCK, f"u{DTYPES[target].itemsize}")
-        self._sizes: Array = np.empty_like(self._after)
+        self._sizes: Array = np.empty(BLOCK, f"u{DTYPES[target].itemsize}")
         self._scratch = [np.empty(BLOCK, np.uint32) for _ in range(3 if DTYPES[source].itemsize > 2 else 0)]
 
-    def cast(self, count: int) -> tuple[Array, CastCounts]:
-        """Return what the first `count` patterns become, good until the next call, and what that did to the values."""
-        before, after = self.before[:count], self._after[:count]
+    def cast(self, after: Array) -> CastCounts:
+        """Fill `after` with what that many of the patterns become; return what that did to the values."""
+        before = self.before[: len(after)]
         if DTYPES[self._source].itemsize <= 2:
             np.take(_table(self._source, self._target), before, out=after, mode="clip")
         else:
             self._narrow(before, after)
-        return after, self._counts(before, after)
+        return self._counts(before, after)
 
     def _narrow(self, before: Array, after: Array) -> None:
         bits = before

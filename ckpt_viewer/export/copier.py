@@ -7,6 +7,7 @@ stretch is read back and compared as soon as it is written; the disk works on it
 from __future__ import annotations
 
 import zlib
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckpt_viewer.core.tensor import Bytes
@@ -16,12 +17,16 @@ from ckpt_viewer.export.blocks import LARGE, Reader, StepBytes, comparable
 from ckpt_viewer.export.checksums import Checksums, Stated
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 STRETCH = 64 << 20
 """Bytes that are written before they are compared."""
 KERNEL_BLOCK = 16 << 20
 """Bytes that the kernel is asked to copy at once: some 10 ms, after which somebody may have cancelled."""
+
+THREADS = 6
+"""More than ever have something to do: two that read ahead for each of two readers, one for checksums; none waits for
+one that has not begun."""
 
 
 class _Written(NamedTuple):
@@ -58,7 +63,7 @@ class Copier:
         self.wrong: list[str] = []
         self.carried = 0
         self._step = step
-        self._reader, self._other = Reader(), Reader()
+        self._reader, self._other = Reader(self._threads), Reader(self._threads)
         self._waiting: list[_Written] = []
         self._waiting_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
@@ -94,8 +99,8 @@ class Copier:
             size = min(STRETCH, nbytes - start)
             written = _Written(source, offset + start, swap, self.file.position, size, checksums)
             if swap == 1 and self._kernel and size >= LARGE and hasattr(source, "copy_to"):
-                # the second thread reads what the kernel copies, which together is as fast as the kernel alone
-                whole = self._second().submit(self._crc_of, source, offset + start, size, crc) if checksum else None
+                # another thread reads what the kernel copies, which together is as fast as the kernel alone
+                whole = self._threads().submit(self._crc_of, source, offset + start, size, crc) if checksum else None
                 done = self._by_kernel(source, offset + start, size)
                 if whole is not None:
                     crc = whole.result()
@@ -129,20 +134,22 @@ class Copier:
         return done
 
     def _crc_of(self, source: Bytes, offset: int, nbytes: int, crc: int) -> int:
-        """Return the CRC-32 of bytes whose predecessors have `crc`; in the second thread, while nothing is compared."""
-        for block in self._other.blocks(source, offset, nbytes):
-            crc = zlib.crc32(block, crc)
+        """Return the CRC-32 of bytes whose predecessors have `crc`; in another thread, while nothing is compared."""
+        with closing(self._other.blocks(source, offset, nbytes)) as blocks:
+            for block in blocks:
+                crc = zlib.crc32(block, crc)
         return crc
 
     def _by_hand(self, source: Bytes, offset: int, nbytes: int, swap: int, crc: int | None) -> int | None:
         """Read and write; return the CRC-32 of the bytes after those that have `crc`, None without one."""
-        for block in self._reader.blocks(source, offset, nbytes, swap):
-            large = crc is not None and len(block) >= LARGE
-            ahead = self._second().submit(zlib.crc32, block, crc or 0) if large else None
-            self.file.write(block)
-            if crc is not None:
-                crc = ahead.result() if ahead is not None else zlib.crc32(block, crc)
-            self._step(len(block))
+        with closing(self._reader.blocks(source, offset, nbytes, swap)) as blocks:
+            for block in blocks:
+                large = crc is not None and len(block) >= LARGE
+                ahead = self._threads().submit(zlib.crc32, block, crc or 0) if large else None
+                self.file.write(block)
+                if crc is not None:
+                    crc = ahead.result() if ahead is not None else zlib.crc32(block, crc)
+                self._step(len(block))
         return crc
 
     def settle(self) -> None:
@@ -157,36 +164,33 @@ class Copier:
         self._waiting_bytes = 0
 
     def _same(self, written: _Written) -> bool:
-        """Compare, with half of the work in a second thread: checksums, or reading where there are none."""
+        """Compare, with checksums in another thread."""
         offset, left = written.offset, written.nbytes
         ours = self._reader.blocks(written.source, offset, left, written.swap)
         theirs = self._other.blocks(self.file, written.position, left)
-        checksums, before = written.checksums, None
-        while left > 0:
-            large = left >= LARGE
-            ahead = self._second().submit(next, theirs) if large and checksums is None else None
-            one = next(ours)
-            if checksums is not None:
-                if before is not None:
-                    before.result()
-                before = self._second().submit(checksums.feed, offset, one) if large else None
-                if before is None:
-                    checksums.feed(offset, one)
-            other = ahead.result() if ahead is not None else next(theirs)
-            if comparable(one) != comparable(other):
-                return False
-            offset, left = offset + len(one), left - len(one)
-            self._step(len(one))
-        if before is not None:
-            before.result()
+        fed: Future[None] | None = None
+        with closing(ours), closing(theirs):
+            for one, other in zip(ours, theirs, strict=True):
+                if written.checksums is not None:
+                    if fed is not None:
+                        fed.result()
+                    fed = self._threads().submit(written.checksums.feed, offset, one) if len(one) >= LARGE else None
+                    if fed is None:
+                        written.checksums.feed(offset, one)
+                if comparable(one) != comparable(other):
+                    return False
+                offset += len(one)
+                self._step(len(one))
+        if fed is not None:
+            fed.result()
         return True
 
-    def _second(self) -> ThreadPoolExecutor:
-        """The second thread: reading and checksums do not hold the GIL."""
+    def _threads(self) -> ThreadPoolExecutor:
+        """Return what runs other threads: reading and checksums do not hold the GIL."""
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(1)
+            self._pool = ThreadPoolExecutor(THREADS)
         return self._pool
 
     def __enter__(self) -> Copier:

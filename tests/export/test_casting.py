@@ -50,9 +50,8 @@ def cast(before, dtype, target):
     for start in range(0, len(before), BLOCK):
         block = before[start : start + BLOCK]
         caster.before[: len(block)] = block
-        after, found = caster.cast(len(block))
-        blocks.append(after.copy())
-        counts.append(found)
+        blocks.append(np.empty(len(block), f"u{torch.empty(0, dtype=getattr(torch, target)).element_size()}"))
+        counts.append(caster.cast(blocks[-1]))
     return np.concatenate(blocks), tuple(map(sum, zip(*counts, strict=True)))
 
 
