@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.export.proof import Prover
     from ckpt_viewer.export.remap import Remap
     from ckpt_viewer.export.remap_set import RemapSet
+    from ckpt_viewer.export.slim import Slim
 
 OUR_READER = "ckpt-viewer"
 """What `Written.verified` says when this program's reader compared the copy with the source."""
@@ -188,13 +189,13 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
 
 
 def _tags(
-    checkpoint: Checkpoint, map_location: MapLocation, context: Context, drop: tuple[str, ...] = ()
+    checkpoint: Checkpoint, map_location: MapLocation, context: Context, slim: Slim | None = None
 ) -> tuple[Remap, list[str]]:
     """Return the recipe of a copy with other tags, and what they do not reach; raises as `plan_remap`."""
     from ckpt_viewer.export.remap import plan_tags  # what an export does not need is not imported for it
     from ckpt_viewer.export.retag import out_of_reach
 
-    recipe = plan_tags(checkpoint, map_location, context, drop=drop)
+    recipe = plan_tags(checkpoint, map_location, context, slim=slim)
     return recipe, out_of_reach(checkpoint, recipe.retagger.locator)
 
 
@@ -208,13 +209,14 @@ def plan_slim(checkpoint: Checkpoint, map_location: MapLocation = None, context:
 
     if checkpoint.contents.salvaged:
         raise CannotExport("this file is broken, so a copy would be too; export the state_dict of what is left of it")
-    slim, keys = without_optimizer(checkpoint, context)
-    recipe, beyond = _tags(slim, map_location, context, keys)
-    tensors = sum(1 for _ in slim.outline.tensors())
-    warnings = (*recipe.warnings, *beyond, *_warnings(slim, recipe.tags))
+    slim = without_optimizer(checkpoint, context)
+    left = slim.checkpoint
+    recipe, beyond = _tags(left, map_location, context, slim)
+    tensors = sum(1 for _ in left.outline.tensors())
+    warnings = (*recipe.warnings, *beyond, *_warnings(left, recipe.tags))
     target = slim_target(checkpoint.path, map_location)
     return Plan(
-        "slim", checkpoint.path, target, recipe, tensors, dropped=keys, warnings=warnings, before=checkpoint.size
+        "slim", checkpoint.path, target, recipe, tensors, dropped=slim.keys, warnings=warnings, before=checkpoint.size
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import MapLocation
 from ckpt_viewer.core.progress import SILENT, Context
-from ckpt_viewer.core.tensor import StorageSpec
+from ckpt_viewer.core.tensor import Bytes, StorageSpec
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter, StepBytes
 from ckpt_viewer.export.cargo import CastCounts
@@ -19,11 +19,15 @@ from ckpt_viewer.export.claim import Claim
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.parts import Parts, Range
 from ckpt_viewer.export.recipe import FileRecipe, reopened
-from ckpt_viewer.export.remap_legacy import remap_legacy
+from ckpt_viewer.export.remap_legacy import remap_legacy, slim_legacy
 from ckpt_viewer.export.remap_zip import remap_zip
 from ckpt_viewer.export.retag import Retagger, in_container, storages
 from ckpt_viewer.export.verify import Pairing, compare_places, compare_trees
+from ckpt_viewer.formats.legacy_tail import Tail
 from ckpt_viewer.sources import MemorySource
+
+if TYPE_CHECKING:
+    from ckpt_viewer.export.slim import Slim
 
 
 class Remap(NamedTuple):
@@ -109,13 +113,13 @@ def plan_tags(
     map_location: MapLocation,
     context: Context = SILENT,
     tags: Mapping[str, str] = MappingProxyType({}),
-    drop: Collection[str] = (),
+    slim: Slim | None = None,
 ) -> Remap:
     """Rewrite the tags, in memory.
 
     Args:
         tags: key of a storage -> what `map_location` was already found to answer.
-        drop: keys at the root of the file that are left out; `checkpoint` is what is left then, see `slim`.
+        slim: what is left out; `checkpoint` is that without it.
 
     Raises:
         BadMapLocation: torch.load would refuse `map_location`. CannotExport: there are no tags, or none to get at.
@@ -132,10 +136,9 @@ def plan_tags(
             "export its state_dict instead"
         )
     if checkpoint.format == "torch-zip":
-        parts, references = remap_zip(source, retagger, context, drop)
+        parts, references = remap_zip(source, retagger, context, slim.keys if slim is not None else ())
     else:
-        starts = [one.extent().offset for one in storages(checkpoint) if in_container(one)]
-        parts, references = remap_legacy(source, min(starts, default=None), retagger, context)
+        parts, references = _legacy(checkpoint, source, retagger, slim, context)
     if retagger.missed():
         raise CannotExport(
             f"{retagger.missed()} storages are named in a way that torch.load does not take either (as text, pickle "
@@ -143,3 +146,16 @@ def plan_tags(
         )
     warnings = (mismatch(parts.wrong),) if parts.wrong else ()
     return Remap(checkpoint, retagger, parts, references, warnings)
+
+
+def _legacy(
+    checkpoint: Checkpoint, source: Bytes, retagger: Retagger, slim: Slim | None, context: Context
+) -> tuple[Parts, int]:
+    whole = checkpoint if slim is None else slim.whole
+    there = [one for one in storages(whole) if in_container(one)]
+    first = min((one.extent().offset for one in there), default=None)
+    if slim is None:
+        return remap_legacy(source, first, retagger, context)
+    homes = [one.home for one in there if one.home is not None]
+    place = homes[0].extent if homes else Tail(source, "").extent
+    return slim_legacy(source, first, place, slim.keys, retagger, context)

@@ -1,19 +1,25 @@
-"""New tags in a legacy stream. Only its fourth pickle changes; nothing in the file says where anything lies."""
+"""New tags in a legacy stream. Only its fourth pickle changes; nothing in the file says where anything lies.
+
+Where entries are left out, the fifth changes too: it lists the storages, in the order in which they follow.
+"""
 
 from __future__ import annotations
 
-from ckpt_viewer.core.progress import SILENT, Context
-from ckpt_viewer.core.tensor import Bytes
+from collections.abc import Callable, Collection, Sequence
+
+from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.export.parts import Parts
-from ckpt_viewer.unpickle.origins import trace
+from ckpt_viewer.export.pickler import Pickler
+from ckpt_viewer.formats.legacy_tail import HEADER, Tail
+from ckpt_viewer.unpickle.cut import cut
+from ckpt_viewer.unpickle.origins import storage_keys, trace
+from ckpt_viewer.unpickle.reader import PickleReader
 from ckpt_viewer.unpickle.relocate import Retag, relocate
 
 HEADER_BYTES = 4096
 """More than the magic number, the version and the system information together ever take."""
-
-COUNT_BYTES = 8
-"""Before each storage stands how many elements it has."""
 
 
 def remap_legacy(
@@ -33,15 +39,76 @@ def remap_legacy(
     if first_storage is None:
         parts.copy(0, source.size)
         return parts, 0
-    end = first_storage - COUNT_BYTES
-    if end <= 0:
-        raise Damaged("the file has no room for its pickles; open it again")
-    data = source.read_at(0, end)
-    at = 0
-    for _ in range(3):
-        at += trace(data[at : at + HEADER_BYTES]).end
+    data, at = _pickles(source, first_storage)
     new = relocate(data[at:], retag, context)
     parts.write(data[:at])
     parts.write(new.data)
-    parts.copy(end, source.size - end)
+    parts.copy(len(data), source.size - len(data))
     return parts, new.references
+
+
+def slim_legacy(
+    source: Bytes,
+    first_storage: int | None,
+    place: Callable[[str], Extent],
+    drop: Collection[str],
+    retag: Retag,
+    context: Context = SILENT,
+) -> tuple[Parts, int]:
+    """Do the same without some entries of the outermost dict, and without the storages that nothing else refers to.
+
+    Args:
+        first_storage: see `remap_legacy`. place: says where the data of a storage lies. drop: keys of the entries.
+
+    Raises:
+        CheckpointError, Cancelled: as `remap_legacy`.
+    """
+    data, at = _pickles(source, first_storage)
+    middle = at + trace(data[at:], context).end
+    listed = PickleReader(data, Tail(source, "")).read(middle)
+    left = cut(data[at:middle], drop, context)
+    new = relocate(left, retag, context)
+    gone = storage_keys(data[at:middle], context) - storage_keys(left, context)
+    names = listed.value if isinstance(listed.value, list) else []
+    kept = [name for name in stepped(names, context) if str(name) not in gone]
+    parts = Parts(source)
+    parts.write(data[:at])
+    parts.write(new.data)
+    parts.write(_list_of(kept))
+    begin = end = behind = listed.end
+    for name in stepped(names, context):
+        extent = place(str(name))
+        behind = extent.offset + extent.nbytes
+        if str(name) in gone:
+            continue
+        if extent.offset - HEADER != end:
+            parts.copy(begin, end - begin)
+            begin = extent.offset - HEADER
+        end = behind
+    parts.copy(begin, end - begin)
+    parts.copy(behind, source.size - behind)
+    return parts, new.references
+
+
+def _pickles(source: Bytes, first_storage: int | None) -> tuple[bytes, int]:
+    """Return all bytes before the first storage, and where in them the fourth pickle begins; raises CheckpointError."""
+    end = source.size if first_storage is None else first_storage - HEADER
+    if end <= 0:
+        raise Damaged("the file has no room for its pickles; open it again")
+    data, at = source.read_at(0, end), 0
+    for _ in range(3):
+        at += trace(data[at : at + HEADER_BYTES]).end
+    return data, at
+
+
+def _list_of(names: Sequence[object]) -> bytes:
+    """Return a pickle of names of storages, which old writers had as integers too."""
+    out = Pickler()
+    out.op(b"](")
+    for name in names:
+        if isinstance(name, int):
+            out.integer(name)
+        else:
+            out.text(str(name), once=True)
+    out.op(b"e.")
+    return bytes(out.data)

@@ -19,7 +19,7 @@ from ckpt_viewer.export.parts import Parts
 from ckpt_viewer.export.zip_writer import ALIGNMENT, ZIP64_LIMIT, CentralEntry, ZipWriter
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
 from ckpt_viewer.unpickle.cut import cut
-from ckpt_viewer.unpickle.origins import trace
+from ckpt_viewer.unpickle.origins import storage_keys
 from ckpt_viewer.unpickle.relocate import Retag, relocate
 
 _LOCAL = 30
@@ -51,19 +51,13 @@ def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT, drop: Coll
     new = relocate(left, retag, context)
     copier = _Copier(directory, pickle, new.data, context)
     if drop:
-        copier.leave(_storage_keys(data, context) - _storage_keys(left, context))
+        copier.leave(storage_keys(data, context) - storage_keys(left, context))
     parts = (None if drop else copier.as_block()) or copier.one_by_one()
     if directory.crcs:
         if pickle.crc != zlib.crc32(data):
             parts.wrong.append("data.pkl")
         copier.state(parts)
     return parts, new.references
-
-
-def _storage_keys(pickle: bytes, context: Context) -> set[str]:
-    """Return the keys of all storages that a pickle refers to, in whatever it describes."""
-    origins = trace(pickle, context)
-    return {origins.text(pid.key) for pid in stepped(origins.taken, context)}
 
 
 class _Copier:

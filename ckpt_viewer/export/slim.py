@@ -14,16 +14,17 @@ from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CannotExport
 
-SLIM_FORMATS = frozenset({"torch-zip"})
+SLIM_FORMATS = frozenset({"torch-zip", "torch-legacy"})
 
 
 class Slim(NamedTuple):
     """A checkpoint as it would be without some entries.
 
     Attributes:
-        checkpoint: over the bytes of the source, without them. keys: of the entries that go.
+        whole: the source. checkpoint: over the same bytes, without them. keys: of the entries that go.
     """
 
+    whole: Checkpoint
     checkpoint: Checkpoint
     keys: tuple[str, ...]
 
@@ -59,8 +60,8 @@ def without_optimizer(checkpoint: Checkpoint, context: Context = SILENT) -> Slim
         raise CannotExport("no optimizer was recognised at the root of this file, so there is nothing to leave out")
     if checkpoint.format not in SLIM_FORMATS:
         raise CannotExport(
-            f"entries are taken out of zip files of torch.save only, and this one is {checkpoint.format}; save it with "
-            "torch 1.6 or newer first, or export its state_dict"
+            f"entries are taken out of single files of torch.save only, and this is of format {checkpoint.format}; "
+            "export what is wanted of it instead"
         )
     kept = Mapping(root.type, root.arguments)
     kept.state = root.state
@@ -71,4 +72,4 @@ def without_optimizer(checkpoint: Checkpoint, context: Context = SILENT) -> Slim
         raise CannotExport("there is nothing but an optimizer in this file, so nothing would be left")
     copy = Checkpoint(checkpoint.path, checkpoint.size, checkpoint.contents._replace(root=kept, notes=()))
     copy.load_outline(context)
-    return Slim(copy, keys)
+    return Slim(checkpoint, copy, keys)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.errors import Damaged
 
 if TYPE_CHECKING:
@@ -148,3 +148,9 @@ def trace(data: bytes, context: Context = SILENT) -> Origins:
     finally:
         if collecting:
             gc.enable()
+
+
+def storage_keys(data: bytes, context: Context = SILENT) -> set[str]:
+    """Return the keys of all storages that a pickle refers to, in whatever it describes; raises as `trace` does."""
+    origins = trace(data, context)
+    return {origins.text(pid.key) for pid in stepped(origins.taken, context)}

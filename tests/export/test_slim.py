@@ -30,12 +30,12 @@ def training(**more):
     }  # fmt: skip
 
 
-@pytest.fixture
-def slim(tmp_path):
+@pytest.fixture(params=[False, True], ids=["zip", "legacy"])
+def slim(tmp_path, request):
     """Save an object, write it without its optimizer; return what torch loads and the plan."""
 
-    def slim(value, map_location=None, **more):
-        source = builders.save(value, tmp_path / "model_3.pth", tag="cuda:1", **more)
+    def slim(value, map_location=None):
+        source = builders.save(value, tmp_path / "model_3.pth", tag="cuda:1", legacy=request.param)
         before = source.read_bytes()
         with ckpt_viewer.open_checkpoint(source) as checkpoint:
             plan = plan_slim(checkpoint, map_location)
@@ -58,10 +58,10 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_everything_else_is_kept(tmp_path, protocol):
+@pytest.mark.parametrize("legacy", [False, True])
+def test_everything_else_is_kept(tmp_path, protocol, legacy):
     value = training()
-    source = tmp_path / "model_3.pth"
-    torch.save(value, source, pickle_protocol=protocol)
+    source = builders.save(value, tmp_path / "model_3.pth", protocol=protocol, legacy=legacy)
     with ckpt_viewer.open_checkpoint(source) as checkpoint:
         plan = plan_slim(checkpoint)
         written = write(plan)
@@ -99,6 +99,27 @@ def test_tags_stay_without_a_map_location(slim):
         assert {tensor.location for _, tensor in copy.outline.tensors()} == {"cuda:1"}
 
 
+def test_views_of_storages_that_others_use_too(slim):
+    """Of the legacy stream, whose storages follow one another in the order of a list: first, middle and last go."""
+    tensors = {f"p{number}": torch.full((number + 1,), float(number)) for number in range(12)}
+    state = {number: {"exp_avg": tensors[f"p{number}"]} for number in (0, 1, 5, 10, 11)}
+    kept = {name: tensor for name, tensor in tensors.items() if name not in ("p0", "p1", "p10", "p11")}
+    got, written, _ = slim({"optimizer": {"state": state, "param_groups": [{"params": [0]}]}, "model": kept})
+    assert same(got, {"model": kept})
+    with ckpt_viewer.open_checkpoint(written.path) as copy:
+        assert len({tensor.storage.key for _, tensor in copy.outline.tensors()}) == len(kept)
+
+
+def test_nothing_but_an_optimizer_has_tensors(slim):
+    got, written, _ = slim({"optimizer": training()["optimizer"], "epoch": 3})
+    assert (got, written.tensors) == ({"epoch": 3}, 0)
+
+
+def test_there_are_no_tensors_at_all(slim):
+    optimizer = {"state": {}, "param_groups": [{"params": [], "lr": 0.1}]}
+    assert slim({"optimizer": optimizer, "epoch": 3})[0] == {"epoch": 3}
+
+
 def test_several_optimizers(slim):
     one = training()["optimizer"]
     got, written, _ = slim(
@@ -124,7 +145,6 @@ def test_what_is_refused(tmp_path):
     assert "no optimizer was recognised" in refusal({"model": training()["model"]})
     assert "no optimizer was recognised" in refusal(training()["optimizer"])
     assert "nothing but an optimizer" in refusal({"optimizer": training()["optimizer"]})
-    assert "zip files of torch.save only, and this one is torch-legacy" in refusal(training(), legacy=True)
 
 
 def test_the_command(tmp_path, capsys):
