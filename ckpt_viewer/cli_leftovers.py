@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ckpt_viewer.core.text import bytes_text, escape_text
+from ckpt_viewer.core.text import escape_text
 
 OPTION = "--remove-leftovers"
 
@@ -18,24 +18,20 @@ def leftovers_beside(target: Path, *, remove: bool) -> Iterator[None]:
 
     Also where writing fails: a full disk may be full of them.
     """
-    from ckpt_viewer.export.leftovers import find_leftovers, remove_leftovers
+    from ckpt_viewer.export.leftovers import find_leftovers, leftovers_text, remove_leftovers
 
     folder = target.parent
     if remove:
         removed = remove_leftovers(find_leftovers(folder))
         if removed:
-            _say(f"removed {_amount(len(removed), sum(each.nbytes for each in removed))} from {folder}")
+            _say(f"cleared {leftovers_text(removed)} from {folder}")
     try:
         yield
     finally:
         found = find_leftovers(folder)
         if found:
-            amount = _amount(len(found), sum(each.nbytes for each in found))
-            _say(f"{amount} of runs that were broken off in {folder}; {OPTION} removes them")
-
-
-def _amount(count: int, nbytes: int) -> str:
-    return f"{count} unfinished file{'' if count == 1 else 's'} ({bytes_text(nbytes)})"
+            put_back = " and puts back what was not replaced" if any(each.replaced for each in found) else ""
+            _say(f"{leftovers_text(found)} of runs that were broken off in {folder}; {OPTION} removes them{put_back}")
 
 
 def _say(text: str) -> None:

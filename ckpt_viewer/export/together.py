@@ -12,14 +12,12 @@ from pathlib import Path
 
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.leftovers import second_name
 from ckpt_viewer.export.recipe import FileRecipe
 from ckpt_viewer.export.target import check_space, check_target, write_failed
 
 MOST_FILES = 400
 """Files that one export may consist of; all are open at once, and many systems allow a process 1,024."""
-
-OLD = ".old"
-"""How the second name ends of a file that is being replaced."""
 
 
 def check_files(files: Sequence[tuple[Path, FileRecipe]], *, force: bool, source: str) -> None:
@@ -45,7 +43,7 @@ def written_together(
 
     Should that fail halfway, what has its name already loses it again, and what it replaced comes back. Should the
     process die halfway, there is no last file, so that nobody takes new parts and old ones for a whole; the old ones
-    lie beside it under names that end in `OLD`.
+    lie beside it under second names, see `leftovers`.
 
     Raises:
         CannotExport, TargetExists, WriteFailed: see `check_files` and `AtomicFile`.
@@ -79,9 +77,8 @@ class _Before:
         """Give what is about to be replaced a second name, and take the last file away; raises WriteFailed."""
         self._new = {file.target: _identity(file.temporary) for file in files}
         try:
-            for path in self._new.keys() - self._fresh:
-                second = path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}{OLD}")
-                self._kept[path] = second
+            for path in [file.target for file in reversed(files) if file.target not in self._fresh]:
+                self._kept[path] = second = second_name(path, files[-1].temporary)
                 _second_name(path, second)
             if files[-1].target in self._kept:
                 files[-1].target.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 
 from ckpt_viewer.core.progress import Context
-from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.messages import Action, Message, Messages
 from ckpt_viewer.gui.session import Session
@@ -42,7 +41,12 @@ class Leftovers(QObject):
     def _offer(self, folder: Path, found: list[Leftover]) -> None:
         if not found:
             return
-        text = f"{_amount(found)} from writing that was broken off {_lie(found)} in {plain(str(folder), 300)}."
+        from ckpt_viewer.export.leftovers import leftovers_text
+
+        put_back = " What was not replaced is put back then." if any(each.replaced for each in found) else ""
+        lie = "lies" if len(found) == 1 else "lie"
+        where = plain(str(folder), 300)
+        text = f"{leftovers_text(found)} {lie} in {where}, left by writing that was broken off.{put_back}"
         remove = Action("Remove", lambda: self._remove(found))
         self._messages.post(Message("warning", text, (remove,), topic=TOPIC))
 
@@ -58,14 +62,7 @@ class Leftovers(QObject):
         job.failed.connect(self._messages.report)
 
     def _say_removed(self, removed: list[Leftover]) -> None:
-        text = f"Removed {_amount(removed)}." if removed else "They were gone already, or could not be removed."
+        from ckpt_viewer.export.leftovers import leftovers_text
+
+        text = f"Cleared {leftovers_text(removed)}." if removed else "They were gone already, or could not be removed."
         self._messages.post(Message("info", text, topic=TOPIC))
-
-
-def _amount(found: list[Leftover]) -> str:
-    some = "1 unfinished file" if len(found) == 1 else f"{len(found)} unfinished files"
-    return f"{some} ({bytes_text(sum(each.nbytes for each in found))})"
-
-
-def _lie(found: list[Leftover]) -> str:
-    return "lies" if len(found) == 1 else "lie"

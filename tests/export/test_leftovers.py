@@ -14,7 +14,7 @@ import torch
 from ckpt_viewer.cli import main
 from ckpt_viewer.export import leftovers
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.leftovers import SUFFIX, find_leftovers, remove_leftovers, temporary_name
+from ckpt_viewer.export.leftovers import SUFFIX, find_leftovers, remove_leftovers, second_name, temporary_name
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="nothing is called a leftover there")
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +113,24 @@ def test_a_new_file_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkey
     assert (tmp_path / "x").read_bytes() == b"whole"
 
 
+def test_what_a_set_that_is_being_placed_replaces_is_none(tmp_path):
+    target = tmp_path / "m.index.json"
+    with AtomicFile(target) as file:
+        second_name(target, file.temporary).write_bytes(b"old")
+        assert find_leftovers(tmp_path) == []
+    (old,) = find_leftovers(tmp_path)
+    assert old.replaced == target
+    assert remove_leftovers([old]) == [old]  # the set is whole
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_an_old_file_whose_name_is_gone_is_never_removed(tmp_path):
+    long = tmp_path / ("x" * 190)
+    second_name(long, temporary_name(tmp_path / "y")).write_bytes(b"precious")
+    assert len(remove_leftovers(find_leftovers(tmp_path))) == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {long.name: b"precious"}
+
+
 def test_without_locks_nothing_is_called_a_leftover(tmp_path, monkeypatch):
     made(tmp_path)
     monkeypatch.setattr(leftovers, "_lock", lambda fd, wait=False: False)
@@ -132,7 +150,7 @@ def test_the_command_line_says_so_and_removes_on_request(tmp_path, capsys):
     assert json.loads(said.out)["warnings"] == []
     assert left.exists()
     assert main([*command, "--remove-leftovers"]) == 0
-    assert capsys.readouterr().err == f"ckpt-viewer: note: removed 1 unfinished file (2 MB) from {tmp_path}\n"
+    assert capsys.readouterr().err == f"ckpt-viewer: note: cleared 1 unfinished file (2 MB) from {tmp_path}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.cpu.pth", "x.pth"]
 
 

@@ -7,7 +7,7 @@ import os
 import builders
 import pytest
 
-from ckpt_viewer.export.leftovers import temporary_name
+from ckpt_viewer.export.leftovers import second_name, temporary_name
 from ckpt_viewer.gui.leftovers import Leftovers
 from ckpt_viewer.gui.messages import Messages
 from ckpt_viewer.gui.session import Session
@@ -47,11 +47,29 @@ def test_what_is_left_is_removed_by_a_button(look, tmp_path):
         temporary_name(tmp_path / name).write_bytes(bytes(1_000_000))
     said = look()
     assert said == [
-        ("warning", f"2 unfinished files (2 MB) from writing that was broken off lie in {tmp_path}.")
+        ("warning", f"2 unfinished files (2 MB) lie in {tmp_path}, left by writing that was broken off.")
     ]  # fmt: skip
     assert look() == said  # not a second time
-    assert look("Remove") == [("info", "Removed 2 unfinished files (2 MB).")]
+    assert look("Remove") == [("info", "Cleared 2 unfinished files (2 MB).")]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_set_was_to_replace_comes_back(look, tmp_path):
+    part = temporary_name(tmp_path / "m.index.json")
+    part.write_bytes(bytes(1_000_000))
+    for name in ("m.index.json", "m-00001-of-00001.safetensors"):
+        second_name(tmp_path / name, part).write_bytes(b"old")
+    ((_, text),) = look()
+    assert text.startswith(
+        "1 unfinished file (1 MB), 2 files that a set was to replace from writing that was broken off"
+    )
+    assert text.endswith(" What was not replaced is put back then.")
+    (said,) = look("Remove")
+    assert said == ("info", "Cleared 1 unfinished file (1 MB), 2 files that a set was to replace.")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "m.index.json": b"old",
+        "m-00001-of-00001.safetensors": b"old",
+    }
 
 
 def test_what_is_gone_meanwhile_is_said(look, tmp_path):
