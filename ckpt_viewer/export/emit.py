@@ -236,6 +236,7 @@ class Emitter:
         assert how is not None
         piece, offset = self.pieces.of(tensor)
         self.needs.dtype(tensor.dtype)
+        self.needs.quantised()
         out.name("torch._utils", "_rebuild_qtensor")
         out.op(b"(")
         self._view(tensor, piece, offset)

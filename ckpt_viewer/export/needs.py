@@ -12,6 +12,8 @@ COALESCED = (2, 1)
 """First release that loads a sparse COO tensor that states whether it is coalesced (4 items)."""
 COMPRESSED = (1, 13)
 """First release that loads all compressed sparse layouts in the form of `_rebuild_sparse_tensor`."""
+QUANTISED = (2, 4)
+"""First release that loads a quantised tensor with ``weights_only=True`` (pytorch PR 124330); others do since 1.6."""
 
 SINCE = {
     "float8_e4m3fnuz": (2, 2), "float8_e5m2fnuz": (2, 2), "uint16": (2, 3), "uint32": (2, 3), "uint64": (2, 3),
@@ -25,6 +27,7 @@ class Needs:
 
     def __init__(self) -> None:
         self.release, self._why = (1, 6), ""
+        self._is_quantised = False
 
     def because(self, release: tuple[int, int], why: str) -> None:
         """Note that something needs `release`."""
@@ -36,8 +39,16 @@ class Needs:
         release = SINCE.get(dtype, (1, 6))
         self.because(release if dtype in CLASS_OF else max(release, UNTYPED), f"the dtype {dtype}")
 
+    def quantised(self) -> None:
+        """Note that there is a quantised tensor."""
+        self._is_quantised = True
+
     def said(self) -> list[str]:
         """Return a sentence that says which torch is needed, and why; nothing where 1.6 does."""
-        if not self._why:
+        if self._is_quantised and self.release < QUANTISED:
+            release, how, why = QUANTISED, " with weights_only=True", "a quantised tensor"
+        elif self._why:
+            release, how, why = self.release, "", self._why
+        else:
             return []
-        return [f"torch {'.'.join(map(str, self.release))} or newer is needed to load the file, because of {self._why}"]
+        return [f"torch {'.'.join(map(str, release))} or newer is needed to load the file{how}, because of {why}"]

@@ -25,6 +25,10 @@ def conj():
         (lambda: torch.ones(2, dtype=torch.complex32), "torch 2.1 or newer .* because of the dtype complex32"),
         (conj, "torch 2.0 or newer .* because of a tensor that is kept conjugated"),
         (lambda: torch.eye(3).to_sparse(), "torch 2.1 or newer .* a sparse tensor that says whether it is coalesced"),
+        (
+            lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+            "torch 2.4 or newer .* to load the file with weights_only=True, because of a quantised tensor",
+        ),
         (lambda: torch.eye(3).to_sparse_csr(), "torch 1.13 or newer .* because of a sparse_csr tensor"),
     ],
 )

@@ -60,9 +60,7 @@ def test_what_a_set_was_to_replace_comes_back(look, tmp_path):
     for name in ("m.index.json", "m-00001-of-00001.safetensors"):
         second_name(tmp_path / name, part).write_bytes(b"old")
     ((_, text),) = look()
-    assert text.startswith(
-        "1 unfinished file (1 MB), 2 files that a set was to replace from writing that was broken off"
-    )
+    assert text.startswith("1 unfinished file (1 MB), 2 files that a set was to replace lie in ")
     assert text.endswith(" What was not replaced is put back then.")
     (said,) = look("Remove")
     assert said == ("info", "Cleared 1 unfinished file (1 MB), 2 files that a set was to replace.")
