@@ -135,6 +135,29 @@ def test_errors_are_checkpoint_errors(tmp_path, path):
             _ = checkpoint["/model"].shape
 
 
+def test_nodes_of_a_state_dict_are_found_again(tmp_path):
+    inner = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    model = torch.nn.Sequential(inner, torch.nn.Linear(3, 1))
+    for name, given in (("module.pth", {"net": model}), ("state_dict.pth", {"net": model.state_dict()})):
+        with ckpt_viewer.open_checkpoint(save(given, tmp_path / name)) as checkpoint:
+            state_dict = checkpoint.state_dict()
+            assert list(state_dict) == list(model.state_dict())
+            for entry, node in state_dict.items():
+                assert checkpoint[node.pointer].value is node.value
+                assert node.parent.children[node.index].value is node.value
+                assert torch.equal(node.torch(), model.state_dict()[entry])
+
+
+def test_whether_a_pointer_leads_somewhere(path):
+    with ckpt_viewer.open_checkpoint(path) as checkpoint:
+        assert "/model" in checkpoint
+        assert "" in checkpoint
+        assert "/nowhere" not in checkpoint
+        for wrong in (0, ("model",)):
+            with pytest.raises(TypeError, match="a pointer is a string"):
+                checkpoint[wrong]
+
+
 def test_a_refused_map_location_gives_the_file_back(path):
     with pytest.raises(ckpt_viewer.CheckpointError):
         ckpt_viewer.open_checkpoint(path, map_location=5)

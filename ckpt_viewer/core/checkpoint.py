@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ckpt_viewer.core.finding import Finding, GlobalUse, Note
 from ckpt_viewer.core.location import Locator, MapLocation
 from ckpt_viewer.core.model import ROLES, Model, find_models
-from ckpt_viewer.core.node import Node
+from ckpt_viewer.core.node import Node, places_below
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
@@ -122,6 +122,14 @@ class Checkpoint:
         """Return the node at a JSON Pointer; raises NoSuchNode."""
         return self.root.find(pointer)
 
+    def __contains__(self, pointer: str) -> bool:
+        """Whether a JSON Pointer leads to a node."""
+        try:
+            self[pointer]
+        except NoSuchNode:
+            return False
+        return True
+
     def node(self, path: Path) -> Node:
         """Return the node at a path of typed steps; raises NoSuchNode."""
         node = self.root
@@ -200,9 +208,14 @@ class Checkpoint:
                 raise CannotExport("there is no model in this file: no state_dict and no whole module was recognised")
             model = self.models[0]
         base = self.node(model.path)
-        return {
-            entry.name: Node(self, entry.tensor, base, entry.name, index)
-            for index, entry in enumerate(state_dict_entries(base.value).entries)
+        entries = state_dict_entries(base.value).entries
+        if isinstance(base.value, Mapping):
+            below = {child.step: child for child in base.children if type(child.step) is str}
+            return {entry.name: below[entry.name] for entry in entries}
+        places = places_below(base, {id(entry.tensor) for entry in entries})
+        return {  # a tensor without a place was made of another entry, as the parts of packed weights are
+            entry.name: places.get(id(entry.tensor)) or Node(self, entry.tensor, base, entry.name, index)
+            for index, entry in enumerate(entries)
         }
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.core import expand
@@ -110,7 +111,8 @@ class Node:
     def tensor(self) -> TensorSpec:
         """The tensor at this node; raises CheckpointError if it is none."""
         if not isinstance(self.value, TensorSpec):
-            raise CheckpointError(f"{self.pointer or 'the root'} is no tensor but a {self.kind}; choose a tensor")
+            what = f"{'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}" if self.kind != "none" else "None"
+            raise CheckpointError(f"{self.pointer or 'the root'} is no tensor but {what}; choose a tensor")
         return self.value
 
     @property
@@ -179,6 +181,28 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self.pointer or '(root)'}: {self.kind} {self.type}>"
+
+
+def places_below(base: Node, tensors: Set[int]) -> dict[int, Node]:
+    """Return the ``id`` of each of the `tensors` that is listed at or below `base` -> the node of its first place."""
+    outline = base.checkpoint.outline
+    top = outline.find(base.path) or 0
+    nodes, below, found = {top: base}, dict[int, dict[tuple[type, Step], Node]](), dict[int, Node]()
+
+    def at(row: int) -> Node:
+        if row not in nodes:
+            parent = outline.parents[row]
+            if parent not in below:
+                below[parent] = {(type(child.step), child.step): child for child in at(parent).children}
+            step = outline.steps[row]
+            nodes[row] = below[parent][type(step), step]
+        return nodes[row]
+
+    for row in range(top, outline.ends[top]):
+        key = id(outline.values[row])
+        if key in tensors and key not in found:
+            found[key] = at(row)
+    return found
 
 
 def _token(node: Node) -> str:

@@ -128,7 +128,10 @@ def split_pointer(pointer: str) -> list[str]:
 
     Raises:
         NoSuchNode: it neither is empty nor starts with a slash.
+        TypeError: it is no string.
     """
+    if not isinstance(pointer, str):
+        raise TypeError(f"a pointer is a string such as '/model/conv1.weight', not {type(pointer).__name__}")
     if pointer == "":
         return []
     if not pointer.startswith("/"):
