@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from ckpt_viewer.core.text import bytes_text, grouped
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.file_scan import FileScan, ScanState
+from ckpt_viewer.gui.share_bar import ShareBar
 
-SCALE = 1000
 BAR_WIDTH = 110
 _GOING = (ScanState.RUNNING, ScanState.PAUSED)
 _OFFERED = (ScanState.NONE, ScanState.CANCELLED, ScanState.FAILED)
@@ -53,11 +53,10 @@ class ScanStatus(QWidget):
         self._scan = scan
         self._words = ElidedLabel()
         self._words.setObjectName("scanWords")
-        self._bar = QProgressBar()
+        self._bar = ShareBar()
         self._bar.setObjectName("scanProgress")
         self._bar.setAccessibleName("Progress of the scan")
         self._bar.setTextVisible(False)
-        self._bar.setRange(0, SCALE)
         self._bar.setFixedWidth(BAR_WIDTH)
         self._bar.setMaximumHeight(14)
         self._show = self._button("scanShow", "Show", "Show only the tensors with NaN or Inf")
@@ -110,4 +109,4 @@ class ScanStatus(QWidget):
         self._pause.setToolTip("Go on with the scan" if paused else "Hold the scan up")
         self._pause.setAccessibleName(self._pause.toolTip())
         if scan.total_bytes:
-            self._bar.setValue(min(SCALE, scan.done_bytes * SCALE // scan.total_bytes))
+            self._bar.show_share(scan.done_bytes, scan.total_bytes)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from ckpt_viewer.core.pace import Pace
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.jobs import Job, JobRunner
+from ckpt_viewer.gui.share_bar import ShareBar
 
 APPEAR_AFTER_MS = 200
 """Work that is done sooner is not announced; it would only flicker."""
-SCALE = 1000
 
 
 class JobStatus(QWidget):
@@ -24,7 +24,7 @@ class JobStatus(QWidget):
         self._jobs: list[Job] = []
         self._paces: dict[int, Pace] = {}
         self._title = ElidedLabel()
-        self._bar = QProgressBar()
+        self._bar = ShareBar()
         self._bar.setObjectName("jobProgress")
         self._bar.setTextVisible(False)
         self._bar.setAccessibleName("Progress")
@@ -90,10 +90,7 @@ class JobStatus(QWidget):
         self._cancel.setAccessibleName(words)
         self._cancel.setEnabled(not job.is_cancelled)
         self._bar.setAccessibleName(f"Progress: {job.title}")
-        # Qt counts in 32 bits, bytes do not fit; of 0 it shows that something is going on
-        self._bar.setRange(0, SCALE if job.total > 0 else 0)
-        if job.total > 0:
-            self._bar.setValue(min(SCALE, job.done * SCALE // job.total))
+        self._bar.show_share(job.done, job.total)
 
     def _on_progress(self, _done: object, _total: object) -> None:
         for job in self._jobs:

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QProgressBar, QToolButton
 from ckpt_viewer.core.pace import Pace
 from ckpt_viewer.gui import status as module
 from ckpt_viewer.gui.jobs import JobRunner
+from ckpt_viewer.gui.share_bar import SCALE
 from ckpt_viewer.gui.status import JobStatus
 
 
@@ -62,7 +63,7 @@ def test_progress_of_many_bytes(qtbot, status, runner, gate):
 
     runner.start(work, title="Writing")
     bar = status.findChild(QProgressBar, "jobProgress")
-    qtbot.waitUntil(lambda: not status.isHidden() and bar.maximum() == module.SCALE)
+    qtbot.waitUntil(lambda: not status.isHidden() and bar.maximum() == SCALE)
     assert bar.value() == 750
 
 
