@@ -24,6 +24,8 @@ STORAGE_WORD = "storage"
 """Spells the idiom ``lambda storage, loc: storage`` on the command line and in the window."""
 
 _INDEXED = ("cuda", "hpu", "xpu", "mtia", "npu", "privateuseone")
+DEVICES = ("cpu", "meta", "mps", *_INDEXED)
+"""Kinds of devices whose tags some torch can read."""
 
 
 def leave_on_cpu(storage: StorageSpec, location: str) -> StorageSpec:

@@ -129,12 +129,29 @@ def test_a_word_that_is_not_finished_asks_for_nothing_yet():
         ("max>ten", "as in max>10"), ("size>3apples", "as in size>1MB"), ("zeros>half", "as in zeros>50%"),
         ("max>50%", "as in max>10"), ("dtype:bf61", "dtype:bf16"), ("dtype>bf16", "write dtype:bf16"),
         ("shape:axb", "as in shape:64x3x7x7"), ("ndim:four", "as in ndim:4"),
+        ("device:cdua", "“cdua” is no device: did you mean device:cuda?"),
+        ("device:cuda:x", "did you mean device:cuda?"),
+        ("device:zzz", "there are cpu, meta"), ("-device:cu:1", "did you mean"),
     ],
 )  # fmt: skip
 def test_a_wrong_word_is_told_what_it_could_be(text, hint):
     with pytest.raises(WrongWord) as got:
         parse_query(text)
     assert hint in str(got.value)
+
+
+def test_a_name_with_a_nul_has_only_the_words_that_it_has():
+    index = build_index(checkpoint_of(mapping(**{"nul\0character": tensor(3), "other": tensor(4)})))
+    assert [index.pointer(row) for row in index.matches(parse_query("-other")).rows()] == ["/nul\0character"]
+
+
+def test_a_device_may_be_begun_and_may_be_one_of_the_file_alone(index):
+    for begun in ("c", "cu", "cuda:", "cuda:1", "mps"):
+        assert parse_query(f"device:{begun}").conditions[0].text == begun
+    assert found(index, "device:cu") == found(index, "device:cuda")
+    assert parse_query("device:lazy:3", devices=("lazy:3",)).conditions[0].text == "lazy:3"
+    with pytest.raises(WrongWord):
+        parse_query("device:lazy:3")
 
 
 @given(st.text(max_size=40))

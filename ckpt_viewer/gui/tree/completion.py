@@ -39,7 +39,7 @@ def _values(key: str, index: TreeIndex) -> list[str]:
     if key == "role":
         return sorted({mark for mark in index.marks.values() if mark})
     if key == "device":
-        return sorted({(sample.location or "cpu").lower() for sample in totals.samples})
+        return sorted({*totals.tags})
     if key == "dtype":
         return list(dict.fromkeys(kind.dtype for kind in totals.kinds if kind.dtype))
     shapes = [kind.shape for kind in totals.kinds if kind.shape is not None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import compress, repeat
-from operator import contains, sub
+from operator import sub
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.gui.tree.compared import mask_of_word
@@ -17,13 +17,19 @@ from ckpt_viewer.gui.tree.texts import search_word
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
     from ckpt_viewer.gui.tree.index import TreeIndex
-    from ckpt_viewer.gui.tree.rollup import Kind
+    from ckpt_viewer.gui.tree.rollup import Kind, Totals
 
 PATIENCE = 64
 """Tensors whose names do not fit, after which the next name that does is looked for instead."""
 STRETCH = 1 << 14
 """Tensors whose names are looked at together for what they must not contain: 2 ms, and 0.1 s for a million."""
+SPARSE = 16
+"""In a stretch with fewer tensors than one of so many it is not worth looking at all names."""
+KEPT = 16
+"""Words whose tensors are known from one keystroke to the next: a million take 1 MB a word."""
 YES = b"\x01"
+_MARK = b"\x00"
+_OTHERS = bytes(set(range(256)) - {*_MARK, *b"\n"})
 
 
 class TensorMatches(Matches):
@@ -61,16 +67,14 @@ class TensorMatches(Matches):
             return
         self._named.add(stretch)
         part = slice(stretch * STRETCH, min((stretch + 1) * STRETCH, len(self._mask)))
+        if self._mask.count(YES, part.start, part.stop) < STRETCH // SPARSE:  # each is looked at by itself
+            return
         rows = self._rows[part]
         text = self._text[self._starts[rows[0]] : self._starts[rows[-1] + 1]]
-        lines = text.split(b"\n")[1:]  # nothing else is between the line feeds with which rows begin
-        mask = self._mask[part]
-        for word in self._without:
-            found = bytes(map(contains, lines, repeat(word)))
-            if len(lines) != len(rows):
-                found = bytes(map(found.__getitem__, map(sub, rows, repeat(rows[0]))))
-            mask = bytearray(_both(mask, _negated(found, True)))
-        self._mask[part] = mask
+        named = _lines_with(self._without, text)
+        if len(named) != len(rows):
+            named = bytes(map(named.__getitem__, map(sub, rows, repeat(rows[0]))))
+        self._mask[part] = _both(self._mask[part], _negated(named, True))
 
     def _outermost_without(self, row: int) -> int:
         """Return the outermost row around a tensor that has what must not be there; -1 if none has."""
@@ -108,6 +112,13 @@ class TensorMatches(Matches):
             if self.words and misses % PATIENCE == 0 and at < len(rows):
                 at = bisect_left(rows, super()._search(rows[at]))
         return len(self._starts) - 1
+
+
+def _lines_with(words: Iterable[bytes], text: bytes) -> bytes:
+    """Return a byte for each line of a text, in which each begins with a line feed: 1 with one of the words in it."""
+    for word in words:
+        text = text.replace(word, _MARK)  # no name has this character, which is escaped there
+    return bytes(map(bool, text.translate(None, _OTHERS).split(b"\n")[1:]))
 
 
 def mask_of(index: TreeIndex, conditions: Iterable[Condition], figures: FigureTable | None) -> bytes:
@@ -160,10 +171,22 @@ def _mask_of(index: TreeIndex, condition: Condition) -> bytes:
         return _inside(index, totals.tensor_rows, condition.text)
     if condition.key == COMPARED_KEY:
         return mask_of_word(index.compared.tensors, condition.text, negated=False)
-    if condition.key == "device":
-        return _on_device(index, condition.text)
+    about = condition._replace(negated=False)
+    kept = totals.masks.get(about)
+    if kept is None:
+        if len(totals.masks) >= KEPT:
+            totals.masks.clear()
+        kept = totals.masks[about] = (
+            _on_device(totals, condition.text) if condition.key == "device" else _of_kind(totals, condition)
+        )
+    return kept
+
+
+def _of_kind(totals: Totals, condition: Condition) -> bytes:
     fits = _TESTS[condition.key](condition)
     flags = bytes(fits(kind) for kind in totals.kinds)
+    if all(flags) or not any(flags):
+        return flags[:1] * len(totals.tensor_kinds)
     return bytes(map(flags.__getitem__, totals.tensor_kinds))
 
 
@@ -177,19 +200,21 @@ def _inside(index: TreeIndex, rows: array[int], role: str) -> bytes:
     return bytes(mask)
 
 
-def _on_device(index: TreeIndex, device: str) -> bytes:
+def _on_device(totals: Totals, device: str) -> bytes:
     """Mark what was saved on a device, ``cuda`` being any of ``cuda:0``, ``cuda:1`` ..."""
-    totals = index.totals
-    mask = bytearray(len(totals.tensor_rows))
-    for sample, rows in totals.saved_on():
-        if _is_device((sample.location or "cpu").lower(), device):
-            for row in rows:
-                mask[bisect_left(totals.tensor_rows, row)] = 1
-    return bytes(mask)
+    mask = bytes(len(totals.tensor_rows))
+    for tag, (_, rows) in zip(totals.tags, totals.saved_on(), strict=True):
+        if not _is_device(tag, device):
+            continue
+        if len(rows) == len(totals.tensor_rows):
+            return YES * len(rows)
+        there = bytes(map(frozenset(rows).__contains__, totals.tensor_rows))
+        mask = (int.from_bytes(mask, "little") | int.from_bytes(there, "little")).to_bytes(len(mask), "little")
+    return mask
 
 
 def _is_device(tag: str, device: str) -> bool:
-    return tag == device or tag.startswith(device + ":")
+    return tag == device or (tag.startswith(device) and not device[-1:].isdigit())
 
 
 def _dtype(condition: Condition) -> Callable[[Kind], bool]:
@@ -227,8 +252,3 @@ _TESTS: dict[str, Callable[[Condition], Callable[[Kind], bool]]] = {
     "size": _sized(lambda kind: kind.nbytes),
     "params": _sized(lambda kind: kind.numel),
 }
-
-
-def compared(values: Iterable[float], condition: Condition) -> Iterator[bool]:
-    """Compare every value with a condition's number; NaN stands for what is not known and satisfies nothing."""
-    return map(OPERATORS[condition.operator], values, repeat(condition.number))

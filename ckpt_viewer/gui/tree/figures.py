@@ -8,15 +8,17 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ckpt_viewer.core.progress import Context, stepped
-from ckpt_viewer.gui.tree.conditions import compared
-from ckpt_viewer.gui.tree.query import FIGURE_KEYS
+from ckpt_viewer.gui.tree.query import FIGURE_KEYS, OPERATORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from ckpt_viewer.core.strided import Array
     from ckpt_viewer.gui.tree.index import TreeIndex
     from ckpt_viewer.gui.tree.query import Condition
     from ckpt_viewer.stats.figures import Figures
@@ -24,36 +26,37 @@ if TYPE_CHECKING:
 NONE = -1
 """Instead of an item, where a tensor has none: the entry behind the last of each column, which is never filled."""
 
+NUMEL = "numel"
+"""How many values there are: a number wherever anything is known."""
+
 
 class Columns:
     """What was found of each item, NaN where nothing is known."""
 
     def __init__(self, items: int) -> None:
         self.figures: list[Figures | None] = [None] * (items + 1)
-        self.numbers = {key: array("d", [nan]) * (items + 1) for key in FIGURE_KEYS}
+        self.numbers = {key: array("d", [nan]) * (items + 1) for key in (*FIGURE_KEYS, NUMEL)}
 
     def put(self, item: int, figures: Figures) -> None:
         """Note the figures of one item."""
         self.figures[item] = figures
         told = {
             "min": figures.low, "max": figures.high, "absmax": figures.greatest, "mean": figures.mean,
-            "std": figures.std, "zeros": figures.zeros, "nan": figures.nan, "inf": figures.inf,
+            "std": figures.std, "zeros": figures.zeros, "nan": figures.nan, "inf": figures.inf, NUMEL: figures.numel,
         }  # fmt: skip
         for key, value in told.items():
             if value is not None:
                 self.numbers[key][item] = value
 
-    def flags(self, condition: Condition) -> bytes:
-        """Return a byte for each item and one behind them: 1 where a condition is satisfied, so far as is known."""
-        values: Iterable[float] = self.numbers[condition.key]
+    def flags(self, condition: Condition) -> Array:
+        """Return for each item and one behind them whether it is known to satisfy a condition."""
+        values, known = (np.frombuffer(self.numbers[key]) for key in (condition.key, NUMEL))
         if condition.share:
-            sizes = [each.numel if each is not None else 0 for each in self.figures]
-            values = [count / size if size else nan for count, size in zip(values, sizes, strict=True)]
-        found: Iterable[bool] = compared(values, condition)
-        if not condition.negated and condition.operator != "!=":
-            return bytes(found)
-        known = self.numbers["nan"]  # a count wherever anything is known
-        return bytes(hit != condition.negated and one == one for hit, one in zip(found, known, strict=True))
+            with np.errstate(all="ignore"):
+                values = values / known  # of no values: unknown
+        compare: Any = OPERATORS[condition.operator]
+        found: Array = (compare(values, condition.number) != condition.negated) & (known == known)
+        return found
 
 
 class FigureTable:
@@ -81,7 +84,7 @@ class FigureTable:
 
     def mask(self, condition: Condition) -> bytes:
         """Return a byte for each tensor of the tree: 1 where it is known to satisfy a condition."""
-        return bytes(map(self.columns.flags(condition).__getitem__, self.items))
+        return self.columns.flags(condition)[np.frombuffer(self.items, np.intc)].tobytes()
 
     def figures(self, row: int) -> Figures | None:
         """Return the figures of the tensor at a row, or of all tensors in it; None where they are not known."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.location import DEVICES
 from ckpt_viewer.core.model import ROLES
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.tree.lost import LOST
@@ -98,12 +99,18 @@ class Query(NamedTuple):
         return bool(self.words or self.without or self.conditions)
 
 
-def parse_query(text: str, is_name: Callable[[str], bool] = lambda _: False, compared: tuple[str, ...] = ()) -> Query:
+def parse_query(
+    text: str,
+    is_name: Callable[[str], bool] = lambda _: False,
+    compared: tuple[str, ...] = (),
+    devices: tuple[str, ...] = (),
+) -> Query:
     """Return what a filter text asks for.
 
     Args:
         is_name: whether a word that is none of ours is a part of a name in the file.
         compared: words about the comparison with another file; none while there is no such.
+        devices: tags of the file, which may be none that torch knows.
 
     Raises:
         WrongWord: a word looks like one about tensors and is not; one that is not finished yet is left out.
@@ -121,7 +128,7 @@ def parse_query(text: str, is_name: Callable[[str], bool] = lambda _: False, com
             if part := plain.strip('"'):
                 words_of.append(part)
             continue
-        condition = _condition(token, is_name)
+        condition = _condition(token, is_name, devices)
         if plain in compared:
             condition = Condition(COMPARED_KEY, "=", text=plain, negated=plain != token)
         if condition is not None:
@@ -144,7 +151,7 @@ def _key(word: str) -> str:
     return ALIASES.get(word, word)
 
 
-def _condition(token: str, is_name: Callable[[str], bool]) -> Condition | None:
+def _condition(token: str, is_name: Callable[[str], bool], devices: tuple[str, ...]) -> Condition | None:
     """Return what a word says about tensors; None where it is a part of a name, or not finished."""
     plain = token.removeprefix("-")
     if plain in BARE:
@@ -164,7 +171,7 @@ def _condition(token: str, is_name: Callable[[str], bool]) -> Condition | None:
     if key in TEXT_KEYS:
         if sign not in (":", "=", "!="):
             raise WrongWord(f"“{word}” is not a number; write {word}:{value}")
-        return Condition(key, "=", text=_checked(key, value), negated=bool(minus) != (sign == "!="))
+        return Condition(key, "=", text=_checked(key, value, devices), negated=bool(minus) != (sign == "!="))
     number, share = _number(word, key, sign, value)
     return Condition(key, sign, number, share=share, negated=bool(minus))
 
@@ -175,13 +182,13 @@ def _unknown(word: str, sign: str) -> str:
     return f"“{word}” is no word of the filter: {hint} For a part of a name put it in quotes."
 
 
-def _close_to(word: str, known: list[str]) -> list[str]:
+def _close_to(word: str, known: Sequence[str]) -> list[str]:
     from difflib import get_close_matches  # not at start-up
 
     return get_close_matches(word, known, 1)
 
 
-def _checked(key: str, value: str) -> str:
+def _checked(key: str, value: str, devices: tuple[str, ...]) -> str:
     if key == "shape":
         sizes = re.split(r"[x×,]", value.strip("[]()"))
         if not all(size.isdecimal() or size in ("*", "") for size in sizes):
@@ -192,6 +199,8 @@ def _checked(key: str, value: str) -> str:
         if not any(name.startswith(value) for name in DTYPES):
             close = _close_to(value, [*DTYPES, *DTYPE_ALIASES]) or ["bf16"]
             raise WrongWord(f"there is no dtype “{value}”; write one as torch does, as in dtype:{close[0]}")
+    if key == "device" and not any(tag.startswith(value) for tag in devices):
+        _check_device(value)
     if key == "role":
         roles = [role for role in (*ROLES, LOST) if role != "none"]
         if not any(role.startswith(value) for role in roles):
@@ -199,6 +208,19 @@ def _checked(key: str, value: str) -> str:
             hint = f"did you mean role:{close[0]}?" if close else f"there are {', '.join(roles)}"
             raise WrongWord(f"“{value}” is no role of an entry: {hint}")
     return value
+
+
+def _check_device(value: str) -> None:
+    kind, colon, number = value.partition(":")
+    fits = kind in DEVICES if colon else any(each.startswith(kind) for each in DEVICES)
+    if not fits or not (number == "" or number.isdecimal()):
+        close = _close_to(kind, DEVICES)
+        hint = (
+            f"did you mean device:{close[0]}?"
+            if close
+            else f"there are {', '.join(DEVICES)}, with or without a number."
+        )
+        raise WrongWord(f"“{value}” is no device: {hint}")
 
 
 def _number(word: str, key: str, sign: str, value: str) -> tuple[float, bool]:

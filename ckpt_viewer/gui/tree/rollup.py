@@ -34,15 +34,17 @@ class Totals:
     Attributes:
         samples: one tensor for each way to be saved on a device (its tag; with or without a storage).
         tensor_rows: rows that are tensors, ascending. tensor_kinds: of each of them its number in `kinds`.
+        masks: what `tree.conditions` knows already, by the word of the filter.
     """
 
-    __slots__ = ("_elements", "_ends", "_nbytes", "_places", "kinds", "samples", "tensor_kinds", "tensor_rows")
+    __slots__ = ("_elements", "_ends", "_nbytes", "_places", "kinds", "masks", "samples", "tensor_kinds", "tensor_rows")
 
     def __init__(self, adder: _Adder, ends: array[int], context: Context) -> None:
         self._elements = _running(adder.elements, context)
         self._nbytes = _running(adder.nbytes, context)
         self._places, self._ends, self.samples = adder.places, ends, adder.samples
         self.tensor_rows, self.tensor_kinds, self.kinds = adder.rows, adder.kinds, tuple(map(Kind._make, adder.numbers))
+        self.masks: dict[object, bytes] = {}
 
     def elements(self, row: int) -> int:
         """Return the elements of the distinct tensors: those of other (storage, offset, shape, stride)."""
@@ -59,6 +61,11 @@ class Totals:
     def saved_on(self) -> Iterator[tuple[TensorSpec, array[int]]]:
         """Yield each of the `samples` with the rows of all tensors that are saved so."""
         return zip(self.samples, self._places, strict=True)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The device of each of the `samples` as the file has it, in small letters."""
+        return tuple((sample.location or "cpu").lower() for sample in self.samples)
 
     def saved(self, row: int) -> list[TensorSpec]:
         """Return the `samples` of the devices that tensors there are saved on, in order of appearance in the file."""

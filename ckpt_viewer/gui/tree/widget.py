@@ -72,6 +72,7 @@ class TreePanel(QWidget):
         self._figures: FigureTable | None = None
         self._knows_all = False
         self._query: str | Query = ""
+        self._no_name = ""
         self._hint = QLabel()
         self._hint.setObjectName("treeFilterHint")
         self._hint.setTextFormat(Qt.TextFormat.PlainText)
@@ -146,7 +147,7 @@ class TreePanel(QWidget):
         self.filter.blockSignals(False)
         self.filter.setEnabled(cells is not None)
         self._want_scan.stop()
-        self._figures, self._knows_all, self._query = None, False, ""
+        self._figures, self._knows_all, self._query, self._no_name = None, False, "", ""
         self._say("")
         self._stack.setCurrentWidget(self.view)
         self.view.header().setSortIndicatorShown(False)
@@ -230,7 +231,17 @@ class TreePanel(QWidget):
             return text
         from ckpt_viewer.gui.tree.query import parse_query
 
-        return parse_query(text, self.index.has_name, compared)
+        return parse_query(text, self._is_name, compared, self.index.totals.tags)
+
+    def _is_name(self, word: str) -> bool:
+        """Whether a word is a part of a name; of one that goes on from one that is none it is known."""
+        assert self.index is not None
+        if self._no_name and self._no_name in word:
+            return False
+        found = self.index.has_name(word)
+        if not found:
+            self._no_name = word
+        return found
 
     def _filter(self) -> None:
         found = self.view.set_filter(self._query, self._figures)
