@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ckpt_viewer.analysis.diff import Change, Diff, Difference
+from ckpt_viewer.analysis.diff_small import small_differences
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.decode import read_slice
 from ckpt_viewer.core.progress import Context, stepped
@@ -32,6 +33,7 @@ def with_values(a: Checkpoint, b: Checkpoint, found: Diff, context: Context) -> 
     part = _Part(context, sum(one.nbytes + other.nbytes for _, _, one, other in pairs))
     differing = {change.row_a for change in stepped(found.changed, context)}
     known: dict[tuple[int, int], Difference | str | None] = {}
+    known.update(small_differences([(one, other) for _, _, one, other in pairs], part))
     more: list[Change] = []
     same = found.same
     for row_a, row_b, one, other in pairs:
@@ -162,9 +164,10 @@ class _Sums:
             a, b = x, y
         apart = np.abs(x - y)
         if np.isfinite(apart.max()):
-            differing = int(np.count_nonzero(a != b))
-            if differing:
-                self._far(x, y, apart, a, b, differing)
+            different = a != b
+            differing = int(np.count_nonzero(different))
+            if differing:  # integers may be too large for their difference to show
+                self._far(x, y, np.where(different, apart, -1.0) if a.dtype.kind in "iu" else apart, a, b, differing)
         else:
             same = (a == b) | (np.isnan(x) & np.isnan(y))
             self._far(x, y, np.where(same, 0.0, apart), a, b, int((~same).sum()))

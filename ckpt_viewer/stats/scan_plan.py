@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.progress import SILENT, stepped
+from ckpt_viewer.core.ranges import Range, range_of
 from ckpt_viewer.core.stored import open_values
-from ckpt_viewer.core.strided import GAP_BYTES, View
+from ckpt_viewer.core.strided import GAP_BYTES
 from ckpt_viewer.core.tensor import bottom
 from ckpt_viewer.errors import CheckpointError, SourceChanged, Unreadable
 from ckpt_viewer.stats.reading import counted_part, plain_kind
@@ -143,22 +144,9 @@ def item_of(tensor: TensorSpec) -> Item:
     return Item(tensor, False, source, start, start + view.span * view.item)
 
 
-def _plain(tensor: TensorSpec) -> tuple[Any, int, int] | None:
-    """Return source, start and stop of elements that fill a range of bytes and are counted as they are, else None."""
-    storage, shape, stride = tensor.storage, tensor.shape, tensor.stride
-    if tensor.extra or storage is None or shape is None or stride is None or len(shape) != len(stride):
-        return None
-    if not tensor.numel or plain_kind(tensor.dtype) is None:
-        return None
-    row, extent = DTYPES[tensor.dtype], storage.extent()
-    view = View(extent.source, extent.offset + tensor.offset * row.itemsize, shape, stride, row.itemsize)
-    if (extent.big_endian and row.component > 1) or not view.dense:
-        return None
-    nbytes = tensor.nbytes
-    if tensor.offset * row.itemsize + nbytes > extent.nbytes:
-        return None
-    source, start = bottom(view.source, view.start)
-    return source, start, start + nbytes
+def _plain(tensor: TensorSpec) -> Range | None:
+    """Return the range of elements that fill a range of bytes and are counted as they are, else None."""
+    return range_of(tensor) if plain_kind(tensor.dtype) is not None else None
 
 
 def _tasks(items: list[Item], context: Context) -> Iterator[Sweep | Joint]:

@@ -10,6 +10,7 @@ import numpy as np
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.numbers import stored_dtype
 from ckpt_viewer.core.progress import stepped
+from ckpt_viewer.core.ranges import read_run, runs
 from ckpt_viewer.errors import CheckpointError, SourceChanged, Unreadable
 from ckpt_viewer.stats.scan_plan import item_of
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 MANY, SMALL = 2000, 4096
 """From so many tensors of at most so many bytes on they are looked at together."""
-WINDOW, GAP = 1 << 20, 1 << 16
-"""Bytes that are read at once, and between two tensors of one read at the most."""
 
 
 class Seen(NamedTuple):
@@ -66,10 +65,10 @@ def look(tensors: Iterable[TensorSpec], context: Context) -> dict[int, Seen]:
     seen: dict[int, Seen] = {}
     for (_, dtype), (source, found) in places.items():
         found.sort(key=lambda place: place[:2])
-        for run in _runs(found):
+        for run in runs(found):
             context.step(0, 0)
             try:
-                memory = source.read_at(run[0].start, max(each.stop for each in run) - run[0].start)
+                memory = read_run(source, run)
             except (SourceChanged, Unreadable):
                 raise
             except CheckpointError:
@@ -83,19 +82,7 @@ def _number(dtype: str) -> bool:
     return row is not None and row.kind in ("float", "int", "uint", "complex") and bool(row.numpy) and row.per_byte == 1
 
 
-def _runs(places: list[_Place]) -> Iterator[list[_Place]]:
-    """Yield places that lie close together."""
-    run: list[_Place] = []
-    for place in places:
-        if run and (place.start - run[-1].stop > GAP or place.stop - run[0].start > WINDOW):
-            yield run
-            run = []
-        run.append(place)
-    if run:
-        yield run
-
-
-def _look(memory: bytes, run: list[_Place], dtype: np.dtype[Any]) -> Iterator[tuple[int, Seen]]:
+def _look(memory: memoryview, run: list[_Place], dtype: np.dtype[Any]) -> Iterator[tuple[int, Seen]]:
     first = run[0].start
     values = np.frombuffer(b"".join(memory[each.start - first : each.stop - first] for each in run), dtype)
     counts = [(each.stop - each.start) // dtype.itemsize for each in run]
