@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -48,15 +48,16 @@ class _Place(NamedTuple):
     number: int
 
 
-def small_differences(pairs: Sequence[tuple[TensorSpec, TensorSpec]], context: Context) -> dict[Key, Difference | None]:
-    """Return how small tensors differ, None where they do not, as far as they can be compared together.
+def small_differences(
+    pairs: Mapping[Key, tuple[TensorSpec, TensorSpec]], context: Context
+) -> Iterator[tuple[Key, Difference | None]]:
+    """Yield how small tensors differ, None where they do not, as far as they can be compared together.
 
     Left out are tensors of other kinds, those that have to be decoded, and what cannot be read.
 
     Raises:
-        Cancelled: by `context`, which is told of bytes.
+        Cancelled: by `context`.
     """
-    found: dict[Key, Difference | None] = {}
     for (*_, dtype), group in _groups(pairs, context).items():
         group.sort(key=lambda pair: pair.start)
         numbers = stored_dtype(DTYPES[dtype])
@@ -65,25 +66,22 @@ def small_differences(pairs: Sequence[tuple[TensorSpec, TensorSpec]], context: C
                 ours, theirs = _read(run)
             except CheckpointError:
                 continue  # each of them says why, when it is compared by itself
-            found.update(_compared(run, ours, theirs, numbers, context))
-    return found
+            yield from _compared(run, ours, theirs, numbers, context)
 
 
 def _groups(
-    pairs: Sequence[tuple[TensorSpec, TensorSpec]], context: Context
+    pairs: Mapping[Key, tuple[TensorSpec, TensorSpec]], context: Context
 ) -> dict[tuple[int, int, str], list[_Pair]]:
     """Return the pairs that can be compared together, by the sources of both and by dtype."""
-    small = [pair for pair in stepped(pairs, context) if _is_small(*pair)]
+    small = [key for key, pair in stepped(pairs.items(), context) if _is_small(*pair)]
     groups: dict[tuple[int, int, str], list[_Pair]] = {}
-    seen: set[Key] = set()
-    for one, other in stepped(small if len(small) >= MANY else (), context):
-        key = id(one), id(other)
+    for key in stepped(small if len(small) >= MANY else (), context):
+        one, other = pairs[key]
         try:
             ours, theirs = range_of(one), range_of(other)
         except CheckpointError:
             continue
-        if ours is not None and theirs is not None and key not in seen:
-            seen.add(key)
+        if ours is not None and theirs is not None:
             place = id(ours.source), id(theirs.source), one.dtype
             groups.setdefault(place, []).append(_Pair(key, *ours, theirs))
     return groups
@@ -122,7 +120,7 @@ def _compared(
     differing: list[int] = []
     for number, each in enumerate(run):
         if number % FEW == 0:
-            context.step(each.stop - run[0].start, 0)
+            context.step(0, 0)
         if bytes(ours[number]) == bytes(theirs[number]):
             yield each.key, None
         else:

@@ -30,18 +30,12 @@ def with_values(a: Checkpoint, b: Checkpoint, found: Diff, context: Context) -> 
         Cancelled: by `context`, which is told of bytes.
     """
     pairs = list(_comparable(a, b, found, context))
-    part = _Part(context, sum(one.nbytes + other.nbytes for _, _, one, other in pairs))
+    known = _outcomes(pairs, context)
     differing = {change.row_a for change in stepped(found.changed, context)}
-    known: dict[tuple[int, int], Difference | str | None] = {}
-    known.update(small_differences([(one, other) for _, _, one, other in pairs], part))
     more: list[Change] = []
     same = found.same
-    for row_a, row_b, one, other in pairs:
-        key = id(one), id(other)
-        if key not in known:
-            known[key] = _outcome(one, other, part)
-        by = known[key]
-        part.finish(one.nbytes + other.nbytes)
+    for row_a, row_b, one, other in stepped(pairs, context):
+        by = known[id(one), id(other)]
         if by is not None:
             change = Change(row_a, row_b, "values", None, None)
             more.append(change._replace(problem=by) if isinstance(by, str) else change._replace(a=by.a, b=by.b, by=by))
@@ -61,6 +55,23 @@ def _comparable(
             yield row_a, row_b, one, other
 
 
+def _outcomes(
+    pairs: list[tuple[int, int, TensorSpec, TensorSpec]], context: Context
+) -> dict[tuple[int, int], Difference | str | None]:
+    """Return the ids of two tensors -> how they differ, None where they do not, or why they cannot be compared."""
+    distinct = {(id(one), id(other)): (one, other) for _, _, one, other in stepped(pairs, context)}
+    part = _Part(context, sum(one.nbytes + other.nbytes for one, other in stepped(distinct.values(), context)))
+    known: dict[tuple[int, int], Difference | str | None] = {}
+    for key, by in small_differences(distinct, part):
+        known[key] = by
+        part.finish(sum(each.nbytes for each in distinct[key]))
+    for key, (one, other) in distinct.items():
+        if key not in known:
+            known[key] = _outcome(one, other, part)
+            part.finish(one.nbytes + other.nbytes)
+    return known
+
+
 def _outcome(one: TensorSpec, other: TensorSpec, context: Context) -> Difference | str | None:
     try:
         return compare(one, other, context)
@@ -75,9 +86,8 @@ class _Part:
         self._context, self._total, self._before = context, total, 0
 
     def step(self, done: int, total: int) -> None:
-        """Report the bytes of one pair that were read; those of a second reading do not count."""
-        del total
-        self._context.step(min(self._before + done, self._total), self._total)
+        """Report the bytes of one pair that were read, of `total`; those of a second reading do not count."""
+        self._context.step(min(self._before + (done if total else 0), self._total), self._total)
 
     def finish(self, nbytes: int) -> None:
         """One pair is compared."""

@@ -43,6 +43,11 @@ def made(dtype: torch.dtype) -> tuple[dict[str, torch.Tensor], dict[str, torch.T
     return one, {name: changed(tensor, number) for number, (name, tensor) in enumerate(one.items())}
 
 
+def pairs_of(a, b, names):
+    found = [(a.node((name,)).value, b.node((name,)).value) for name in names]
+    return {(id(one), id(other)): (one, other) for one, other in found}
+
+
 def told(value: object) -> object:
     """Return a difference whose NaN compare, and whose sums may be rounded in another order."""
     if value is None:
@@ -60,10 +65,10 @@ def test_it_is_what_each_pair_gives_alone(tmp_path, dtype):
     random.Random(2).shuffle(names)
     a = open_checkpoint(save(one, tmp_path / "a.pth"))
     b = open_checkpoint(save({name: other[name] for name in names}, tmp_path / "b.pth"))
-    pairs = [(a.node((name,)).value, b.node((name,)).value) for name in one]
-    found = small_differences(pairs, SILENT)
-    assert found.keys() == {(id(one), id(other)) for one, other in pairs}
-    alone = {(id(one), id(other)): diff_values.compare(one, other, SILENT) for one, other in pairs}
+    pairs = pairs_of(a, b, one)
+    found = dict(small_differences(pairs, SILENT))
+    assert found.keys() == pairs.keys()
+    alone = {key: diff_values.compare(*pair, SILENT) for key, pair in pairs.items()}
     assert any(each is None for each in alone.values())
     assert sum(each is not None for each in alone.values()) > EACH // 4
     for key, expected in alone.items():
@@ -85,8 +90,7 @@ def test_what_lies_in_another_order_is_left_out(tmp_path):
     one = {f"t{n}": torch.arange(6.0).reshape(2, 3) for n in range(EACH)}
     other = {name: tensor.t().contiguous().t() for name, tensor in one.items()}
     a, b = (open_checkpoint(save(value, tmp_path / name)) for value, name in ((one, "a.pth"), (other, "b.pth")))
-    pairs = [(a.node((name,)).value, b.node((name,)).value) for name in one]
-    assert small_differences(pairs, SILENT) == {}
+    assert not list(small_differences(pairs_of(a, b, one), SILENT))
     assert diff(a, b, values=True).equal
 
 
@@ -110,6 +114,24 @@ def test_a_file_read_as_one_goes_through_few_reads(tmp_path, monkeypatch):
     assert reads == [EACH, EACH]
 
 
+def test_its_progress_is_that_of_the_bytes(tmp_path):
+    one, other = made(torch.float32)
+    one["large"] = other["large"] = torch.rand(20_000)
+    a, b = (open_checkpoint(save(value, tmp_path / name)) for value, name in ((one, "a.pth"), (other, "b.pth")))
+    told = []
+
+    class Heard:
+        def step(self, done: int, total: int) -> None:
+            told.append((done, total))
+
+    total = sum(2 * tensor.nbytes for tensor in one.values())
+    diff_values.with_values(a, b, diff(a, b), Heard())
+    of_bytes = [done for done, of in told if of == total]
+    assert of_bytes == sorted(of_bytes)
+    assert of_bytes[-1] == total
+    assert len(set(of_bytes)) > EACH
+
+
 def test_it_can_be_stopped(tmp_path):
     one, other = made(torch.float32)
     a, b = (open_checkpoint(save(value, tmp_path / name)) for value, name in ((one, "a.pth"), (other, "b.pth")))
@@ -118,6 +140,5 @@ def test_it_can_be_stopped(tmp_path):
         def step(self, done: int, total: int) -> None:
             raise Cancelled
 
-    pairs = [(a.node((name,)).value, b.node((name,)).value) for name in one]
     with pytest.raises(Cancelled):
-        small_differences(pairs, Stop())
+        list(small_differences(pairs_of(a, b, one), Stop()))
