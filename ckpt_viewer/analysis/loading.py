@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from ckpt_viewer.analysis.loaders import failure
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.location import known_tag
 from ckpt_viewer.core.progress import SILENT, Context, stepped
-from ckpt_viewer.core.tensor import StorageSpec
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import python_literal
+from ckpt_viewer.core.value import Value
 
-ADVICE = (
-    "If you are running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
-    "storages to the CPU."
-)
-UNKNOWN = "don't know how to restore data location of torch.storage.UntypedStorage (tagged with {})"
 NO_DEVICE = {
     "torch-package": "torch.package.PackageImporter",
     "torch-export": "torch.export.load",
@@ -43,14 +39,21 @@ class LoadProblem(NamedTuple):
 
 
 def distinct_storages(checkpoint: Checkpoint, context: Context = SILENT) -> Iterable[StorageSpec]:
-    """Yield every storage of a checkpoint once, in order of first appearance in the tree."""
+    """Yield every storage of a checkpoint once, in order of first appearance in the tree, also those of no tensor."""
     seen: set[int] = set()
-    for _, tensor in stepped(checkpoint.outline.distinct_tensors(), context):
-        parts = tensor.extra.parts.values() if tensor.extra else ()
-        for storage in (tensor.storage, *(part.storage for part in parts)):
-            if storage is not None and id(storage) not in seen:
+    for value in stepped(checkpoint.outline.values, context):
+        for storage in _storages_of(value):
+            if id(storage) not in seen:
                 seen.add(id(storage))
                 yield storage
+
+
+def _storages_of(value: Value) -> Iterator[StorageSpec]:
+    if type(value) is StorageSpec:
+        yield value
+    elif type(value) is TensorSpec:
+        parts = value.extra.parts.values() if value.extra else ()
+        yield from (each.storage for each in (value, *parts) if each.storage is not None)
 
 
 def targets(checkpoint: Checkpoint, context: Context = SILENT) -> dict[tuple[str | None, str], int]:
@@ -73,45 +76,10 @@ def load_problems(
     """
     problems = []
     for tag, target in targets(checkpoint, context):
-        message = load_error(target, devices)
+        message = failure(checkpoint, tag, target, devices)
         if message:
             problems.append(LoadProblem(tag, target, message))
     return tuple(problems)
-
-
-def load_error(target: str, devices: Sequence[str] | None) -> str:
-    """Return what torch.load raises for a storage that has to go onto `target`; ``""`` if it does not."""
-    if not known_tag(target):
-        return UNKNOWN.format(target)
-    if devices is None or target in ("cpu", "meta"):
-        return ""
-    kind = re.split(r"[:\d]", target, maxsplit=1)[0]
-    if kind == "mps":
-        return "" if "mps" in devices else "torch.UntypedStorage(): Storage device not recognized: mps"
-    count = sum(device.startswith(f"{kind}:") for device in devices)
-    if count == 0:
-        return _absent(kind, target)
-    digits = re.sub(r"\D", "", target)
-    index = int(digits[:9]) if digits else 0
-    if index >= count:
-        return (
-            f"Attempting to deserialize object on {kind.upper()} device {index} "
-            f"but torch.{kind}.device_count() is {count}. "
-            "Please use torch.load with map_location to map your storages to an existing device."
-        )
-    return ""
-
-
-def _absent(kind: str, target: str) -> str:
-    """Return what torch 2.13 raises for a kind of device of which there is none."""
-    if kind == "npu":  # a plug-in's name, which torch knows only once the plug-in is imported
-        return UNKNOWN.format(target)
-    if kind == "mtia":
-        return "Cannot execute getCurrentDevice() without MTIA backend."
-    if kind in ("hpu", "privateuseone"):
-        return f"The {kind.upper()} device module is not registered. {ADVICE}"
-    what = f"a {kind.upper()} device but torch.{kind}.is_available() is False"
-    return f"Attempting to deserialize object on {what}. {ADVICE}"
 
 
 FOLDERS = frozenset({"folder", "distributed"})

@@ -9,12 +9,13 @@ import torch
 from builders import mapped, pickled, save, tensor, text, zip_checkpoint
 from opening import open_bytes
 
-from ckpt_viewer.analysis.loading import distinct_storages, load_code, load_error, load_problems, targets
+from ckpt_viewer.analysis.loaders import load_error
+from ckpt_viewer.analysis.loading import distinct_storages, load_code, load_problems, targets
 from ckpt_viewer.formats import open_checkpoint
 
 HERE = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count())), *(["mps"] if torch.mps.is_available() else [])]
-TAGS = ["cpu", "meta", "cuda:0", "cuda:1", "cuda", "mps", "mps:0", "hpu:0", "hpu", "xpu:1", "mtia", "npu:0",
-        "privateuseone", "cpu:0", "", "gpu", "CUDA:0", "cuda:99"]  # fmt: skip
+TAGS = ["cpu", "meta", "cuda:0", "cuda:1", "cuda", "mps", "mps:0", "hpu:0", "hpu", "xpu:1", "mtia", "mtia:1", "npu:0",
+        "privateuseone", "cuda0", "mtia0", "mpsX", "cpu:0", "", "gpu", "CUDA:0", "cuda:99"]  # fmt: skip
 
 
 def refusal(path, map_location=None) -> str:

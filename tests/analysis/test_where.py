@@ -131,6 +131,31 @@ def test_what_a_mac_cannot_hold(tmp_path):
     assert "doesn't support float64" in answer.error
 
 
+UNKNOWN_TO_MPS = [torch.complex128, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz,
+                  torch.float8_e5m2fnuz, torch.float8_e8m0fnu]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", UNKNOWN_TO_MPS, ids=str)
+def test_what_a_mac_holds_and_cannot_compute_with(tmp_path, dtype):
+    """torch's own name of a dtype is in the error of any operation that does not know it."""
+    with open_checkpoint(save({"w": torch.zeros(2).to(dtype)}, tmp_path / "m.pth"), "mps") as checkpoint:
+        answer = where(checkpoint, ["cpu", "mps"])
+    (each,) = answer.unheld
+    assert (each.what, each.later, answer.error) == (str(dtype).removeprefix("torch."), True, "")
+    assert where_json(checkpoint, answer)["loads"]
+    with pytest.raises(NotImplementedError) as theirs:
+        torch.zeros(2).to(dtype).median()
+    assert f"'{each.message.split()[3]}'" in str(theirs.value)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.uint16, torch.int64, torch.complex64, torch.bool]
+)
+def test_what_a_mac_takes(tmp_path, dtype):
+    with open_checkpoint(save({"w": torch.zeros(2).to(dtype)}, tmp_path / "m.pth"), "mps") as checkpoint:
+        assert not where(checkpoint, ["cpu", "mps"]).unheld
+
+
 def test_meta_tensors_stay_where_they_are(tmp_path):
     path = save({"m": torch.empty(3, device="meta")}, tmp_path / "m.pth")
     with open_checkpoint(path, "cuda:0") as checkpoint:
@@ -181,3 +206,82 @@ def test_nobody_is_told_to_allow_what_is_dangerous():
     needed = allowance(open_bytes(zip_checkpoint(pickled(body))))
     assert not needed.helps
     assert needed.dangerous
+
+
+class Call:
+    """Pickled as the call of one of torch's rebuild functions."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[Any, Any]:
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize(
+    "form", [None, "cpu", "cuda:0", "cpu:0", {"cpu": "cuda:0"}, {"xla:0": "cpu"}, leave_on_cpu], ids=str
+)
+def test_a_tensor_that_is_made_anew_on_its_device(tmp_path, form):
+    made = Call(torch._utils._rebuild_device_tensor_from_cpu_tensor, torch.rand(3), torch.float32, "xla:0", False)
+    torch.save([made], tmp_path / "m.pth")
+    with open_checkpoint(tmp_path / "m.pth", form) as checkpoint:
+        error = where(checkpoint, ["cpu"]).error
+    assert_torch_says(error, lambda: torch.load(tmp_path / "m.pth", map_location=form))
+
+
+@pytest.mark.parametrize("form", [None, "cpu", "cuda:0", "mps", "gpu", "meta"], ids=str)
+def test_a_storage_that_no_tensor_views(tmp_path, form):
+    torch.save([torch.rand(3).untyped_storage()], tmp_path / "m.pth")
+    with open_checkpoint(tmp_path / "m.pth", form) as checkpoint:
+        answer = where(checkpoint, ["cpu"])
+    assert (answer.places[0].nbytes, answer.places[0].storages) == (12, 1)
+    assert_torch_says(answer.error, lambda: torch.load(tmp_path / "m.pth", map_location=form))
+
+
+DEVICES = ["cpu", "cpu:0", "cpu:1", "cpu0", "cuda", "cuda:0", "cuda:x", "mps", "mps:0", "xpu", "xpu:3", "meta", "gpu",
+           "CPU", "", "hpu", "hpu:0", "mtia", "mtia:0", "npu", "npu:1", "xla", "xla:0", "privateuseone:0", "vulkan",
+           "mlu", "musa"]  # fmt: skip
+
+
+def assert_torch_says(ours: str, load: Any) -> None:
+    """A prediction is what is raised, as far as it goes, and nothing where nothing is."""
+    theirs = ""
+    try:
+        load()
+    except Exception as error:
+        theirs = f"{type(error).__name__}: {error}"
+    assert bool(ours) == bool(theirs), f"{ours!r} for {theirs!r}"
+    assert ours in theirs
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.mps.is_available(), reason="says what is so without any device")
+@pytest.mark.parametrize("device", [*DEVICES, torch.device("cuda:1"), torch.device("cpu")], ids=repr)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_what_other_loaders_say(tmp_path, device):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.rand(2)}, tmp_path / "m.safetensors")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "m.pt")
+    for name, load in (("m.safetensors", torch.load), ("m.pt", torch.jit.load)):
+        with open_checkpoint(tmp_path / name, device) as checkpoint:
+            error = where(checkpoint, ["cpu"]).error
+        if not (name == "m.safetensors" and device == "cuda:x"):  # Rust's words for a number that is none
+            assert_torch_says(error, lambda load=load, name=name: load(tmp_path / name, map_location=device))
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.mps.is_available(), reason="says what is so without any device")
+@pytest.mark.parametrize(
+    "tag", ["cpu", "cuda:0", "xpu:0", "mps", "hpu:0", "mtia:0", "privateuseone:0", "xla:0", "meta", "gpu"]
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_saved_elsewhere(tmp_path, tag):
+    import zipfile
+
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "here.pt")
+    short, long = (b"X" + len(each).to_bytes(4, "little") + each.encode() for each in ("cpu", tag))
+    with zipfile.ZipFile(tmp_path / "here.pt") as here, zipfile.ZipFile(tmp_path / "m.pt", "w") as there:
+        for name in here.namelist():
+            there.writestr(name, here.read(name).replace(short, long) if name.endswith("data.pkl") else here.read(name))
+    with open_checkpoint(tmp_path / "m.pt") as checkpoint:
+        error = where(checkpoint, ["cpu"]).error
+    assert_torch_says(error, lambda: torch.jit.load(tmp_path / "m.pt"))

@@ -40,7 +40,7 @@ class LoadingPanel(Panel):
         self.details = label(wrap=True, muted=True, selectable=True)
         self.details.setObjectName("loadingDetails")
         headers = ("Here", "Saved on", "Goes to", "Bytes", "Storages", "Dtypes", "What torch says")
-        model = RowsModel(headers, LOADS, ("warning", ""), 99)
+        model = RowsModel(headers, LOADS, ("warning", "", "warning"), 99)
         self.places = RowsTable(session, model, "loadingPlaces", "Device tags and where they go", stretched=6, spare=4)
         self.code = QPlainTextEdit()
         self.code.setObjectName("loadingCode")

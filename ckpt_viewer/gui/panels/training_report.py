@@ -21,7 +21,8 @@ from ckpt_viewer.gui.panels.safety_report import Row
 CONFIDENCE = ("unknown", "guess", "sure", "orphan", "left out")
 """Words for how well a state is joined to its parameter, for a state without one, and for one in no group."""
 UNKNOWN, GUESS, SURE, ORPHAN, LEFT_OUT = range(5)
-LOADS = ("fails", "loads")
+LOADS = ("fails", "loads", "held only")
+HELD = 2
 MOST_NAMED = 6
 """Names that a sentence lists."""
 
@@ -154,8 +155,7 @@ def loading_report(
         for place in answer.places
     ]  # fmt: skip
     rows += [
-        Row(0, ("", each.device, "", "", each.what, f"{grouped(each.tensors)} tensors: {each.message}"), None)
-        for each in answer.unheld
+        Row(HELD if each.later else 0, ("", each.device, "", "", each.what, each.words), None) for each in answer.unheld
     ]
     said = verdict(checkpoint)
     safe = "weights_only=True passes." if said.loads else f"weights_only=True is refused: {said.reason}."
