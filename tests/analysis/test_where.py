@@ -218,9 +218,11 @@ class Call:
         return self.function, self.arguments
 
 
-@pytest.mark.parametrize(
-    "form", [None, "cpu", "cuda:0", "cpu:0", {"cpu": "cuda:0"}, {"xla:0": "cpu"}, leave_on_cpu], ids=str
-)
+REBUILT_FORMS = {"None": None, "cpu": "cpu", "cuda:0": "cuda:0", "cpu:0": "cpu:0", "dict of cpu": {"cpu": "cuda:0"},
+                 "dict of xla": {"xla:0": "cpu"}, "callable": leave_on_cpu}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", REBUILT_FORMS.values(), ids=REBUILT_FORMS)
 def test_a_tensor_that_is_made_anew_on_its_device(tmp_path, form):
     made = Call(torch._utils._rebuild_device_tensor_from_cpu_tensor, torch.rand(3), torch.float32, "xla:0", False)
     torch.save([made], tmp_path / "m.pth")
