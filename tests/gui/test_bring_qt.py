@@ -84,3 +84,17 @@ def test_needs_no_place_to_keep_it(tmp_path):
 def test_keeps_nothing_where_python_may_not(tmp_path):
     start(tmp_path, PYTHONDONTWRITEBYTECODE="1")
     assert kept(tmp_path) == []
+
+
+def test_what_writes_stubs_comes_once_it_is_asked_for():
+    code = """
+import sys
+from ckpt_viewer.gui.bring_qt import LateModule, bring_qt
+bring_qt()
+from PySide6.support.signature.lib import pyi_generator
+assert type(pyi_generator) is LateModule and "argparse" not in sys.modules
+assert pyi_generator.generate_pyi.__module__ == "shibokensupport.signature.lib.pyi_generator"
+assert "argparse" in sys.modules and not hasattr(pyi_generator, "no_such_thing")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -47,7 +47,7 @@ def float32_of(block):
         with np.errstate(all="ignore"):
             census = using.float32(block, pairs)
         finite = (np.arange(kernels.FLOAT32_CELLS) & 0x7FFF) < 0x7F80
-        return census, pairs[finite].tolist()
+        return census, pairs[finite].tobytes()
 
     return call
 
