@@ -176,6 +176,7 @@ class Salvaged(NamedTuple):
         about: how sure that is, as a word before the number: ``""``, ``"about "`` or ``"at least "``.
         format: the container's name, where what is left tells another than the first look did; ``""`` if not.
         nameless: whether only the bytes of storages are left, and nothing says which tensors they belong to.
+        open_end: whether there was more, of which nothing tells how much.
     """
 
     opened: Opened
@@ -183,6 +184,7 @@ class Salvaged(NamedTuple):
     about: str = ""
     format: str = ""
     nameless: bool = False
+    open_end: bool = False
 
 
 @runtime_checkable

@@ -30,11 +30,12 @@ _ZEROS = 1024
 
 
 class _Count(NamedTuple):
-    """Tensors of a broken file, each once: all, and those whose values are there; `nameless`: bytes without names."""
+    """Tensors of a broken file, each once: all, and those whose values are there; the rest as in `Salvaged`."""
 
     tensors: int
     whole: int
     nameless: bool
+    open_end: bool
 
     @property
     def text(self) -> str:
@@ -42,6 +43,10 @@ class _Count(NamedTuple):
         if self.nameless:
             of = "1 storage" if self.whole == 1 else f"{self.whole} storages"
             return f"the bytes of {of}, without the names, dtypes and shapes of their tensors"
+        if self.open_end:
+            if self.tensors == self.whole == 1:
+                return "the one tensor that stands before its end"
+            return f"the {f'{self.whole} tensors' if self.tensors else 'values'} that stand before its end"
         if not self.tensors:
             return "its structure, which holds no tensors"
         if not self.whole:
@@ -134,7 +139,7 @@ def cut_short(source: Bytes, what: str = "the file", wanted: int = 0) -> str:
 def _count(left: Salvaged, context: Context) -> _Count:
     losses = Losses()
     tensors = {id(tensor): tensor for _, tensor in build_outline(left.opened.unpickled.value, context).tensors()}
-    return _Count(len(tensors), sum(not losses.of(tensor) for tensor in tensors.values()), left.nameless)
+    return _Count(len(tensors), sum(not losses.of(tensor) for tensor in tensors.values()), left.nameless, left.open_end)
 
 
 def _noted(left: Salvaged, problem: str, count: _Count) -> Opened:

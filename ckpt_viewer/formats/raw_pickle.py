@@ -6,7 +6,7 @@ from ckpt_viewer.core.finding import Note, merged
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Truncated
-from ckpt_viewer.formats.base import Head, NestedOpener, Opened
+from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, Salvaged
 from ckpt_viewer.sources import backing
 from ckpt_viewer.unpickle.reader import PickleReader
 from ckpt_viewer.unpickle.weights_only import OTHER_FILE
@@ -41,12 +41,7 @@ class RawPickle:
 
     def open(self, source: Bytes, context: Context, *, depth: int = 0, prefix: str = "") -> Opened:
         """Read the pickle; raises CheckpointError."""
-        if source.size > SIZE_LIMIT:
-            raise OverBudget(f"a plain pickle of {source.size} bytes is too large to be read whole")
-        data = source.read_at(0, source.size)
-        reader = PickleReader(
-            data, Nowhere(prefix), context=context, depth=depth, nested=self.nested, justified=backing(source)
-        )
+        data, reader = self._reader(source, context, depth, prefix)
         try:
             read = reader.read(0)
         except (Damaged, Truncated) as error:
@@ -59,6 +54,27 @@ class RawPickle:
             notes, uses = look_behind(data, read.end, "the pickle", "", context, backing(source))
             read = read._replace(globals=merged((*read.globals, *uses)))
         return Opened(read, tuple(notes), refused=OTHER_FILE.reason, says=OTHER_FILE.message)
+
+    def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
+        """Read the pickle as far as it goes; raises CheckpointError where nothing of it is whole, or it is damaged."""
+        _, reader = self._reader(source, inside.context, inside.depth, inside.prefix)
+        try:
+            reader.read(0)
+        except Truncated as error:
+            read = reader.left()
+            if read is None:
+                raise
+            opened = Opened(read, refused=OTHER_FILE.reason, says=OTHER_FILE.message)
+            return Salvaged(opened, error.offset + error.wanted, "at least ", open_end=True)
+        return Salvaged(self.open(source, inside.context, depth=inside.depth, prefix=inside.prefix), None)
+
+    def _reader(self, source: Bytes, context: Context, depth: int, prefix: str) -> tuple[bytes, PickleReader]:
+        if source.size > SIZE_LIMIT:
+            raise OverBudget(f"a plain pickle of {source.size} bytes is too large to be read whole")
+        data, home = source.read_at(0, source.size), Nowhere(prefix)
+        return data, PickleReader(
+            data, home, context=context, depth=depth, nested=self.nested, justified=backing(source)
+        )
 
 
 def _foreign(data: bytes) -> NotACheckpoint | None:

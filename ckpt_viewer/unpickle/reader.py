@@ -141,6 +141,21 @@ class PickleReader:
             value = machine.run(position, TABLE)
         finally:
             machine.disconnect()
+        return self._read(value)
+
+    def left(self) -> Unpickled | None:
+        """Return what is whole of a pickle for which `read` raised Truncated; None if nothing is."""
+        from ckpt_viewer.unpickle.unfinished import finished  # few files need it
+
+        value, doubtful = finished(self.machine)
+        for key, before in doubtful:
+            key, before = (shorten(python_repr(each), 80) for each in (key, before))
+            message = f"the file ends before it says whether {key} lies in {before} or beside it, where it is shown"
+            self.machine.note("warning", "place-unknown", value, message)
+        return None if value is None else self._read(value)
+
+    def _read(self, value: Value) -> Unpickled:
+        machine = self.machine
         return Unpickled(
             value,
             machine.all_notes(),

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import re
+import zipfile
 
 import pytest
 from builders import call, floats, integer, legacy_stream, mapped, name, pickled, storage, tensor, text
 from contract import VALUES, FormatContract
 from opening import open_bytes
 
+from ckpt_viewer import open_checkpoint
+from ckpt_viewer.cli import main
+from ckpt_viewer.core.value import Instance, Mapping
 from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.formats.raw_pickle import Nowhere
+from ckpt_viewer.unpickle.reader import PickleReader
 
 
 def blob(key: str = "7", data: bytes = floats(*VALUES)) -> bytes:
@@ -100,3 +107,72 @@ def test_a_raw_pickle_has_no_storages_beside_itself():
     checkpoint = open_bytes(pickled(tensor()))
     with pytest.raises(CheckpointError, match="not in the file"):
         checkpoint.root.numpy()
+
+
+# --- cut off ------------------------------------------------------------------------------------------------------
+
+RESUME = {
+    "epoch": 3, "names": ["a", "b", "c", "d"], "pairs": [(1, 2, 3, 4, 5), ("x", "y"), ()], "one": {"only": [1.5, None]},
+    "optimizer": {"state": {}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99), "params": [0, 1]}]},
+    "long": {f"key {number}": [number] for number in range(1100)}, "deep": [[[{"x": "y"}]], b"bytes"],
+}  # fmt: skip
+
+
+def assert_part_of(left, whole, place: str = "") -> None:
+    """Every value that is left stands where the whole has it; containers may end early."""
+    if isinstance(left, Mapping):
+        for key, value in zip(left.pairs[::2], left.pairs[1::2], strict=True):
+            assert key in whole, place
+            assert_part_of(value, whole[key], f"{place}/{key}")
+    elif isinstance(left, list):
+        assert len(left) <= len(whole), place
+        for number, value in enumerate(left):
+            assert_part_of(value, whole[number], f"{place}/{number}")
+    elif not isinstance(left, Instance):  # how protocol 0 to 2 spell bytes
+        assert left == whole, place
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_what_is_left_of_a_pickle_that_is_cut_anywhere_stands_in_its_place(protocol):
+    data, found = pickle.dumps(RESUME, protocol), 0
+    for size in (*range(3, 700), *range(700, len(data), 37)):
+        reader = PickleReader(data[:size], Nowhere())
+        with pytest.raises(CheckpointError):
+            reader.read(0)
+        left = reader.left()
+        if left is not None and left.notes:
+            assert [note.code for note in left.notes] == ["place-unknown"]
+            assert re.search("'only' lies in 'one'|'param_groups' lies in 'state'", left.notes[0].message)
+        elif left is not None:
+            assert_part_of(left.value, RESUME)
+            found = max(found, len(left.value.pairs) // 2)
+    assert found >= len(RESUME) - 1
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_whole_tensors_of_a_cut_pickle_can_be_salvaged(protocol, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    tensors = {f"layer.{number}.weight": torch.arange(40.0) + number for number in range(9)}
+    data = pickle.dumps({"model": tensors, "epoch": 3}, protocol)
+    (tmp_path / "cut.pkl").write_bytes(data[: len(data) * 2 // 3])
+    assert main(["ls", str(tmp_path / "cut.pkl")]) == 2
+    said = capsys.readouterr().err
+    assert "at least" in said
+    assert "5 tensors that stand before its end (--salvage)" in said
+    with open_checkpoint(tmp_path / "cut.pkl", salvage=True) as left:
+        assert [node.step for node in left["/model"].children] == list(tensors)[:5]
+        assert all(node.numpy().tolist() == tensors[node.step].tolist() for node in left["/model"].children)
+        assert [finding.code for finding in left.findings][:1] == ["salvaged"]
+
+
+def test_a_whole_pickle_that_is_refused_is_not_salvaged(tmp_path):
+    """A zip behind a pickle: programs take different ones of them, and salvaging must not choose."""
+    whole = tmp_path / "two.pth"
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+    whole.write_bytes(pickle.dumps({"a": 1}) + whole.read_bytes())
+    with pytest.raises(CheckpointError) as plain:
+        open_checkpoint(whole)
+    with pytest.raises(CheckpointError) as salvaging:
+        open_checkpoint(whole, salvage=True)
+    assert plain.value.salvage == salvaging.value.salvage == ""
