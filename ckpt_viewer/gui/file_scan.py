@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QDeadlineTimer, QObject, QThreadPool, Signal
+from PySide6.QtCore import QObject, QThreadPool, Signal
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import TensorSpec
@@ -94,7 +94,7 @@ class FileScan(QObject):
 
     def wait(self, milliseconds: int) -> bool:
         """Wait until the thread has ended; False if it was not in time."""
-        return self._pool.waitForDone(QDeadlineTimer(milliseconds))
+        return self._pool.waitForDone(milliseconds)
 
     # --- what it is told
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, TypeVar
 
-from PySide6.QtCore import QDeadlineTimer, QObject, QThreadPool, Signal
+from PySide6.QtCore import QObject, QThreadPool, Signal
 from shiboken6 import isValid
 
 from ckpt_viewer.core.progress import Context
@@ -194,7 +194,7 @@ class JobRunner(QObject):
 
     def wait(self, milliseconds: int) -> bool:
         """Wait until this runner's threads are done; False if they were not in time. Outcomes are delivered later."""
-        return self.pool.waitForDone(QDeadlineTimer(milliseconds))
+        return self.pool.waitForDone(milliseconds)
 
     def _deliver(self, ticket: int, error: BaseException | None, result: object) -> None:
         job = self._jobs.pop(ticket)
