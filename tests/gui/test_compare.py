@@ -10,6 +10,7 @@ import pytest
 import torch
 from builders import save
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
 from torch import nn, optim
 
 from ckpt_viewer.analysis.diff_table import Line
@@ -105,6 +106,16 @@ def test_what_differs_is_a_table_whose_headings_say_a_and_b(qtbot, compared):
     assert model.text(1, LARGEST) == "1"
     assert "3 differ, 1 only in A, 1 only in B" in shown.sentence.text()
     assert shown.windowTitle() == "a.pth and b.pth – Comparison"
+
+
+def test_a_copied_line_has_its_numbers_in_full(compared):
+    shown = compared()
+    shown.table.selectRow(1)
+    shown.table.copy()
+    change = shown.comparison.lines[1].change
+    copied = QGuiApplication.clipboard().text().split("\t")
+    assert copied[:4] == ["≠ values", "/model/0.bias", repr(change.a), repr(change.b)]
+    assert repr(change.by.max_abs) in copied
 
 
 def test_equal_files_say_so(compared):

@@ -9,7 +9,7 @@ import torch
 from builders import mapped, pickled, save, tensor, text, zip_checkpoint
 from panel_samples import OpenDetails
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QWheelEvent
+from PySide6.QtGui import QColor, QGuiApplication, QWheelEvent
 from safetensors.torch import save_file
 from torch import nn, optim
 
@@ -120,6 +120,19 @@ def test_a_click_on_a_title_sorts_and_a_row_leads_to_its_tensor(opened, qtbot):
     with qtbot.waitSignal(details.session.selectionChanged) as got:
         panel.table.follow(panel.table.lines.index(0, TENSOR))
     assert got.args[0].pointer == "/optimizer/state/0/step"
+
+
+def test_a_copy_has_pointers_and_bytes_in_full(opened):
+    details = opened(trained())
+    panel = storage_tab(details)
+    panel.table.selectAll()
+    panel.table.copy()
+    details.wait()
+    lines = [line.split("\t") for line in QGuiApplication.clipboard().text().split("\n")]
+    assert column(panel, BYTES)[0] == "2.4 kB"
+    assert lines[0][:3] == ["/model/weight", "model", "2400"]
+    assert "/optimizer/state/0/step" in [line[TENSOR] for line in lines]
+    assert int(lines[0][PLACE]) < int(lines[-1][PLACE])
 
 
 def test_the_table_leaves_columns_out_where_there_is_no_room(opened):

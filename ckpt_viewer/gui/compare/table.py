@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Any
 
@@ -26,6 +26,18 @@ TIPS = {
     RELATIVE: "The largest difference divided by the larger of both magnitudes",
     COSINE: "The cosine of both tensors as vectors: 1 where they point the same way",
 }
+
+
+def number_text(value: float) -> str:
+    """Return a number with six digits; what is none, or not finite, as torch writes it in words."""
+    if isinstance(value, float) and not isfinite(value):
+        return "NaN" if value != value else "Inf" if value > 0 else "-Inf"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def exact_text(value: float) -> str:
+    """Return a number in full, as a copy has it."""
+    return repr(value) if isfinite(value) else number_text(value)
 
 
 class DiffModel(QAbstractTableModel):
@@ -56,8 +68,8 @@ class DiffModel(QAbstractTableModel):
         """Return the line in a row."""
         return self.lines[self.shown[row]]
 
-    def text(self, row: int, column: int) -> str:
-        """Return the whole text of a cell, unescaped; numbers with six digits."""
+    def text(self, row: int, column: int, number: Callable[[float], str] = number_text) -> str:
+        """Return the whole text of a cell, unescaped; numbers with six digits unless `number` writes them otherwise."""
         line = self.line(row)
         if column == WHAT:
             return f"{SIGNS.get(line.kind, DIFFERS)} {WORDS[line.kind]}"
@@ -65,9 +77,9 @@ class DiffModel(QAbstractTableModel):
             other = f"  \N{RIGHTWARDS ARROW}  {line.path_b or 'the root'}" if _is_elsewhere(line) else ""
             return f"{line.path or 'the root'}{other}"
         if column in (SIDE_A, SIDE_B):
-            return _side(line, column == SIDE_B)
+            return _side(line, column == SIDE_B, number)
         value = {LARGEST: line.max_abs, RELATIVE: line.max_rel, COSINE: line.cosine}[column]
-        return "" if value is None else number_text(value)
+        return "" if value is None else number(value)
 
     # what follows is called by Qt
 
@@ -118,22 +130,15 @@ class DiffModel(QAbstractTableModel):
         return None
 
 
-def _side(line: Line, of_b: bool) -> str:
-    """Return what A or B has; of values that of the element where they are farthest apart, with six digits."""
+def _side(line: Line, of_b: bool, number: Callable[[float], str]) -> str:
+    """Return what A or B has; of values that of the element where they are farthest apart."""
     change = line.change
     if change is not None and change.problem:
         return change.problem if of_b else ""
     if change is not None and change.by is not None:
         value = change.b if of_b else change.a
-        return number_text(value) if isinstance(value, int | float) else str(value)
+        return number(value) if isinstance(value, int | float) else str(value)
     return line.b if of_b else line.a
-
-
-def number_text(value: float) -> str:
-    """Return a number with six digits; what is none, or not finite, as torch writes it in words."""
-    if isinstance(value, float) and not isfinite(value):
-        return "NaN" if value != value else "Inf" if value > 0 else "-Inf"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _is_elsewhere(line: Line) -> bool:
@@ -242,5 +247,5 @@ class DiffTable(QTableView):
         """Put the selected rows on the clipboard, tab separated."""
         rows = sorted({index.row() for index in self.selectionModel().selectedRows()})
         shown = [column for column in range(COSINE + 1) if not self.isColumnHidden(column)]
-        texts = ("\t".join(plain(self.differences.text(row, column)) for column in shown) for row in rows)
+        texts = ("\t".join(plain(self.differences.text(row, column, exact_text)) for column in shown) for row in rows)
         QGuiApplication.clipboard().setText("\n".join(texts))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.text import bytes_text, grouped
@@ -72,14 +71,7 @@ class OverviewPanel(Panel):
         self.scan_button.clicked.connect(self.session.scan.start)
         self.compare_button.clicked.connect(lambda: self._compare(all_of_them=True))
         self._column.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(page)
-        layout = QVBoxLayout(self.body)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        self.fill_scrolling(page, "Breakdown")
 
     def _bars(self, name: str, words: str) -> tuple[Any, BarsView]:
         heading, bars = label(words, muted=True), BarsView(name, words)

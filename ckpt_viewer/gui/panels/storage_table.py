@@ -10,7 +10,8 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHeaderView
 
-from ckpt_viewer.core.text import bytes_text, grouped
+from ckpt_viewer.core.outline import Pointers
+from ckpt_viewer.core.text import GROUP, bytes_text, grouped
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import plain, tooltip
 from ckpt_viewer.gui.panels.byte_words import ROLES, line_name
@@ -69,24 +70,7 @@ class StoragesModel(QAbstractTableModel):
     def text(self, row: int, column: int) -> str:
         """Return the text of a cell."""
         assert self._accounts is not None
-        number = self.order[row]
-        line = self._accounts.book.lines[number]
-        if column == TENSOR:
-            return line_name(self._accounts.book.outline, line)
-        if column == BYTES:
-            return bytes_text(line.storage.nbytes)
-        if column == UNUSED:
-            return bytes_text(line.wasted) if line.wasted else ""
-        if column == SHARED:
-            return sharing(line)
-        if column == DTYPE:
-            return line.storage.dtype or "untyped"
-        if column == DEVICE:
-            return line.storage.location or ""
-        if column == PLACE:
-            start = place_of(self._accounts, number)
-            return grouped(start) if start >= 0 else ""
-        return ROLES.get(line.role, line.role)
+        return cell_text(self._accounts, self.order[row], column)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text and look of a cell."""
@@ -122,6 +106,41 @@ class StoragesModel(QAbstractTableModel):
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
             return HEADERS[section]
         return None
+
+
+def cell_text(accounts: Accounts, number: int, column: int) -> str:
+    """Return what the table shows of a storage."""
+    line = accounts.book.lines[number]
+    if column == TENSOR:
+        return line_name(accounts.book.outline, line)
+    if column == BYTES:
+        return bytes_text(line.storage.nbytes)
+    if column == UNUSED:
+        return bytes_text(line.wasted) if line.wasted else ""
+    if column == SHARED:
+        return sharing(line)
+    if column == DTYPE:
+        return line.storage.dtype or "untyped"
+    if column == DEVICE:
+        return line.storage.location or ""
+    if column == PLACE:
+        start = place_of(accounts, number)
+        return grouped(start) if start >= 0 else ""
+    return ROLES.get(line.role, line.role)
+
+
+def copied_text(accounts: Accounts, numbers: Sequence[int], context: Context) -> str:
+    """Return storages as tab-separated lines, numbers of bytes in full, tensors by their pointers; raises Cancelled."""
+    pointer, texts = Pointers(accounts.book.outline).of, list[str]()
+    for turn, number in enumerate(numbers):
+        context.step(turn, len(numbers))
+        line = accounts.book.lines[number]
+        cells = [cell_text(accounts, number, column) for column in range(len(HEADERS))]
+        cells[TENSOR] = pointer(line.uses[0].row) if line.uses else cells[TENSOR]
+        cells[BYTES], cells[UNUSED] = str(line.storage.nbytes), str(line.wasted) if line.wasted else ""
+        cells[PLACE] = cells[PLACE].replace(GROUP, "")
+        texts.append("\t".join(map(plain, cells)))
+    return "\n".join(texts)
 
 
 def sharing(line: Line) -> str:
@@ -173,6 +192,8 @@ class StorageTable(LinkTable):
         super().__init__(session, self.lines, "storagesTable", "Storages")
         self._sorting = Latest(session.jobs, self)
         self._sorting.finished.connect(lambda order: self.lines.show_lines(self.lines.accounts, order))
+        self._copying = Latest(session.jobs, self)
+        self._copying.finished.connect(lambda text: QGuiApplication.clipboard().setText(text))
         self._sorted = (PLACE, False)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         across = self.horizontalHeader()
@@ -232,9 +253,10 @@ class StorageTable(LinkTable):
 
     def copy(self) -> None:
         """Put the selected rows on the clipboard."""
-        rows = sorted({index.row() for index in self.selectionModel().selectedIndexes()})
-        texts = ("\t".join(plain(self.lines.text(row, column)) for column in range(len(HEADERS))) for row in rows)
-        QGuiApplication.clipboard().setText("\n".join(texts))
+        accounts, rows = self.lines.accounts, sorted({index.row() for index in self.selectionModel().selectedIndexes()})
+        if accounts is not None and rows:
+            numbers = [self.lines.order[row] for row in rows]
+            self._copying.start(lambda context: copied_text(accounts, numbers, context), title="Copying storages")
 
 
 def find_line(session: Session, accounts: Accounts, number: int) -> Callable[[], Any] | None:
