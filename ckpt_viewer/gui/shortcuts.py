@@ -10,6 +10,9 @@ from ckpt_viewer.gui.actions import shortcut_rows
 from ckpt_viewer.gui.labels import label, larger, monospaced
 from ckpt_viewer.gui.theme import theme
 
+BESIDE = 80
+"""Pixels beside the list: the card's margins and a scroll bar."""
+
 
 class ShortcutCard(QFrame):
     """Lists every key in the middle of a window."""
@@ -27,7 +30,8 @@ class ShortcutCard(QFrame):
         heading = label("Keyboard shortcuts")
         larger(heading, 1.3, bold=True)
         column.addWidget(heading)
-        column.addWidget(self._list(), 1)
+        self._area = self._list()
+        column.addWidget(self._area, 1)
         column.addWidget(label("Esc or F1 closes this list.", muted=True))
         window.installEventFilter(self)
         self.hide()
@@ -69,7 +73,8 @@ class ShortcutCard(QFrame):
 
     def _place(self) -> None:
         room = self._window.rect()
-        width, height = min(560, room.width() - 40), min(620, room.height() - 40)
+        wanted = max(560, self._area.widget().sizeHint().width() + BESIDE)  # a large font needs more
+        width, height = min(wanted, room.width() - 40), min(620, room.height() - 40)
         self.setGeometry((room.width() - width) // 2, (room.height() - height) // 2, width, height)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

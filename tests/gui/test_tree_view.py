@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 from hand_made import mapping
 from PySide6.QtCore import QModelIndex, QPoint, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QFont, QGuiApplication
+from PySide6.QtWidgets import QApplication
 from tree_samples import checkpoint_of, flat_checkpoint, large_checkpoint, state_dict, training_checkpoint
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.gui.tree import ModuleGroup, build_index, typeahead
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE
-from ckpt_viewer.gui.tree.columns import NARROW
+from ckpt_viewer.gui.tree.columns import LEAST_NAME, NARROW
 from ckpt_viewer.gui.tree.menu import tree_menu
 from ckpt_viewer.gui.tree.widget import TreePanel
 
@@ -425,6 +426,33 @@ def test_names_and_notes_run_on_where_columns_are_empty(panel):
     row = panel.view.visualRect(panel.view.tree_model.index_of(1))
     across = {picture.pixelColor(x, row.center().y()).name() for x in range(panel.view.columnWidth(NAME) + 10, 360)}
     assert len(across) > 3
+
+
+def test_where_a_name_has_no_room_its_note_has_none(panel):
+    panel.resize(400, 300)
+    pictures = []
+    for numbers in ((1, 2), (3, 4)):
+        show(panel, checkpoint_of(mapping(a_name_that_is_longer_than_its_column=numbers)))
+        rect = panel.view.visualRect(panel.view.tree_model.index_of(1))
+        pictures.append(panel.view.viewport().grab(rect).toImage())
+    assert pictures[0] == pictures[1]
+
+
+def test_names_get_more_room_in_a_larger_font(qtbot):
+    usual = QApplication.font()
+    larger = QFont(usual)
+    larger.setPointSize(3 * usual.pointSize())
+    QApplication.setFont(larger)
+    try:
+        panel = TreePanel()
+        qtbot.addWidget(panel)
+        panel.resize(NARROW + 20, 400)
+        panel.show()
+        show(panel, checkpoint_of(mapping(a=1)))
+        assert visible_columns(panel) == [NAME, SHAPE, DTYPE, DEVICE]
+        assert panel.view.columnWidth(NAME) > 2 * LEAST_NAME
+    finally:
+        QApplication.setFont(usual)
 
 
 def test_everything_is_painted_in_light_and_dark(qtbot, training):

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QTabWidget,
     QToolButton,
     QTreeView,
@@ -26,6 +27,7 @@ from PySide6.QtWidgets import (
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.devices import Devices
+from ckpt_viewer.gui.shortcuts import ShortcutCard
 from ckpt_viewer.gui.windows import MANY, Windows
 from ckpt_viewer.resources import sample_checkpoint
 
@@ -102,6 +104,21 @@ def test_everything_that_tests_and_readers_look_for_is_there(qtbot, windows, sam
         found = window.findChild(kind, name)
         assert found is not None, name
         assert found.accessibleName(), name
+
+
+def test_the_list_of_keys_is_as_wide_as_its_font_needs(qtbot):
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.resize(1600, 900)
+    font = window.font()
+    font.setPointSize(2 * font.pointSize())
+    window.setFont(font)
+    window.show()
+    card = ShortcutCard(window)
+    card.toggle()
+    area = card.findChild(QScrollArea)
+    assert area.widget().sizeHint().width() <= area.viewport().width()
+    assert card.width() > 560
 
 
 def test_every_widget_that_takes_the_keyboard_has_a_name(qtbot, windows, sample):

@@ -24,6 +24,8 @@ NARROW = 720
 """Width in pixels below which a tree is narrow: all seven columns would leave less to the names than they need."""
 LEAST_NAME, LEAST_BESIDE_FIGURES = 110, 240
 """Width of the Name column in pixels below which the tree scrolls sideways instead."""
+USUAL_HEIGHT = 16
+"""Height in pixels of the fonts for which these are right; with a larger one they grow."""
 
 _SAMPLES = {
     TYPE: "OrderedDict",
@@ -54,6 +56,7 @@ class Columns(QObject):
         super().__init__(view)
         self._view, self._header = view, view.header()
         self._shown = {False: set(USUAL), True: {NAME, SHAPE, DTYPE, DEVICE}}
+        self._scale = max(1.0, QFontMetrics(view.font()).height() / USUAL_HEIGHT)
         self._widths = {column: self._natural(column) for column in _SAMPLES}
         self._fitting = False
         self.is_narrow = False
@@ -73,14 +76,14 @@ class Columns(QObject):
 
     def fit(self) -> None:
         """Give Name what the other columns leave; choose the narrow or the wide columns by the view's width."""
-        if (self._view.width() < NARROW) != self.is_narrow:
+        if (self._view.width() < NARROW * self._scale) != self.is_narrow:
             self.is_narrow = not self.is_narrow
             self._apply()
             return
         others = sum(self._widths[column] for column in self._shown[self.is_narrow] if column != NAME)
         self._fitting = True
         least = LEAST_BESIDE_FIGURES if self.shows_figures else LEAST_NAME
-        self._header.resizeSection(NAME, max(least, self._inner_width() - others))
+        self._header.resizeSection(NAME, max(round(least * self._scale), self._inner_width() - others))
         self._fitting = False
 
     def _inner_width(self) -> int:

@@ -216,8 +216,8 @@ class RowPainter:
             rect.setLeft(rect.left() + PICTURE + 5)
         fitted = self._bold if texts.mark not in _PLAIN or not look.depth else self._plain
         room, needed = max(0, rect.width()), GAP + min(self._plain.width(note), LEAST_NOTE)
-        if note and fitted.width(name) > room:  # where the name has to be cut anyway, its note gets a part
-            room -= min(GAP + self._plain.width(note), max(needed, room // 3))
+        if note and fitted.width(name) > room >= 3 * needed:  # a name that has to be cut anyway leaves its note a part
+            room -= min(GAP + self._plain.width(note), room // 3)
         faint = colours.muted if texts.mark == LOST else colours.text
         used = self._text(painter, QRect(rect.left(), rect.top(), room, rect.height()), fitted, name, faint)
         colour = colours.link if texts.is_link else colours.muted
