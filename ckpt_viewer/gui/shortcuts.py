@@ -30,14 +30,13 @@ class ShortcutCard(QFrame):
         heading = label("Keyboard shortcuts")
         larger(heading, 1.3, bold=True)
         column.addWidget(heading)
-        self._area = self._list()
-        column.addWidget(self._area, 1)
+        self._inside = QWidget()
+        column.addWidget(self._list(self._inside), 1)
         column.addWidget(label("Esc or F1 closes this list.", muted=True))
         window.installEventFilter(self)
         self.hide()
 
-    def _list(self) -> QScrollArea:
-        inside = QWidget()
+    def _list(self, inside: QWidget) -> QScrollArea:
         grid = QGridLayout(inside)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(24)
@@ -73,7 +72,7 @@ class ShortcutCard(QFrame):
 
     def _place(self) -> None:
         room = self._window.rect()
-        wanted = max(560, self._area.widget().sizeHint().width() + BESIDE)  # a large font needs more
+        wanted = max(560, self._inside.sizeHint().width() + BESIDE)  # a large font needs more
         width, height = min(wanted, room.width() - 40), min(620, room.height() - 40)
         self.setGeometry((room.width() - width) // 2, (room.height() - height) // 2, width, height)
 
