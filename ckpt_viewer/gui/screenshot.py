@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QBuffer, QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from ckpt_viewer.errors import CheckpointError, NoSuchNode, WriteFailed
@@ -80,6 +80,20 @@ def take_screenshot(application: QApplication, windows: Windows, path: str, opti
         )
     if options.select and window.session.find(options.select) is None:
         raise NoSuchNode(f"there is nothing at {options.select!r}; `ckpt-viewer ls` lists what there is")
-    if not window.grab().save(options.screenshot, "PNG"):
-        raise WriteFailed(f"the picture could not be written to {options.screenshot!r}; check the folder and the disk")
+    _write(window, options.screenshot)
     return 0
+
+
+def _write(window: MainWindow, path: str) -> None:
+    """Paint a window into a PNG; Python opens the file, since not every name of a file is a text of Qt."""
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    window.grab().save(buffer, "PNG")
+    try:
+        with open(path, "wb") as file:  # noqa: PTH123  of the "" that was given, Path would make the folder
+            file.write(buffer.data().data())
+    except OSError as error:
+        reason = error.strerror or error
+        raise WriteFailed(
+            f"the picture could not be written to {path!r} ({reason}); check the folder and the disk"
+        ) from error

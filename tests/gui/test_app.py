@@ -112,13 +112,21 @@ def test_a_screenshot_of_a_selected_tensor_waits_for_its_histogram(tmp_path, sam
     assert len(blue) > 50
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere every name of a file is text")
+def test_a_screenshot_gets_the_very_name_that_was_asked_for(tmp_path, sample):
+    picture = tmp_path / os.fsdecode(b"shot\xff.png")
+    done = viewer(tmp_path, sample, "--screenshot", picture)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--screenshot", "shot.png", "--select", "/nowhere"], "there is nothing at '/nowhere'; "),
         (
             ["--screenshot", "no/such/folder/shot.png"],
-            "the picture could not be written to 'no/such/folder/shot.png'; ",
+            "the picture could not be written to 'no/such/folder/shot.png' (No such file or directory); ",
         ),
     ],
 )
