@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ckpt_viewer import __version__
 from ckpt_viewer.core.location import parse_map_location
 from ckpt_viewer.core.text import escape_text
-from ckpt_viewer.errors import Cancelled, CheckpointError
+from ckpt_viewer.errors import Cancelled, CheckpointError, Unreadable
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -149,6 +149,9 @@ def run_view(options: argparse.Namespace) -> int:
     files = options.files
     if len(files) == 1:
         options.file = files[0]
+    if "" in files:  # an unset variable of a shell; as a path it would mean the folder one is in
+        options.file = ""
+        raise Unreadable("there is no such file; check the path")
     if options.screenshot and len(files) != 1:
         raise CheckpointError("--screenshot paints one window; give exactly one FILE")
     view = ViewOptions(
@@ -284,9 +287,12 @@ COMMANDS: dict[str, Callable[[Callable[..., argparse.ArgumentParser]], None]] = 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     description = "See what is in a PyTorch checkpoint, choose where it loads, export its state_dict."
-    parser = _Parser(prog=PROGRAM, description=description, epilog="Nothing in a file is executed.")
+    usage = f"{PROGRAM} [-h] [--version] [FILE ...]\n       {PROGRAM} COMMAND ..."
+    parser = _Parser(prog=PROGRAM, usage=usage, description=description, epilog="Nothing in a file is executed.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", prog=PROGRAM, required=True, parser_class=_Parser
+    )
     word = arguments[0] if arguments else "view"
     wanted = [COMMANDS[word]] if word in COMMANDS else [_add_view]
     if word in ("-h", "--help"):

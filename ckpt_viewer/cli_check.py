@@ -27,8 +27,9 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
 
     parser = add("check", help="say whether FILE is healthy, can be resumed, and where it loads")
     add_file(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document")
-    parser.add_argument("--code", action="store_true", help="print the Python that loads FILE, and nothing else")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON document")
+    form.add_argument("--code", action="store_true", help="print the Python that loads FILE, and nothing else")
     parser.add_argument(
         "--no-values", action="store_true", help="leave out NaN, Inf and constant weights: much quicker"
     )

@@ -163,7 +163,14 @@ def test_a_hostile_file_is_listed_and_nothing_runs(ls, tmp_path, title):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["ls"], ["ls", "a", "b"], ["ls", "x", "--frobnicate"], ["ls", "--map-location"], ["ls", "x", "--json=1"]],
+    [
+        ["ls"],
+        ["ls", "a", "b"],
+        ["ls", "x", "--frobnicate"],
+        ["ls", "--map-location"],
+        ["ls", "x", "--json=1"],
+        ["check", "x", "--json", "--code"],
+    ],
 )
 def test_wrong_words_are_one_sentence_and_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as stopped:
@@ -173,6 +180,13 @@ def test_wrong_words_are_one_sentence_and_code_2(capsys, arguments):
     assert out == ""
     assert_sentence(err)
     assert "--help" in err
+
+
+@pytest.mark.parametrize("arguments", [[""], ["view", ""], ["x.pth", ""], ["ls", ""]])
+def test_no_name_is_no_file_and_never_the_folder_one_is_in(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == "ckpt-viewer: '': there is no such file; check the path\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ls", "--help"], ["-h"]])
