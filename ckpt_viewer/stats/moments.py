@@ -127,13 +127,14 @@ def moments_of_sums(size: int, sums: Array, used: Array) -> Moments:
     """Return the moments of `size` finite float64 values from sums over each sign and exponent.
 
     Args:
-        sums: uint64[4096, 4], by the top 12 bits: sum of the significands and of their squares, low words first.
+        sums: uint64[n, 4], by the top 12 bits, any number of such tables one after another: sum of the significands
+            and of their squares, low words first.
         used: rows to be looked at, at least those that are not 0.
     """
     total = squares = 0
     for cell, (low, high, square_low, square_high) in zip(used.tolist(), sums[used].tolist(), strict=True):
         exponent, value = max(cell & 0x7FF, 1) - 1, (high << 64) + low
-        total += (-value if cell >> 11 else value) << exponent
+        total += (-value if cell >> 11 & 1 else value) << exponent
         squares += ((square_high << 64) + square_low) << (2 * exponent)
     return Moments(size, total, squares)
 

@@ -40,7 +40,6 @@ _OBJECT_FILES = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x64\x86", b"\x64\xaa")
 """Beginnings of object files of Linux, macOS and Windows."""
 SHORT = 1 << 13
 """Elements up to which a kernel takes a few microseconds: other threads may wait that long."""
-_EXPONENT = np.uint64(52)
 _INFINITE_ORDER = 0x7F800000
 """Infinity as an ordered integer; minus infinity is one less than its negative."""
 _NO_VALUE = {4: (0x7FFFFFFF, -0x80000000), 8: ((1 << 63) - 1, -(1 << 63))}
@@ -52,7 +51,7 @@ class _Own(threading.local):
 
     def __init__(self) -> None:
         self.plain = Plain()
-        self.sums, self.marks = np.zeros((ROWS, 4), np.uint64), np.zeros(ROWS, np.bool_)
+        self.sums = np.zeros((2 * ROWS, 4), np.uint64)
 
 
 class Native:
@@ -137,12 +136,11 @@ class Native:
 
     def moments(self, block: Array) -> Moments:
         """See `Kernels`; those of the finite values, whatever else is there."""
-        sums, marks = self._own.sums, self._own.marks
-        marks[block.view(np.uint64) >> _EXPONENT] = True  # so that nobody has to look through 4,096 rows
-        used = np.flatnonzero(marks)
+        sums = self._own.sums
         self._call("float64_sums", block, sums.ctypes.data)
+        used = np.flatnonzero(sums[:, 0] | sums[:, 1] | sums[:, 2] | sums[:, 3])
         moments = moments_of_sums(block.size, sums, used)
-        sums[used], marks[used] = 0, False
+        sums[used] = 0
         return moments
 
     def integers(self, block: Array, counts: Array) -> tuple[Census, Moments]:

@@ -24,7 +24,7 @@ COUNT_BIT = U64(1 << 40)
 MAGNITUDE_32, INFINITE_32 = U32(0x7FFFFFFF), U32(0x7F800000)
 MAGNITUDE_64, INFINITE_64 = U64((1 << 63) - 1), U64(0x7FF << 52)
 HIDDEN, FRACTION, EXPONENT = U64(1 << 52), U64((1 << 52) - 1), U64(0x7FF)
-S1, S2, S16, S31, S32, S33, S45, S52, S63 = (U64(n) for n in (1, 2, 16, 31, 32, 33, 45, 52, 63))
+S1, S2, S14, S16, S31, S32, S33, S45, S52, S63 = (U64(n) for n in (1, 2, 14, 16, 31, 32, 33, 45, 52, 63))
 
 
 def float32_extremes(bits: Any, n: Any, out: Any) -> None:
@@ -111,14 +111,17 @@ def float64_cells(bits: Any, n: Any, counts: Any) -> None:
 
 
 def float64_sums(bits: Any, n: Any, sums: Any) -> None:
-    """Add finite significands and their squares to sums[4 * (sign and exponent):], 128 bits each, low half first."""
+    """Add finite significands and their squares to sums[4 * (sign and exponent):], 128 bits each, low half first.
+
+    There are two such tables: neighbours of the same exponent need not wait for each other.
+    """
     for i in range(n):
         b = bits[i]
         if b & MAGNITUDE_64 < INFINITE_64:
             f = b & FRACTION
             if (b >> S52) & EXPONENT != U64(0):
                 f |= HIDDEN
-            at = (b >> S52) << S2
+            at = ((b >> S52) << S2) | ((U64(i) & ONE) << S14)
             total = sums[at] + f
             sums[at] = total
             if total < f:
