@@ -10,7 +10,7 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistent
 
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.text import grouped
-from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, FIGURES, NAME, PARAMETERS, SIZE, Cells
+from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, FIGURES, NAME, PARAMETERS, PICTURE, SIZE, Cells
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.pages import Change, Pages
 
@@ -44,6 +44,7 @@ _DISPLAY, _TIP, _ALIGNMENT, _SPOKEN = (
 )
 _NOTE, _MARK = int(TreeRole.NOTE), int(TreeRole.MARK)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+_CENTRE = int(Qt.AlignmentFlag.AlignCenter)
 _NUMBERS = (PARAMETERS, SIZE, *FIGURES)
 _ENABLED = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 _LEAF = _ENABLED | Qt.ItemFlag.ItemNeverHasChildren
@@ -256,7 +257,9 @@ class CheckpointTreeModel(QAbstractItemModel):
             return None
         if role == _DISPLAY:
             return COLUMNS[section]
-        return _RIGHT if role == _ALIGNMENT and section in _NUMBERS else None
+        if role != _ALIGNMENT:
+            return None
+        return _RIGHT if section in _NUMBERS else _CENTRE if section == PICTURE else None
 
     def data(self, index: AnyIndex, role: int = _DISPLAY) -> Any:
         # asked for seven roles a cell and paint, most of which have no answer: the order of the tests is that of haste

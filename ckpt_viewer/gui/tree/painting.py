@@ -188,8 +188,9 @@ class RowPainter:
 
     def _spark(self, painter: QPainter, look: _Look, heights: str) -> None:
         """Draw a small histogram: a digit each for the height of a bar."""
-        left = self._header.sectionViewportPosition(PICTURE_COLUMN) + MARGIN
-        wide = min(self._header.sectionSize(PICTURE_COLUMN) - 2 * MARGIN, BAR_WIDTH * len(heights))
+        room = self._header.sectionSize(PICTURE_COLUMN) - 2 * MARGIN
+        wide = min(room, BAR_WIDTH * len(heights))
+        left = self._header.sectionViewportPosition(PICTURE_COLUMN) + MARGIN + (room - wide) // 2
         bottom, tall = look.rect.bottom() - 2, look.rect.height() - 6
         for number, digit in enumerate(heights):
             start, stop = (left + wide * at // len(heights) for at in (number, number + 1))
