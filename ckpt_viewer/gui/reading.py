@@ -64,10 +64,13 @@ def _read(
 
 
 def index_tree(checkpoint: Checkpoint, grouped: bool, context: Context) -> TreeIndex:
-    """Index a checkpoint for the tree, with what was recognised in it; raises Cancelled."""
+    """Index a checkpoint for the tree, with what was recognised in it; raises Cancelled.
+
+    The text of a large one's names is not written: nobody looks for anything before the tree is painted.
+    """
     from ckpt_viewer.gui.tree import build_index
 
-    index = build_index(checkpoint, context, grouped)
+    index = build_index(checkpoint, context, grouped, text=False)
     mark_tree(index, checkpoint, find_marks(checkpoint, context), context)
     return index
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context
     from ckpt_viewer.gui.tree.cells import Cells
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.index import TreeIndex
     from ckpt_viewer.gui.tree.ordering import Order
+    from ckpt_viewer.gui.tree.texts import PathText
 
 COLUMNS, FLAT = "tree/columns", "tree/flat"
 
@@ -30,6 +32,7 @@ class TreeFlow(QObject):
         super().__init__(panel)
         self._session, self._panel, self._messages, self._settings = session, panel, messages, settings
         self._following = False
+        self._written_of: TreeIndex | None = None
         session.grouped = not settings.text(FLAT)
         if columns := settings.text(COLUMNS):
             panel.restore_state(columns)
@@ -49,8 +52,13 @@ class TreeFlow(QObject):
         self._sparks = Latest(session.jobs, self)
         self._sparks.finished.connect(lambda _: self._show_figures())
         session.scan.changed.connect(self._show_figures)
+        self._writing = Latest(session.jobs, self)
+        self._writing.finished.connect(self._on_written)
+        session.failed.connect(lambda _: self._writing.cancel())
         session.opened.connect(self._show)
         session.indexed.connect(self._show)
+        for signal in (session.described, session.indexed, panel.textWanted):  # the first once the tree is painted
+            signal.connect(self._write_text)
         session.remapped.connect(panel.remap)
         session.failed.connect(lambda _: panel.clear())
         session.selectionChanged.connect(self._follow)
@@ -62,6 +70,19 @@ class TreeFlow(QObject):
             self._panel.set_index(session.checkpoint, session.index)
             self._following = False
             self._show_figures()
+
+    def _write_text(self) -> None:
+        index = self._session.index
+        if index is None or index.has_text or (self._writing.job is not None and index is self._written_of):
+            return
+        self._written_of = index
+        self._writing.start(lambda context: (index, index.write_text(context)), title="Indexing the names")
+
+    def _on_written(self, result: tuple[TreeIndex, PathText]) -> None:
+        index, text = result
+        index.keep_text(text)
+        if self._panel.index is index:
+            self._panel.find_again()
 
     def _show_figures(self) -> None:
         scan = self._session.scan

@@ -13,14 +13,10 @@ from ckpt_viewer.gui.tree.grouping import lay_out
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.rollup import add_up
 from ckpt_viewer.gui.tree.table import EVERY, PAGE, Table
-from ckpt_viewer.gui.tree.texts import write_text
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.outline import Outline
-
-QUICK = 5000
-"""Rows whose text for the filter is written when it is first asked for: it takes a few milliseconds."""
 
 
 def build_index(
@@ -29,6 +25,8 @@ def build_index(
     grouped: bool = True,
     marks: Mapping[int, str] | None = None,
     notes: Mapping[int, str] | None = None,
+    *,
+    text: bool = True,
 ) -> TreeIndex:
     """Return the index of everything in a checkpoint: about a second for 100,000 tensors.
 
@@ -37,6 +35,7 @@ def build_index(
         grouped: whether the keys of state_dicts are grouped into modules by their dots.
         marks: rows of the outline -> what was recognised there: model, optimizer, lr_scheduler, progress ...
         notes: rows of the outline -> a few words about it, e.g. ``"SGD, momentum 0.9"``.
+        text: whether the text that the filter searches is written too, a fourth of the work; see `TreeIndex.has_text`.
 
     Raises:
         Cancelled: by `context`.
@@ -45,7 +44,10 @@ def build_index(
     collecting = gc.isenabled()
     gc.disable()  # nothing here is ever part of a cycle, and one pass over a large outline holds the GIL for 0.1 s
     try:
-        return _build(outline, context, grouped, marks or {}, notes or {})
+        index = _build(outline, context, grouped, marks or {}, notes or {})
+        if text and not index.has_text:
+            index.keep_text(index.write_text(context))
+        return index
     finally:
         if collecting:
             gc.enable()
@@ -57,8 +59,7 @@ def _build(
     table, rows = lay_out(outline, context, grouped=grouped)
     table, ends = fold(table, rows, find_ends(table, context), outline, context)
     totals = add_up(table, ends, outline, context)
-    paths = write_text(table.names, table.kinds, ends, context) if len(table) > QUICK else None
-    index = TreeIndex(outline, table, rows, ends, totals, paths, grouped)
+    index = TreeIndex(outline, table, rows, ends, totals, grouped)
     index.large = count_children(ends, context)
     index.mark({rows[row]: mark for row, mark in marks.items()})
     index.notes = {rows[row]: note for row, note in notes.items()}

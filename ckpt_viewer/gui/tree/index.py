@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckpt_viewer.core.expand import length_of
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Outline
-from ckpt_viewer.core.path import Path, Step, escape_token, unescape_token
-from ckpt_viewer.core.progress import SILENT
+from ckpt_viewer.core.path import Path, escape_token
+from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.value import Value
+from ckpt_viewer.gui.tree import places
 from ckpt_viewer.gui.tree.compared import Compared
 from ckpt_viewer.gui.tree.matches import Matches
 from ckpt_viewer.gui.tree.rollup import Totals
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
     from ckpt_viewer.gui.tree.query import Query
 
+QUICK = 5000
+"""Rows whose text is written when it is first asked for: it takes a few milliseconds."""
 MODELS = ("model", "ema")
 """Marks of what has parameters."""
-PRINTED_BITS = 4096
-"""Bits of an int key that a pointer spells out; Python may refuse to print a longer one."""
 
 
 class ModuleGroup(NamedTuple):
@@ -77,12 +78,12 @@ class TreeIndex:
         rows: array[int],
         ends: array[int],
         totals: Totals,
-        paths: PathText | None,
         grouped: bool,
     ) -> None:
         self.outline, self.rows, self.ends, self.totals = outline, rows, ends, totals
         self.names, self.sources, self.kinds, self.parents = table.names, table.sources, table.kinds, table.parents
-        self._paths, self.grouped = paths, grouped
+        self._paths: PathText | None = None
+        self.grouped = grouped
         self.large: dict[int, int] = {}
         self.marks: dict[int, str] = {}
         self.notes: dict[int, str] = {}
@@ -94,8 +95,21 @@ class TreeIndex:
     def paths(self) -> PathText:
         """The text of all names and paths; see `texts`."""
         if self._paths is None:
-            self._paths = write_text(self.names, self.kinds, self.ends, SILENT)
+            self._paths = self.write_text(SILENT)
         return self._paths
+
+    @property
+    def has_text(self) -> bool:
+        """Whether `paths` is there, or there at once: else a job should `write_text` before anything is searched."""
+        return self._paths is not None or len(self) <= QUICK
+
+    def write_text(self, context: Context) -> PathText:
+        """Return what `paths` is to be; raises Cancelled by `context`."""
+        return write_text(self.names, self.kinds, self.ends, context)
+
+    def keep_text(self, paths: PathText) -> None:
+        """Take what `write_text` returned."""
+        self._paths = paths
 
     def mark(self, marks: dict[int, str]) -> None:
         """Learn what was recognised: row -> model, optimizer ..."""
@@ -228,10 +242,10 @@ class TreeIndex:
             above.append(row)
         node = checkpoint.root
         for each in reversed(above[:-1]):
-            node = Node(checkpoint, outline.values[each], node, outline.steps[each], self._position(each))
+            node = Node(checkpoint, outline.values[each], node, outline.steps[each], self.position(each))
         return node
 
-    def _position(self, row: int) -> int:
+    def position(self, row: int) -> int:
         """Return the position of an outline row among its siblings."""
         outline = self.outline
         parent = outline.parents[row]
@@ -243,89 +257,13 @@ class TreeIndex:
         """Return the JSON Pointer that `find` leads to a row by: that of its node, of a module, or for a run of blocks
         that of what holds it.
         """
-        while self.kinds[row] == RUN:
-            row = self.parents[row]
-        tokens = [escape_token(self.prefix(row)) + "."] if self.kinds[row] == GROUP else []
-        source = self.sources[row]
-        while source > 0:
-            tokens.append(self._token(source))
-            source = self.outline.parents[source]
-        return "".join("/" + token for token in reversed(tokens))
-
-    def _token(self, row: int) -> str:
-        step, parent = self.outline.steps[row], self.outline.parents[row]
-        if isinstance(step, str):
-            return escape_token(step)
-        if type(step) is int and step.bit_length() <= PRINTED_BITS:
-            in_list = isinstance(self.outline.values[parent], list | tuple)
-            if in_list or self._step(parent, str(step)) is None:
-                return str(step)
-        return f"~2{self._position(row)}"
+        return places.pointer_of(self, row)
 
     def find(self, pointer: str) -> int | None:
         """Return the row of a JSON Pointer, or of a `ModuleGroup.pointer`; None if it leads nowhere."""
-        if pointer and not pointer.startswith("/"):
-            return None
-        row = 0
-        tokens = pointer.split("/")[1:]
-        for number, token in enumerate(tokens):
-            row = self.outline.aliases.get(row, row)
-            child = self._child(row, token)
-            if child is None:
-                last = number == len(tokens) - 1 and token.endswith(".")
-                return self._group(row, unescape_token(token)) if last else None
-            row = child
-        return self.rows[row]
+        return places.row_of(self, pointer)
 
     def find_path(self, path: Path) -> int | None:
         """Return the row of a path of typed steps; None if it leads nowhere."""
         row = self.outline.find(path)
         return None if row is None else self.rows[row]
-
-    def _child(self, row: int, token: str) -> int | None:
-        if token.startswith("~2") and token[2:].isascii() and token[2:].isdigit():
-            position = int(token[2:]) if len(token) < 20 else len(self)
-            return next((child for number, child in enumerate(self.outline.children(row)) if number == position), None)
-        text = unescape_token(token)
-        in_list = isinstance(self.outline.values[row], list | tuple)
-        child = None if in_list else self._step(row, text)
-        if (
-            child is None
-            and text.isascii()
-            and text.removeprefix("-").isdigit()
-            and len(text) < PRINTED_BITS // 3
-            and str(int(text)) == text
-        ):
-            child = self._step(row, int(text))
-        return child
-
-    def _step(self, row: int, step: Step) -> int | None:
-        """Return the first child with a step. `list.index` passes 100,000 rows in a millisecond or two."""
-        steps, parents, end = self.outline.steps, self.outline.parents, self.outline.ends[row]
-        at = row
-        while True:
-            try:
-                at = steps.index(step, at + 1, end)
-            except ValueError:
-                return None
-            if parents[at] == row and type(steps[at]) is type(step):
-                return at
-
-    def _group(self, row: int, dotted: str) -> int | None:
-        """Return the module that a prefix with a dot behind it leads to, in the state_dict at an outline row."""
-        at = self.rows[row]
-        while dotted:
-            for child in self._members(at):
-                if self.kinds[child] == GROUP and dotted.startswith(f"{self.names[child]}."):
-                    at, dotted = child, dotted[len(str(self.names[child])) + 1 :]
-                    break
-            else:
-                return None
-        return at
-
-    def _members(self, row: int) -> Iterator[int]:
-        for child in self.children(row):
-            if self.kinds[child] == RUN:
-                yield from self.children(child)
-            else:
-                yield child

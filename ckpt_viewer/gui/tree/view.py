@@ -140,7 +140,7 @@ class CheckpointTreeView(RowsView):
     def keyboardSearch(self, search: str) -> None:
         """Go to the next row whose name begins with what was typed: one that shows, else any."""
         pages = self.tree_model.pages
-        if pages is None or not search:
+        if pages is None or not search or not pages.index.has_text:
             return
         row = self._typed.find(search, QApplication.keyboardInputInterval() / 1000, self._current, pages, self)
         if row is not None:

@@ -52,6 +52,8 @@ class TreePanel(QWidget):
     """`save_state` returns something new."""
     scanWanted = Signal()
     """What is shown needs the numbers of all tensors: see `set_figures`."""
+    textWanted = Signal()
+    """Something is looked for before the index has its text (`TreeIndex.has_text`); after it does, `find_again`."""
     orderWanted = Signal(object, int, bool)
     """Cells, a column, whether descending: an Order shall be worked out and be given to `set_order`."""
     roleChosen = Signal(str, str)
@@ -162,8 +164,7 @@ class TreePanel(QWidget):
     def remark(self) -> None:
         """The index was marked anew: show it, and find anew what is asked for by its role."""
         self.view.remark()
-        if self.filter.text():  # its words may mean something else now, and find something else
-            self._on_filter(self.filter.text())
+        self.find_again()
 
     def set_grouped(self, grouped: bool) -> None:
         """Ask for state_dicts by module or by flat key: emits `groupedWanted` if it is another way than now."""
@@ -210,7 +211,16 @@ class TreePanel(QWidget):
         assert self._checkpoint is not None
         return self.index.subject(row, self._checkpoint)
 
+    def find_again(self) -> None:
+        """Look anew for what is asked for, where words mean something else now or the index has its text at last."""
+        if self.filter.text():
+            self._on_filter(self.filter.text())
+
     def _on_filter(self, text: str) -> None:
+        if self.index is not None and not self.index.has_text and text.strip():
+            self._say("the names are being indexed; what you look for shows in a moment")
+            self.textWanted.emit()
+            return
         try:
             self._query = self._parsed(text)
         except CheckpointError as error:  # what was found for the words before stays
