@@ -67,11 +67,14 @@ class _Gzip:
 
 
 def _zstd() -> _Unpacker | None:
-    """Return Python's own reader, which it has since 3.14; None before."""
+    """Return Python's own reader, which it has since 3.14, or the system's; None where there is neither."""
     try:
         from compression import zstd  # type: ignore[import-not-found]
     except ImportError:
-        return None
+        from ckpt_viewer.formats.libzstd import Decompressor, load
+
+        library = load()
+        return None if library is None else Decompressor(library, _ZSTD_WINDOW)
     made: _Unpacker = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
     return made
 
