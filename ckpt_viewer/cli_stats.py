@@ -77,8 +77,10 @@ def run_stats(options: argparse.Namespace) -> int:
     from ckpt_viewer.cli_progress import Bar
     from ckpt_viewer.formats import open_checkpoint
     from ckpt_viewer.stats.preparing import the_preparation
+    from ckpt_viewer.stats.summary import check_bins
 
     bins = options.bins if options.bins is not None else BINS if options.json else TEXT_BINS
+    check_bins(bins)  # before anything is printed
     bar, damage = Bar(), list[CheckpointError]()
     with open_checkpoint(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
         targets = _targets(checkpoint, options.pointers)
@@ -141,9 +143,7 @@ def _count(
     """
     from ckpt_viewer.stats.preparing import prepare
     from ckpt_viewer.stats.scan import Scan
-    from ckpt_viewer.stats.summary import check_bins
 
-    check_bins(bins)
     nbytes = sum({id(target.tensor): target.tensor.nbytes for target in targets}.values())
     prepare(nbytes)
     passes = nbytes * (drawn + scanned)

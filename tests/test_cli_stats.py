@@ -47,6 +47,7 @@ def call(capsys, path):
         assert main([command, path, *arguments]) == code
         out, err = capsys.readouterr()
         if code:
+            assert out == ""
             assert len(err.splitlines()) == 1
             assert err.startswith(f"ckpt-viewer: {path}: ")
             return err
@@ -130,6 +131,7 @@ def test_one_tensor_gets_a_histogram_too(call):
         (["/model/nope"], "there is no 'nope'"),
         (["/epoch"], "there is no tensor below '/epoch'; `ls` lists what there is"),
         (["--bins", "0"], "cannot have 0 bins; choose from 1 to 1000000"),
+        (["--json", "--bins", "0"], "cannot have 0 bins; choose from 1 to 1000000"),
     ],
 )
 def test_what_cannot_be_counted(call, arguments, sentence):
