@@ -145,6 +145,12 @@ def test_a_name_with_a_nul_has_only_the_words_that_it_has():
     assert [index.pointer(row) for row in index.matches(parse_query("-other")).rows()] == ["/nul\0character"]
 
 
+def test_a_file_from_one_device():
+    index = build_index(checkpoint_of(mapping(one=tensor(3), two=tensor(4), epoch=3)))
+    assert found(index, "device:cuda") == ["one", "two"]
+    assert found(index, "-device:cuda") == found(index, "device:cpu") == []
+
+
 def test_a_device_may_be_begun_and_may_be_one_of_the_file_alone(index):
     for begun in ("c", "cu", "cuda:", "cuda:1", "mps"):
         assert parse_query(f"device:{begun}").conditions[0].text == begun
