@@ -110,6 +110,20 @@ def test_numbers_of_all_series_are_saved(overlaid, tmp_path):
     assert sum(int(line[3]) for line in lines[1:]) == LARGE.size
 
 
+def test_the_table_takes_what_its_columns_need_and_gives_it_back(open_details):
+    details = open_details(many(first=made_from(SMALL), second=made_from(LARGE), third=made_from(SMALL * 1e-7)))
+    panel = details.select("/model/first")
+    panel.window().resize(1200, 800)
+    alone = panel.table.width()
+    pick(details, "/model/first", "/model/second", "/model/third")
+    details.wait()
+    assert panel.table.width() == panel.table.wanted_width() > alone
+    assert panel.table.horizontalScrollBar().maximum() == 0
+    pick(details, "/model/first")
+    details.wait()
+    assert panel.table.width() == alone
+
+
 def test_one_tensor_alone_is_counted_again(open_details):
     details = open_details(many(a=made_from(SMALL), b=made_from(LARGE)))
     panel = details.select("/model/a")

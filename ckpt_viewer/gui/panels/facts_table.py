@@ -146,9 +146,8 @@ class FactsTable(QTableView):
         """Show other rows; with `headers` under these titles, for facts that have `more` columns."""
         self.facts.show_facts(facts, headers)
         self.horizontalHeader().setVisible(len(headers) > 2)
-        for column in range(1, len(headers) - 1):
-            title = min(self.fontMetrics().horizontalAdvance(headers[column]), TITLE_WIDEST)
-            self.setColumnWidth(column, max(self._width_of(column), title) + 26)
+        for column in range(1, len(headers)):  # the last one as well: it is stretched, but never made narrower
+            self.setColumnWidth(column, self._width_of(column))
         widest = max((self.fontMetrics().horizontalAdvance(fact.name) for fact in facts), default=0)
         self.setColumnWidth(0, widest + 22)
 
@@ -168,12 +167,15 @@ class FactsTable(QTableView):
     def wanted_width(self) -> int:
         """Pixels in which every value is shown whole."""
         columns = range(1, len(self.facts.headers))
-        return self.columnWidth(0) + sum(self._width_of(column) + 30 for column in columns)
+        return self.columnWidth(0) + sum(self._width_of(column) for column in columns)
 
     def _width_of(self, column: int) -> int:
-        """Pixels of the longest value of a column."""
+        """Pixels in which the values of a column are shown whole, and its title if there is one, up to a limit."""
+        advance = self.fontMetrics().horizontalAdvance
         texts = (fact.shown if column == 1 else fact.more[column - 2][0] for fact in self.facts.facts)
-        return max((self.fontMetrics().horizontalAdvance(text) for text in texts), default=0)
+        titled = len(self.facts.headers) > 2
+        title = min(advance(self.facts.headers[column]), TITLE_WIDEST) if titled else 0
+        return max(title, 0, *map(advance, texts)) + 30
 
     def text(self, facts: list[Fact]) -> str:
         """Return rows as they are copied: name, tab, value, newline."""

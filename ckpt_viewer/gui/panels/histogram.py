@@ -52,7 +52,7 @@ class HistogramPanel(Panel):
         self._target: Target | None = None
         self._range: tuple[float, float] | None = None
         self._plot: HistogramPlot | None = None
-        self._arranged = False
+        self._arranged = self._several = False
         self._seen: Seen | None = None
         self._next: Seen | None = None  # waits for the plot
         self.flow = HistogramFlow(session, self)
@@ -212,8 +212,11 @@ class HistogramPanel(Panel):
         several = len(tables) > 1
         headers = ("Statistic", *seen.target.names) if several else ()
         self.table.show_facts(side_by_side(tables) if several else tables[0], headers)
-        widest = max(TABLE_WIDEST, self.width() // 3) if several else TABLE_WIDEST
+        widest = max(TABLE_WIDEST, self.width() // 2) if several else TABLE_WIDEST
         self.table.setMinimumWidth(min(self.table.wanted_width(), widest))
+        if several != self._several:  # what several tensors needed is given back
+            self._several = several
+            self._share_out()
 
     def _say_scan(self) -> None:
         """Say how the numbers were counted, and offer what would count all below a container."""
@@ -262,5 +265,10 @@ class HistogramPanel(Panel):
         if wanted != self._splitter.orientation() or not self._arranged:
             self._arranged = True
             self._splitter.setOrientation(wanted)
-            table = TABLE_WIDTH if wide else self.height() // 3
-            self._splitter.setSizes([(self.width() if wide else self.height()) - table, table])
+            self._share_out()
+
+    def _share_out(self) -> None:
+        """Give the table what it needs, the picture the rest."""
+        wide = self._splitter.orientation() == Qt.Orientation.Horizontal
+        table = max(TABLE_WIDTH, self.table.minimumWidth()) if wide else self.height() // 3
+        self._splitter.setSizes([(self.width() if wide else self.height()) - table, table])

@@ -105,7 +105,7 @@ class HistogramPlot(QObject):
         """Draw another picture. What part of the axis is looked at stays, unless the axis or the wish is another."""
         before, self.picture = self.picture, picture
         self._item.setLabel("bottom", picture.label)
-        self._item.setLabel("left", "share of values per bin, %" if picture.shares else "")
+        self._item.setLabel("left", "% of values in bin" if picture.shares else "")
         bins = picture.axis.bins
         self._showing = True
         self._box.setLimits(
