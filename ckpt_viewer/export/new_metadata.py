@@ -40,6 +40,24 @@ def new_metadata(
     return made
 
 
+def said_of_metadata(metadata: Value, where: str) -> list[str]:
+    """Say what is lost with ``_metadata`` in a target that has no place for it; a sentence, or none.
+
+    Versions alone are not worth one: torch takes a module without its version for an old one, and then adds what old
+    ones did not save (BatchNorm's ``num_batches_tracked``) only where it is not there. Other things that are noted
+    there do matter: without those of ``spectral_norm`` its weights are taken for others.
+
+    Args:
+        where: that target, as in ``"a safetensors file"``.
+    """
+    if metadata is None:
+        return []
+    members = metadata.string_items().values() if isinstance(metadata, Mapping) else (metadata,)
+    if all(isinstance(each, Mapping) and set(each.pairs[::2]) <= {"version"} for each in members):
+        return []
+    return [f"_metadata (what the modules noted for loading) has no place in {where} and is left out"]
+
+
 def _nearest(module: str, known: set[str]) -> str:
     while module not in known:
         module = module.rpartition(".")[0]

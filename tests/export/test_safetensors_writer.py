@@ -112,9 +112,15 @@ def test_texts_go_into_the_metadata_and_other_values_are_left_out(export):
     assert "left out, being no tensors: 'format', 'epoch', 'none', 'bad'" in written.warnings
 
 
-def test_metadata_of_a_state_dict_is_said_to_be_left_out(export):
-    _, written = export(torch.nn.Linear(2, 2).state_dict())
-    assert "_metadata (versions of the modules) has no place in a safetensors file and is left out" in written.warnings
+def test_versions_of_modules_are_left_out_without_a_word(export):
+    _, written = export(torch.nn.BatchNorm1d(2).state_dict())
+    assert written.warnings == ()
+
+
+def test_what_else_modules_note_is_said_to_be_left_out(export):
+    _, written = export(torch.nn.utils.spectral_norm(torch.nn.Linear(2, 2)).state_dict())
+    said = "_metadata (what the modules noted for loading) has no place in a safetensors file and is left out"
+    assert written.warnings == (said,)
 
 
 def test_a_value_that_holds_tensors_is_refused_by_name(export):

@@ -18,6 +18,7 @@ from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
+from ckpt_viewer.export.new_metadata import said_of_metadata
 from ckpt_viewer.export.recipe import FileRecipe
 from ckpt_viewer.export.shards import check_one_file
 from ckpt_viewer.export.sharing import listed, shared
@@ -214,8 +215,7 @@ def plan_npz(cargo: Cargo, options: Options = DEFAULT, context: Context = SILENT
         warnings.append(f"tensors that share memory are written in full, each on its own: {listed(tied)}")
     if others:
         warnings.append(f"left out, being no tensors: {listed(others)}")
-    if cargo.metadata is not None:
-        warnings.append("_metadata (versions of the modules) has no place in an .npz file and is left out")
+    warnings += said_of_metadata(cargo.metadata, "an .npz file")
     return Npz(flats, headers, zip_size(sizes, context), Counted(), tuple(warnings), tuple(others))
 
 

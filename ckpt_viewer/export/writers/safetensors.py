@@ -25,6 +25,7 @@ from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
 from ckpt_viewer.export.claim import Claim, claim_of
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
+from ckpt_viewer.export.new_metadata import said_of_metadata
 from ckpt_viewer.export.recipe import FileRecipe, reopened
 from ckpt_viewer.export.shards import INDEX, Index, pack, shard_names
 from ckpt_viewer.export.sharing import Shared, listed, shared
@@ -164,9 +165,7 @@ def plan_safetensors(cargo: Cargo, options: Options = DEFAULT, context: Context 
     dropped = [name for name in others if name not in texts]
     shards = [_file(held, same.twins, context) for held in pack(kept, options.max_shard_size, context)]
     shards[0].metadata.update(texts)
-    warnings = [*_warnings(same, list(texts), dropped)]
-    if cargo.metadata is not None:
-        warnings.append(f"_metadata (versions of the modules) has no place in {WHERE} and is left out")
+    warnings = [*_warnings(same, list(texts), dropped), *said_of_metadata(cargo.metadata, WHERE)]
     return Safetensors([_with_header(file, context) for file in shards], tuple(warnings), (*dropped, *same.twins))
 
 
