@@ -58,6 +58,22 @@ def parse_renames(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def parse_patterns(text: str) -> tuple[str, ...]:
+    """Return the patterns in a line, with spaces between them; one with a space in it stands in quotes.
+
+    Raises:
+        CannotExport: a quote is not closed.
+    """
+    import shlex
+
+    words = shlex.shlex(text, posix=True)
+    words.whitespace_split, words.commenters, words.escape = True, "", ""
+    try:
+        return tuple(words)
+    except ValueError as error:
+        raise CannotExport(f"a quote in {text!r} is not closed; close it, or leave out both") from error
+
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 

@@ -14,7 +14,7 @@ import torch
 from ckpt_viewer.cli import main
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.errors import CannotExport
-from ckpt_viewer.export.choice import parse_size
+from ckpt_viewer.export.choice import parse_patterns, parse_size
 
 pytestmark = pytest.mark.torch
 ROOT = Path(__file__).resolve().parents[2]
@@ -294,3 +294,21 @@ def test_sizes(text, size):
 def test_texts_that_are_no_sizes(text):
     with pytest.raises(CannotExport, match="is no size of a file"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("", ()),
+        (" layer1  *.weight ", ("layer1", "*.weight")),
+        ('"my layer.*" \'it"s\' b#c', ("my layer.*", 'it"s', "b#c")),
+        ("a\\b [ab]?;|&", ("a\\b", "[ab]?;|&")),
+    ],
+)
+def test_patterns_in_a_line(text, patterns):
+    assert parse_patterns(text) == patterns
+
+
+def test_an_open_quote_is_a_sentence():
+    with pytest.raises(CannotExport, match="a quote in 'x \"y' is not closed; close it"):
+        parse_patterns('x "y')

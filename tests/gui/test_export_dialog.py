@@ -195,6 +195,7 @@ def test_collisions_come_first_and_stop_it(desk, source):
     ("change", "sentence"),
     [
         (lambda dialog: dialog.form.rename.setPlainText("a"), "'a' is no rename rule; write OLD=NEW"),
+        (lambda dialog: dialog.form.exclude.setText("'module.a"), 'A quote in "\'module.a" is not closed'),
         (lambda dialog: dialog.form.exclude.setText("*"), "Nothing is left of the 9 tensors that were chosen"),
         (lambda dialog: dialog.tree.check([]), "Nothing is checked; check a model or a part of it."),
         (lambda dialog: dialog.target.line.setText("/no/such/folder/x.pth"), "There is no folder '/no/such/folder'"),

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from ckpt_viewer.export.becoming import TARGETS
-from ckpt_viewer.export.choice import AUTO, Choice, parse_renames, parse_size
+from ckpt_viewer.export.choice import AUTO, Choice, parse_patterns, parse_renames, parse_size
 from ckpt_viewer.export.writers import WRITERS
 from ckpt_viewer.gui.labels import label
 
@@ -109,8 +109,8 @@ class OptionsForm(QWidget):
         size = self.shards.currentText() if self.shards.isEnabled() else ONE_FILE
         return Choice(
             sources=sources,
-            include=tuple(self.include.text().split()),
-            exclude=tuple(self.exclude.text().split()),
+            include=parse_patterns(self.include.text()),
+            exclude=parse_patterns(self.exclude.text()),
             buffers=self.buffers.isChecked(),
             strip_prefix={KEEP: None, "": None, STRIP: AUTO}.get(prefix, prefix),
             rename=parse_renames(line for line in self.rename.toPlainText().splitlines() if line.strip()),
@@ -151,6 +151,8 @@ def _line(name: str, words: str, placeholder: str) -> QLineEdit:
     line.setObjectName(name)
     line.setAccessibleName(words)
     line.setPlaceholderText(placeholder)
-    line.setToolTip("Names, or what they lie below, with * and ?; several with spaces between them")
+    line.setToolTip(
+        'Names, or what they lie below, with * and ?; several with spaces between them, one that has spaces in "quotes"'
+    )
     line.setClearButtonEnabled(True)
     return line
