@@ -6,6 +6,7 @@ import json
 import builders
 import pytest
 import torch
+from writer_contract import WriterContract, checkpoint_value
 
 import ckpt_viewer
 from ckpt_viewer.cli import main
@@ -28,6 +29,24 @@ def training(**more):
         "optimizer": optimizer.state_dict(), "model": net.state_dict(), "lr_scheduler": scheduler.state_dict(),
         "rng": torch.get_rng_state(), "epoch": 3, **more,
     }  # fmt: skip
+
+
+class TestContract(WriterContract):
+    arguments = ("remap", "--drop-optimizer")
+
+    def value(self):
+        return {"optimizer": training()["optimizer"], **checkpoint_value(), "after": torch.arange(20_000.0)}
+
+    def large(self):
+        return {"optimizer": training()["optimizer"], "weight": torch.zeros(40_000_000), "bias": torch.zeros(3)}
+
+    def plan(self, checkpoint):
+        return plan_slim(checkpoint)
+
+    def check(self, source, target):
+        wanted = self.value()
+        del wanted["optimizer"]
+        assert same(wanted, torch.load(target, map_location="cpu", weights_only=True))
 
 
 @pytest.fixture(params=[False, True], ids=["zip", "legacy"])

@@ -69,7 +69,11 @@ class WriterContract:
     def source(self, tmp_path, request):
         folder = tmp_path / "in"
         folder.mkdir()
-        return builders.save(checkpoint_value(), folder / "model_3.pth", legacy=request.param, tag="cuda:1")
+        return builders.save(self.value(), folder / "model_3.pth", legacy=request.param, tag="cuda:1")
+
+    def value(self):
+        """What the source holds."""
+        return checkpoint_value()
 
     @pytest.fixture
     def opened(self, source):
@@ -193,6 +197,29 @@ class WriterContract:
             write(self.plan(opened), target, force=True)
         assert target.read_bytes() == OLD
         assert leftovers(target.parent) == []
+
+    @pytest.fixture
+    def small_disk(self, tmp_path):
+        """A disk of 64 kB."""
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+        if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("only root mounts disks, and not everywhere")
+        yield folder
+        subprocess.run(["umount", str(folder)], check=True)
+
+    def test_a_disk_that_really_fills_up(self, opened, small_disk, monkeypatch):
+        target = small_disk / self.name
+        target.write_bytes(OLD)
+        with pytest.raises(WriteFailed, match=r"too little space: .* are needed and .* are missing; free some"):
+            write(self.plan(opened), target, force=True)
+        for module in ("atomic", "together"):
+            monkeypatch.setattr(f"ckpt_viewer.export.{module}.check_space", lambda folder, nbytes: None)
+        with pytest.raises(WriteFailed, match=r"disk of .* is full; free some space"):
+            write(self.plan(opened), target, force=True)
+        assert [path.name for path in small_disk.iterdir()] == [self.name]
+        assert target.read_bytes() == OLD
 
     def test_too_little_space_is_said_before_anything_is_written(self, opened, target, monkeypatch):
         import shutil
