@@ -11,22 +11,25 @@ import torch
 
 pytestmark = [pytest.mark.torch, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 ROOT = Path(__file__).resolve().parents[2]
-TIMES = 200
 
 LOOP = """
 import os, random, signal, sys, time
 from pathlib import Path
 import ckpt_viewer
 from ckpt_viewer.export.leftovers import find_leftovers, remove_leftovers
-from ckpt_viewer.export.plan import plan_remap, write
+from ckpt_viewer.export.plan import plan_export, plan_remap, plan_slim, write
 
-source, folder, times = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+planners = {
+    "remap": lambda checkpoint: plan_remap(checkpoint, "cpu"), "slim": plan_slim,
+    "export": lambda checkpoint: plan_export(checkpoint, "/model"),
+}
+source, folder, times, plan = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), planners[sys.argv[4]]
 target = folder / "out.pth"
 old = b"precious" * 1000
 
 def child(force):
     with ckpt_viewer.open_checkpoint(source) as checkpoint:
-        write(plan_remap(checkpoint, "cpu"), target, force=force)
+        write(plan(checkpoint), target, force=force)
 
 start = time.perf_counter()
 child(True)
@@ -59,15 +62,17 @@ print(outcomes)
 """
 
 
-def test_kill_9_at_random_moments(tmp_path):
-    value = {f"w{n}": torch.randn(300_000) for n in range(4)}
-    source = builders.save(value, tmp_path / "x.pth", tag="cuda:1")
+@pytest.mark.parametrize(("what", "times"), [("remap", 200), ("slim", 70), ("export", 70)])
+def test_kill_9_at_random_moments(tmp_path, what, times):
+    model = {f"w{n}": torch.randn(300_000) for n in range(4)}
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], momentum=0.9).state_dict()
+    source = builders.save({"model": model, "optimizer": optimizer}, tmp_path / "x.pth", tag="cuda:1")
     folder = tmp_path / "out"
     folder.mkdir()
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", LOOP, str(source), str(folder), str(TIMES)]
+    command = [sys.executable, "-c", LOOP, str(source), str(folder), str(times), what]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     outcomes = eval(done.stdout)
-    assert outcomes["old"] + outcomes["new"] + outcomes["nothing"] == TIMES
+    assert outcomes["old"] + outcomes["new"] + outcomes["nothing"] == times
     assert min(outcomes.values()) > 0, outcomes  # every kind of moment was met
