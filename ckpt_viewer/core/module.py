@@ -92,7 +92,7 @@ def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
                 result.entries.append(_entry((name, child, None)))
             else:
                 result.others[name] = child
-        odd = sum(type(key) is not str for key in value.pairs[::2])
+        odd = sum(type(key) is not str for key in stepped(value.pairs[::2], context))
         if odd:
             result.notes.append(
                 "1 entry whose key is no string is left out"

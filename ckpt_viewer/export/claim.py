@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.path import INT_BITS
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
 from ckpt_viewer.export.pieces import reach, root_of
@@ -82,6 +82,11 @@ class Script(NamedTuple):
         """Bytes that are compared."""
         return sum(stretch.nbytes for stretch in self.stretches) + sum(tensor.nbytes for tensor in self.streams)
 
+    def discard(self, context: Context) -> None:
+        """Free it piece by piece; raises Cancelled by `context`."""
+        for each in (self.rows, self.tensors, self.stretches, self.streams):
+            drain(each, context)
+
 
 def take_apart(claim: Claim, context: Context = SILENT) -> Script:
     """Return what a claim says, in the order in which it is compared; raises Cancelled by `context`."""
@@ -107,19 +112,22 @@ class _Taker:
         waiting: list[_Told] = [(self.claim.root, "")]
         seen: set[int] = set()
         while waiting:
-            waiting += reversed(self._members(*waiting.pop(), seen))
+            waiting += reversed(self._members(*waiting.pop(), seen, context))
             context.step(0, 0)
         stretches = self._stretches(context)
+        used_up: list[dict[Any, Any] | list[Any] | set[int]] = [self._numbers, self._kept, self._reaches, seen]
+        for each in used_up:
+            drain(each, context)
         return Script(self.rows, self.tensors, stretches, self.streams, self.problem)
 
-    def _members(self, value: Value, cast: str, seen: set[int]) -> list[_Told]:
+    def _members(self, value: Value, cast: str, seen: set[int], context: Context) -> list[_Told]:
         """Append the row of a value; return what lies below it, which comes next, with the dtypes it is cast to."""
         if isinstance(value, Mapping | Sequence | list | tuple):
             if id(value) in seen:  # a second way to it, or a cycle
                 self.rows.append(["?"])
                 return []
             seen.add(id(value))
-            return self._pairs(value) if isinstance(value, Mapping) else self._items(value)
+            return self._pairs(value, context) if isinstance(value, Mapping) else self._items(value)
         if isinstance(value, TensorSpec):
             self.rows.append(["t", self._tensor(value, cast)])
         elif isinstance(value, StorageSpec):
@@ -132,16 +140,20 @@ class _Taker:
             self.rows.append(["?"])
         return []
 
-    def _pairs(self, value: Mapping) -> list[_Told]:
-        pairs = value.pairs
+    def _pairs(self, value: Mapping, context: Context) -> list[_Told]:
+        unique: dict[Any, Value] = {}
         try:  # as a dict has them: a key that comes again has its last value in its first place
-            unique = dict(zip(pairs[::2], pairs[1::2], strict=True))
+            for key, each in stepped(zip(value.pairs[::2], value.pairs[1::2], strict=True), context):
+                unique[key] = each
         except TypeError:
             self._cannot("it holds a dict with a key that no dict can have")
-            unique = {}
-        self.rows.append(["d", [key if type(key) is str or _printable(key) else None for key in unique]])
+            unique.clear()
+        names = [key if type(key) is str or _printable(key) else None for key in stepped(unique, context)]
+        self.rows.append(["d", names])
         cast = self.claim.cast if value is self.claim.root else {}
-        return [(each, cast.get(key, "") if type(key) is str else "") for key, each in unique.items()]
+        told = [(each, cast.get(key, "") if type(key) is str else "") for key, each in stepped(unique.items(), context)]
+        drain(unique, context)
+        return told
 
     def _items(self, value: Sequence | list[Value] | tuple[Value, ...]) -> list[_Told]:
         items = list(value.items if isinstance(value, Sequence) else value)

@@ -7,6 +7,7 @@ stretch is read back and compared as soon as it is written; the disk works on it
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,7 +65,7 @@ class Copier:
         self.carried = 0
         self._step = step
         self._reader, self._other = Reader(self._threads), Reader(self._threads)
-        self._waiting: list[_Written] = []
+        self._waiting: deque[_Written] = deque()
         self._waiting_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
         self._kernel = True
@@ -155,12 +156,12 @@ class Copier:
     def settle(self) -> None:
         """Compare what was copied so far, if that is wanted; then its sources may be closed. Raises as leaving does."""
         self.file.flush()
-        for written in self._waiting:
+        while self._waiting:  # one by one: to free 100,000 at once would hold everybody up
+            written = self._waiting.popleft()
             if not self._same(written):
                 raise differs(f"bytes {written.position} and following")
             if written.checksums is not None:
                 self.wrong += written.checksums.taken()
-        self._waiting.clear()
         self._waiting_bytes = 0
 
     def _same(self, written: _Written) -> bool:

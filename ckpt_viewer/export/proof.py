@@ -80,7 +80,9 @@ class Prover:
             script = take_apart(claim, _Stepping(step))
             if script.problem:
                 raise _CannotCheck(script.problem)
-            return Proven(self._compare(path, claim, mapped, script, step))
+            proven = Proven(self._compare(path, claim, mapped, script, step))
+            script.discard(_Stepping(step))
+            return proven
         except _CannotCheck as reason:
             return Proven("", str(reason))
 
