@@ -124,6 +124,7 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
                 plan.check(target, force=options.force)
             report(plan, target, None, as_json=options.json)
             return 0
+        plan = plan._replace(selection=None)  # only a dry run lists the entries, and there may be 100,000
         beside = leftovers_beside(target, remove=options.remove_leftovers)
         with beside, progress() as bar, stoppable(), _prover(options) as prover:
             verify = not options.no_verify

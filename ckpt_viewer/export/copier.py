@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STRETCH = 64 << 20
 """Bytes that are written before they are compared."""
+MOST_WAITING = 4096
+"""Ranges that are written before they are compared, however small."""
 KERNEL_BLOCK = 16 << 20
 """Bytes that the kernel is asked to copy at once: some 10 ms, after which somebody may have cancelled."""
 
@@ -112,7 +114,7 @@ class Copier:
             if self.check:
                 self._waiting.append(written)
                 self._waiting_bytes += size
-                if self._waiting_bytes >= STRETCH:
+                if self._waiting_bytes >= STRETCH or len(self._waiting) == MOST_WAITING:
                     self.settle()
         return crc
 

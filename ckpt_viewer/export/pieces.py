@@ -96,7 +96,7 @@ class Pieces:
         """Lay the pieces out; raises Cancelled by `context`."""
         self.used: list[Piece] = []
         self.unused = 0
-        self._of_root: dict[int, list[Piece]] = {}
+        self._of_root: dict[int, tuple[Piece, ...]] = {}
         roots: dict[int, StorageSpec] = {}
         reaches: dict[int, list[tuple[int, int, str]]] = {}
         for tensor in stepped(tensors, context):
@@ -105,7 +105,7 @@ class Pieces:
                 roots[id(root)] = root
                 reaches.setdefault(id(root), []).append((*reach(tensor), tensor.dtype))
         for key, root in stepped(roots.items(), context):
-            self._of_root[key] = pieces = _divide(root, reaches.pop(key))
+            self._of_root[key] = pieces = tuple(_divide(root, reaches.pop(key)))  # smaller than lists
             self.unused += root.nbytes - sum(piece.nbytes for piece in pieces)
         drain(roots, context)
 

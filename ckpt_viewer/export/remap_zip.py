@@ -88,9 +88,10 @@ class _Copier:
             return None
         self.writer.append(header)
         self._copy(start, self.directory.start - start)
-        self.writer.entries[1:] = [self._moved(record, shift) for record in stepped(self.records[1:], self.context)]
         # the second record's header may have moved by another distance than its data
-        self.writer.entries[1] = self.writer.entries[1]._replace(offset=start + shift - len(header))
+        self.writer.add(self._moved(second, shift)._replace(offset=start + shift - len(header)))
+        for record in stepped(self.records[2:], self.context):
+            self.writer.add(self._moved(record, shift))
         self.writer.finish()
         return self.parts
 

@@ -58,15 +58,17 @@ class CentralEntry(NamedTuple):
 class ZipWriter:
     """Writes records, then the directory. Every method appends.
 
+    The directory is kept as the bytes that it will be: 100,000 records of it would take four times the memory.
+
     Attributes:
-        position: bytes from the start of the file. entries: what the directory will hold; records that are copied
-            whole are added here by whoever copies them.
+        position: bytes from the start of the file. count: records so far.
     """
 
     def __init__(self, write: Write, *, limit: int = ZIP64_LIMIT) -> None:
         self._write, self.limit = write, limit
         self.position = 0
-        self.entries: list[CentralEntry] = []
+        self.count = 0
+        self._directory = bytearray()
         self._begun = CentralEntry(b"", 0, 0, 0, 0)
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
@@ -105,15 +107,18 @@ class ZipWriter:
         if entry.stored:
             form = "<4sIQQ" if max(entry.size, entry.stored) >= self.limit else "<4sIII"
             self.append(struct.pack(form, b"PK\7\10", crc, entry.stored, entry.size))
-        self.entries.append(entry)
+        self.add(entry)
+
+    def add(self, entry: CentralEntry) -> None:
+        """Put a record into the directory: one that was copied whole."""
+        self._directory += self.central(entry)
+        self.count += 1
 
     def finish(self) -> None:
         """Write the directory and its end records (the zip64 ones always, as torch does)."""
         start = self.position
-        for entry in self.entries:
-            self.append(self.central(entry))
-        length, end = self.position - start, self.position
-        count = len(self.entries)
+        self.append(self._directory)
+        length, end, count = self.position - start, self.position, self.count
         self.append(_END64.pack(b"PK\6\6", _END64.size - 12, 45, 45, 0, 0, count, count, length, start))
         self.append(_LOCATOR.pack(b"PK\6\7", 0, end, 1))
         few = min(count, COUNT_LIMIT)
@@ -137,10 +142,9 @@ class ZipWriter:
 def zip_size(records: Iterable[tuple[bytes, int]], context: Context = SILENT) -> int:
     """Return the length in bytes of a zip with these records (raw name, size), in this order; raises Cancelled."""
     writer = ZipWriter(lambda _: context.step(0, 0))
-    directory = 0
     for name, size in records:
         writer.begin(name, size)
         writer.skip(size)
         writer.end(0)
-        directory += len(writer.central(writer.entries.pop()))
-    return writer.position + directory + _END64.size + _LOCATOR.size + _END.size
+    writer.finish()
+    return writer.position
