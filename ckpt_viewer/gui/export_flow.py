@@ -1,4 +1,4 @@
-"""Writing from the window: ask, write in a job, say what was written. The state_dict, and a copy for the CPU."""
+"""Writing from the window: ask, write in a job, say what was written."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import parameters_text
-from ckpt_viewer.errors import Cancelled, TargetExists, WriteFailed
+from ckpt_viewer.errors import Cancelled, TargetExists
 from ckpt_viewer.export.words import amount_text, cast_texts
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.jobs import Job, JobRunner
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.leftovers import Leftovers
 from ckpt_viewer.gui.messages import Action, Message, Messages
+from ckpt_viewer.gui.remap_flow import RemapFlow
 from ckpt_viewer.gui.session import Session
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class ExportFlow(QObject):
         self.writing: list[Job] = []
         self.dialog: ExportDialog | None = None
         self._leftovers = Leftovers(session, messages, window)
+        self._remap = RemapFlow(session, messages, self, window)
+        session.described.connect(self._propose)
 
     # --- the state_dict
 
@@ -109,14 +112,25 @@ class ExportFlow(QObject):
         from ckpt_viewer.export.names import export_target
         from ckpt_viewer.gui.exporting.dialog import ExportDialog
 
-        if not rows and session.overview is not None and checkpoint.models:
-            row = session.index.find_path(checkpoint.models[0].path)
-            rows = () if row is None else (row,)
-        dialog = self.dialog = ExportDialog(session, str(export_target(checkpoint.path, ".pth")), rows, self._window)
+        target = str(export_target(checkpoint.path, ".pth"))
+        dialog = self.dialog = ExportDialog(session, target, rows or self._first_model(), self._window)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.exportWanted.connect(self._export_preview)
         dialog.finished.connect(self._forget_dialog)
         dialog.open()
+
+    def _first_model(self) -> tuple[int, ...]:
+        """Return the row of the first model; nothing as long as models are being looked for."""
+        session, checkpoint = self._session, self._session.checkpoint
+        if session.overview is None or session.index is None or checkpoint is None or not checkpoint.models:
+            return ()
+        row = session.index.find_path(checkpoint.models[0].path)
+        return () if row is None else (row,)
+
+    def _propose(self) -> None:
+        """The models are known now: the first one is checked where nothing was."""
+        if self.dialog is not None and not self.dialog.tree.pointers:
+            self.dialog.tree.check(list(self._first_model()))
 
     def _forget_dialog(self) -> None:
         self.dialog = None
@@ -159,69 +173,7 @@ class ExportFlow(QObject):
 
     def remap_to_cpu(self) -> None:
         """Work out the copy for the CPU, ask what has to be asked, then write it beside the file."""
-        if self._session.checkpoint is None:
-            return
-        from ckpt_viewer.export.plan import plan_remap
-
-        checkpoint = self._session.borrow()
-        job = self._session.jobs.start(
-            lambda context: plan_remap(checkpoint, "cpu", context), title="Planning the copy for the CPU"
-        )
-        job.ended.connect(lambda: self._session.give_back(checkpoint))
-        # later: a question within the signal would leave the job unfinished, and its progress showing, until answered
-        job.finished.connect(lambda plan: QTimer.singleShot(0, self, lambda: self._remap(checkpoint, plan)))
-        job.failed.connect(lambda error: self._messages.report(error, about=Path(checkpoint.path).name))
-
-    def _remap(self, checkpoint: Checkpoint, plan: Plan) -> None:
-        name = plain(Path(checkpoint.path).name, NAME_LIMIT)
-        if plan.idle:
-            self._messages.post(
-                Message("info", f"{name}: {plain(plan.idle, 400)}; nothing was written.", topic="remap")
-            )
-            return
-        target = self._remap_target(plan)
-        if not target or checkpoint is not self._session.checkpoint:  # given up, or reloaded meanwhile
-            return
-        for warning in plan.warnings:  # whoever loads the copy should know before it is made
-            self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
-        title = f"Writing {plain(Path(target).name, NAME_LIMIT)}"
-        self.carry_out(lambda _: plan, target, title, lambda written: self._say_remapped(written, plan))
-
-    def _remap_target(self, plan: Plan) -> str:
-        target = plan.target
-        if not os.access(target.parent, os.W_OK):
-            return asking.ask_target(
-                self._window, str(Path.home() / target.name), "Remap to CPU: its folder is read-only"
-            )
-        if not os.path.lexists(target) or (not plan.folder and asking.ask_replace(self._window, str(target))):
-            return str(target)  # what is in a folder is never replaced
-        return asking.ask_target(self._window, str(target), "Remap to CPU")
-
-    def _say_remapped(self, written: Written, plan: Plan) -> None:
-        path = written.path
-        assert path is not None
-        name = plain(path.name, NAME_LIMIT)
-        text = f"Wrote {name}, a copy for the CPU: {plain(amount_text(written), 500)}."
-        mark = _mark(path)
-        actions = (self.show_action(path), Action("Delete copy", lambda: self._delete(path, mark)))
-        self._messages.post(Message("success", text, actions[:1] if plan.folder else actions))
-        for warning in written.warnings[len(plan.warnings) :]:  # found while it was copied
-            self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
-
-    def _delete(self, path: Path, mark: tuple[int, int]) -> None:
-        name = plain(path.name, NAME_LIMIT)
-        try:
-            if _mark(path) != mark:
-                raise WriteFailed("it was changed since it was written, so it was not deleted; delete it yourself")
-            path.unlink()
-        except OSError as error:
-            self._messages.report(
-                WriteFailed(f"it could not be deleted ({error.strerror}); check the folder"), about=name
-            )
-        except WriteFailed as error:
-            self._messages.report(error, about=name)
-        else:
-            self._messages.post(Message("info", f"Deleted {name}."))
+        self._remap.to_cpu()
 
     # --- both
 
@@ -294,11 +246,6 @@ class ExportFlow(QObject):
 def _import_writers(_: Context) -> None:
     import ckpt_viewer.export.plan
     import ckpt_viewer.export.selection  # noqa: F401
-
-
-def _mark(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def remarks(written: Written) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from ckpt_viewer.core.pace import Pace
@@ -23,7 +23,7 @@ class JobStatus(QWidget):
         self.setAccessibleName("Work in progress")
         self._jobs: list[Job] = []
         self._paces: dict[int, Pace] = {}
-        self._title = ElidedLabel()
+        self._title = ElidedLabel(mode=Qt.TextElideMode.ElideMiddle)  # what is at its end changes: the rate, the time
         self._bar = ShareBar()
         self._bar.setObjectName("jobProgress")
         self._bar.setTextVisible(False)
@@ -85,6 +85,8 @@ class JobStatus(QWidget):
         pace = self._paces.get(job.ticket)
         speed = f" – {pace.text}" if pace is not None and pace.text else ""
         self._title.setText(title + more + speed)
+        # others in the bar may be cut sooner: a rate that cannot be read is none
+        self._title.setMinimumWidth(min(self._title.sizeHint().width(), self.window().width() // 3))
         words = f"Stop: {job.title}"
         self._cancel.setToolTip(words)
         self._cancel.setAccessibleName(words)

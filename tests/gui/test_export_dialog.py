@@ -327,3 +327,22 @@ def test_two_places_of_the_tree(desk, source):
     dialog = desk.ask("/teacher", "/loose")
     assert [row[0] for row in rows(dialog)] == ["teacher.weight", "teacher.bias", "loose.0"]
     assert Path(dialog.target.path).name == "x.state_dict.pth"
+
+
+def test_the_first_model_is_checked_once_it_is_known(desk, source):
+    """Whoever asks sooner than the models of a large file are found is not told that nothing is checked."""
+    desk.open(source)
+    assert desk.session.overview is None
+    dialog = desk.ask()
+    assert dialog.tree.pointers == ()
+    with desk.qtbot.waitSignal(desk.session.described):
+        desk.session.describe()
+    assert dialog.tree.pointers == ("/model",)
+
+
+def test_what_was_checked_meanwhile_stays(desk, source):
+    desk.open(source)
+    dialog = desk.ask("/teacher")
+    with desk.qtbot.waitSignal(desk.session.described):
+        desk.session.describe()
+    assert dialog.tree.pointers == ("/teacher",)
