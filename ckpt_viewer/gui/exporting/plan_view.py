@@ -50,8 +50,9 @@ class PlanView(QWidget):
         self._say("", [])
 
     def show_working(self) -> None:
-        """A new plan is being worked out; what is shown stays until it comes."""
+        """A new plan is being worked out; what is shown stays until it comes, but for what was wrong with it."""
         self._facts.setText(WORKING)
+        self._problem.say("")
 
     def show_preview(self, preview: Preview) -> None:
         """Show what a choice comes to."""
