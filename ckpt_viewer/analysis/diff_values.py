@@ -14,8 +14,9 @@ from ckpt_viewer.analysis.diff_small import small_differences
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.decode import read_slice
 from ckpt_viewer.core.progress import Context, stepped
+from ckpt_viewer.core.stored import AMPLIFIED, MATERIALISED
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.errors import CheckpointError, OverBudget
 
 BLOCK = 1 << 19
 """Elements that are read at once."""
@@ -109,6 +110,10 @@ def compare(a: TensorSpec, b: TensorSpec, context: Context) -> Difference | None
             return Difference(math.nan, math.nan, None, 0, "other places", "other places")
         found = [compare(parts_a[name], parts_b[name], context) for name in parts_a]
         return max((each for each in found if each is not None), key=lambda each: each.max_abs, default=None)
+    if 0 in (a.shape or ()):  # of the other dimensions a file can state anything
+        return None
+    a, b, times = _once(a, b)
+    _check_budget(a, b)
     blocks: Iterable[tuple[Any, Any]] = _blocks(a, b, context)
     if a.numel <= BLOCK:
         blocks = list(blocks)
@@ -117,7 +122,30 @@ def compare(a: TensorSpec, b: TensorSpec, context: Context) -> Difference | None
     sums = _Sums()
     for one, other in blocks if isinstance(blocks, list) else _blocks(a, b, context):
         sums.add(one, other)
+    sums.count *= times
     return sums.difference()
+
+
+def _once(a: TensorSpec, b: TensorSpec) -> tuple[TensorSpec, TensorSpec, int]:
+    """Return both without the dimensions along which both only repeat themselves, and how often they do."""
+    if a.extra is not None or b.extra is not None or None in (a.shape, a.stride, b.stride):
+        return a, b, 1
+    sizes, strides = a.shape or (), (a.stride or (), b.stride or ())
+    if any(len(each) != len(sizes) for each in strides):  # reading says what is wrong
+        return a, b, 1
+    repeated = [not one and not other for one, other in zip(*strides, strict=True)]
+    shape = tuple(1 if each else size for each, size in zip(repeated, sizes, strict=True))
+    one, other = (TensorSpec(each.storage, each.dtype, shape, each.stride, each.offset) for each in (a, b))
+    return one, other, math.prod(sizes) // math.prod(shape)
+
+
+def _check_budget(a: TensorSpec, b: TensorSpec) -> None:
+    """Raise OverBudget where views of few bytes stand for more elements than can be gone through."""
+    stored = max(0 if each.storage is None else each.storage.nbytes for each in (a, b))
+    if a.nbytes > max(MATERIALISED, AMPLIFIED * stored):
+        raise OverBudget(
+            f"the values would take {a.nbytes} bytes, made of {stored} in the file; compare their storages"
+        )
 
 
 def _is_equal(one: Any, other: Any) -> bool:

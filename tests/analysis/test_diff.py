@@ -205,6 +205,21 @@ def test_views_are_compared_as_what_they_show(tmp_path):
     assert told(tmp_path, {"w": a}, {"w": a.contiguous()})["changed"] == []
 
 
+def test_views_that_repeat_few_bytes_without_end(tmp_path):
+    """What a file states costs nothing: sizes of 10**12 elements over one, and none of a dimension of 2**60."""
+
+    def views(value):
+        one = torch.full((1, 2), value)
+        return {"w": one.expand(10**12, 2), "none": torch.empty(0).as_strided((0, 1 << 60), (1, 0))}
+
+    assert changes(told(tmp_path, views(1.0), views(1.0))) == []
+    (found,) = told(tmp_path, views(1.0), views(2.5))["changed"]
+    assert (found["path"], found["max_abs"], found["elements"]) == (["w"], 1.5, 2 * 10**12)
+    windows = [{"w": torch.full((200_000,), value).as_strided((100_000, 100_000), (1, 1))} for value in (1.0, 2.0)]
+    (line,) = told(tmp_path, *windows)["changed"]
+    assert "would take 40000000000 bytes" in line["problem"]
+
+
 @pytest.mark.parametrize(
     "shape", [(), (0,), (5,), (1 << 20,), (3, 1 << 19), (2, 3, 700_000), (1000, 1000), (0, 5), (5, 0)]
 )
