@@ -228,7 +228,7 @@ class DiffTable(QTableView):
         what = words + metrics.horizontalAdvance(f"{DIFFERS} ") + 16
         self.setColumnWidth(WHAT, what)
         left = width - what
-        for column, text in {LARGEST: "1.23456e-05", RELATIVE: "1.23456e-05", COSINE: "-0.999999"}.items():
+        for column, text in {LARGEST: "1.23456e-05", RELATIVE: "1.23456e-05", COSINE: "-1.23456e-05"}.items():
             shows = "values" in self._kinds and (column != RELATIVE or width >= NARROW)
             self.setColumnHidden(column, not shows)
             if shows:
