@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp, prod, sqrt
+from math import exp, log, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,13 +65,30 @@ class Spectrum:
         return self.energy / float(self.values[0]) ** 2 if self.values[0] else None
 
     @property
-    def effective_rank(self) -> float | None:
-        """The exponential of the entropy of the singular values (Roy, Vetterli 2007); None where not all are known."""
-        total = float(self.values.sum())
-        if not self.plan.exact or not total:
+    def effective_rank(self) -> tuple[float, float] | None:
+        """The least and the greatest that the exponential of the values' entropy can be (Roy, Vetterli 2007).
+
+        Both are the same where all values are known. Of the others it is known how many they are, their energy, and
+        that none exceeds the last one known: least is the rank if they are few and as large as that, greatest if all
+        are equal. None for a matrix of zeros.
+        """
+        known = self.values[self.values > 0]
+        if not known.size:
             return None
-        shares = self.values[self.values > 0] / total
-        return exp(float(-(shares * np.log(shares)).sum()))
+        total, logs = float(known.sum()), float((known * np.log(known)).sum())
+        rest = 0.0 if self.plan.exact else max(0.0, self.energy - float((known**2).sum()))
+        others, last = min(self.plan.rows, self.plan.columns) - self.values.size, float(known[-1])
+
+        def rank(more: float, level: float) -> float:
+            """Where the others are `level` each, and `more` together."""
+            whole = total + more
+            return exp(log(whole) - (logs + (more * log(level) if more else 0.0)) / whole)
+
+        if not rest or not others:
+            return rank(0.0, last), rank(0.0, last)
+        level = min(sqrt(rest / others), total / rank(0.0, last))  # beyond, more of them would be less even
+        few = min(rest / last, others * last)  # what rounding left of the energy may be more than fits
+        return rank(few, last), rank(others * level, level)
 
     @property
     def rank(self) -> int | None:

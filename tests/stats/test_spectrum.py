@@ -5,13 +5,15 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_tensors import CountingSource, made_from, made_tensor
 
 from ckpt_viewer.errors import Cancelled, CheckpointError
 from ckpt_viewer.stats import spectrum as spectrum_module
 from ckpt_viewer.stats import spectrum_plan
-from ckpt_viewer.stats.spectrum import singular_values
-from ckpt_viewer.stats.spectrum_plan import plan_spectrum
+from ckpt_viewer.stats.spectrum import Spectrum, singular_values
+from ckpt_viewer.stats.spectrum_plan import SpectrumPlan, plan_spectrum
 
 RNG = np.random.default_rng(0)
 
@@ -51,15 +53,31 @@ def test_all_values_are_numpys(monkeypatch, array, small):
 def test_ranks_of_what_one_knows():
     found = singular_values(made_from(np.eye(10, dtype="float32")))
     assert found.stable_rank == pytest.approx(10)
-    assert found.effective_rank == pytest.approx(10)
+    assert found.effective_rank == pytest.approx((10, 10))
     assert found.rank == 10
     assert [found.directions(share) for share in (0.5, 0.9, 1.0)] == [5, 9, 10]
     one = singular_values(made_from(np.outer(np.arange(1, 9), np.ones(5)).astype("float32")))
     assert (one.rank, one.directions(0.99)) == (1, 1)
     assert one.stable_rank == pytest.approx(1)
-    assert one.effective_rank == pytest.approx(1, abs=1e-5)
+    assert one.effective_rank == pytest.approx((1, 1), abs=1e-5)
     zero = singular_values(made_from(np.zeros((3, 3))))
     assert (zero.stable_rank, zero.effective_rank, zero.rank, zero.directions(0.5)) == (None, None, 0, None)
+
+
+def entropy_rank(values):
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=40), st.data())
+def test_the_effective_rank_is_between_its_bounds(values, data):
+    true = np.sort(np.array(values))[::-1]
+    known = data.draw(st.integers(1, true.size))
+    plan = SpectrumPlan(true.size, true.size + 3, known, False, False)
+    low, high = Spectrum(plan, true[:known], float((true**2).sum()), 0.0, 1e-16).effective_rank
+    assert low * (1 - 1e-6) <= entropy_rank(true) <= high * (1 + 1e-6)
+    if known == true.size:
+        assert low == pytest.approx(high)
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (200, 310), (150, 20, 10)])
@@ -77,7 +95,9 @@ def test_the_largest_values_of_a_large_matrix_and_their_error(monkeypatch, shape
     assert found.plan.rank == found.values.size == 12
     assert found.values == pytest.approx(true[:12], rel=1e-4)
     assert found.error == pytest.approx(np.sqrt((true[12:] ** 2).sum() / (true**2).sum()), rel=1e-3)
-    assert (found.effective_rank, found.rank) == (None, None)
+    assert found.rank is None
+    low, high = found.effective_rank
+    assert low < entropy_rank(true) < high < 40
     assert found.stable_rank == pytest.approx((true**2).sum() / 100, rel=1e-5)
 
 

@@ -96,7 +96,7 @@ def facts(spectrum: Spectrum) -> list[Fact]:
         _number("smallest" if plan.exact else f"number {plan.rank}", least),
         _number("Frobenius norm", spectrum.energy**0.5),
         _number("stable rank", spectrum.stable_rank),
-        _number("effective rank", spectrum.effective_rank, "none" if plan.exact else "needs all values"),
+        _between("effective rank", spectrum.effective_rank),
     ]
     if plan.exact:
         above = spectrum.rank or 0
@@ -114,6 +114,14 @@ def facts(spectrum: Spectrum) -> list[Fact]:
 
 def _number(name: str, value: float | None, unknown: str = "none") -> Fact:
     return Fact(name, unknown) if value is None else Fact(name, six_digits(value), every_digit(value))
+
+
+def _between(name: str, ends: tuple[float, float] | None) -> Fact:
+    """Return a row of a number of which perhaps only bounds are known."""
+    if ends is None or ends[0] == ends[1]:
+        return _number(name, ends[0] if ends else None)
+    low, high = (f"{end:.3g}" if end < 1000 else grouped(round(end)) for end in ends)
+    return Fact(name, f"about {low} to {high}", " to ".join(map(every_digit, ends)))
 
 
 def point_text(spectrum: Spectrum, at: int) -> str:
