@@ -7,12 +7,12 @@ order in which they were given to the optimizer.
 from __future__ import annotations
 
 from functools import cached_property
-from math import sqrt
 from typing import NamedTuple
 
 from ckpt_viewer.analysis.optimizer_class import Guess, guess_optimizer, hypers_of, optimizer_fields
 from ckpt_viewer.analysis.optimizer_join import Join, join_states
 from ckpt_viewer.analysis.optimizer_orders import Weight
+from ckpt_viewer.analysis.optimizer_rate import effective_rate
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import python_repr
@@ -26,8 +26,6 @@ PARAMETER_SHAPED = (
     "variance", "max_exp_avg_sq", "z", "sqr_avg", "exp_avg_diff", "master_param",
 )  # fmt: skip
 """State entries that have the shape of their parameter, in torch, apex, fastai and others."""
-BIASED = frozenset({"Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SparseAdam", "FusedAdam (apex)"})
-"""Classes whose first steps are scaled for moments that started at zero."""
 
 
 class Group(NamedTuple):
@@ -117,8 +115,11 @@ class OptimizerView:
 
     @property
     def missing(self) -> list[Joined]:
-        """Parameters without a state, where others of this optimizer have one: never trained, or lost."""
-        with_state = any(slot.entry is not None for slot in self.slots)
+        """Parameters without a state, where others of this optimizer have one: never trained, or lost.
+
+        LBFGS keeps one state for all of them, with the first.
+        """
+        with_state = any(slot.entry is not None for slot in self.slots) and "LBFGS" not in self.guess.names
         return [each for each in self.joined if each.slot.entry is None] if with_state else []
 
     @property
@@ -151,19 +152,12 @@ class OptimizerView:
         return None if number is None else float(number)
 
     def effective_rate(self, slot: Slot) -> float | None:
-        """Return what the next update multiplies a normalised moment by, bias correction included, where that is known.
-
-        ``lr * sqrt(1 - beta2 ** step) / (1 - beta1 ** step)`` for Adam and its kin, the learning rate for others.
-        """
-        rate, step = self.learning_rate(slot), self.step(slot)
-        betas = self.groups[slot.group].fields.get("betas") if self.groups else None
-        if rate is None or not BIASED & set(self.guess.names) or not isinstance(betas, tuple) or len(betas) != 2:
-            return rate
-        first, second = (number_of(beta) for beta in betas)
-        if first is None or second is None or not step or not (0 <= first < 1 and 0 <= second < 1):
-            return rate
-        below = 1 - first**step
-        return rate * (1 if "Adamax" in self.guess.names else sqrt(1 - second**step)) / below if below else rate
+        """Return what the last update multiplied its direction by, where that is known; see `optimizer_rate`."""
+        rate = self.learning_rate(slot)
+        if rate is None:
+            return None
+        entry = slot.entry.string_items() if slot.entry is not None else {}
+        return effective_rate(self.guess.names, rate, self.step(slot), self.groups[slot.group].fields, entry)
 
 
 def parameter_shape(entry: Mapping) -> tuple[int, ...] | None:

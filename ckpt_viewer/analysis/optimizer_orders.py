@@ -63,21 +63,24 @@ def _of_a_norm(name: str) -> bool:
 
 
 def usual_orders(slots: Sequence[State], shapes: list[Shape], weights: list[Weight]) -> Iterator[Choice | None]:
-    """Yield a choice for every usual order that fits; None for those that do not."""
+    """Yield a choice for every usual order that fits, the likeliest first; None for those that do not.
+
+    Groups that are as large as what weight decay is kept from, and the rest, are rarely so by chance; and what is
+    frozen is rather the beginning of a model than its end.
+    """
     groups = _groups(slots)
     everything = list(range(len(weights)))
     if len(slots) == len(weights):
-        yield _fit(everything, shapes, weights)
         if len(groups) == 2:
             yield from (_split(groups, shapes, weights, test, flip) for test in DECAYED for flip in (False, True))
+        yield _fit(everything, shapes, weights)
         if 1 < len(groups) <= PERMUTED:
             yield from (_blocks(groups, order, shapes, weights) for order in permutations(range(len(groups))))
     elif len(slots) < len(weights):
-        yield _earliest(everything, shapes, weights)
-        yield _latest(everything, shapes, weights)
-        if len(groups) > 1:
-            yield _each_group(groups, shapes, weights, _earliest)
-            yield _each_group(groups, shapes, weights, _latest)
+        for match in (_latest, _earliest):
+            yield match(everything, shapes, weights)
+            if len(groups) > 1:
+                yield _each_group(groups, shapes, weights, match)
 
 
 def _groups(slots: Sequence[State]) -> list[list[int]]:
@@ -139,9 +142,8 @@ def _latest(among: list[int], shapes: list[Shape], weights: list[Weight]) -> Cho
     return None if choice is None else choice[::-1]
 
 
-def _each_group(groups: list[list[int]], shapes: list[Shape], weights: list[Weight], one: object) -> Choice | None:
+def _each_group(groups: list[list[int]], shapes: list[Shape], weights: list[Weight], match: Match) -> Choice | None:
     """Each group by itself follows the order of the model; no weight is in two."""
-    match = _earliest if one is _earliest else _latest
     free, choice = list(range(len(weights))), [None] * len(shapes)
     result: Choice = list(choice)
     for group in groups:

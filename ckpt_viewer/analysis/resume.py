@@ -19,6 +19,10 @@ from ckpt_viewer.core.progress import SILENT, Context
 
 NAMED = 3
 """Parameters that a sentence names."""
+OF_TORCH = frozenset(
+    """ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD SparseAdam""".split()
+)
+"""Classes of torch.optim."""
 
 
 class Resume(NamedTuple):
@@ -166,8 +170,7 @@ def _optimizer(facts: Facts, seen: OptimizerView) -> Iterator[Advice]:
 
 def _class(seen: OptimizerView) -> str:
     """Return a class of torch.optim that the state may be of; our own names, none is from the file."""
-    name = next(iter(seen.guess.names), "")
-    return name if name.isidentifier() else "AdamW"
+    return next((name for name in seen.guess.names if name in OF_TORCH), "AdamW")
 
 
 def scheduler_views(going_on: Resume, checkpoint: Checkpoint, view: Overview) -> list[SchedulerView]:

@@ -32,8 +32,12 @@ MODEL_KEYS = frozenset(
     state_dict_ema ema_state_dict""".split()
 )
 """Keys under which trainers keep a model (FORMATS 5.4), in lower case."""
-
-
+DISTRIBUTED = frozenset({"DTensor", "ShardedTensor"})
+"""Classes of tensors that several ranks hold together, as FSDP and torch.distributed make of parameters."""
+PLAIN = frozenset({int, float, str, bool, type(None)})
+"""Types of values that may stand beside distributed parameters."""
+MOMENTS = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "step", "sum"})
+"""Names of an optimizer's state of one parameter, which is distributed as the parameter is."""
 _WORDS = re.compile(r"[a-z]+|[A-Z][a-z]+|[A-Z]+")
 
 
@@ -85,6 +89,8 @@ def is_whole_module(value: Value) -> bool:
 def is_state_dict(value: Value, key: str = "") -> bool:
     """Whether a dict is a state_dict: string keys, at least nine of ten entries tensors; `_metadata` is proof.
 
+    Where tensors are distributed over ranks, plain values beside them do not count, whatever the names are.
+
     Args:
         key: under which it was found; decides where the names of its entries do not.
     """
@@ -96,11 +102,22 @@ def is_state_dict(value: Value, key: str = "") -> bool:
     if isinstance(value.state, Mapping) and value.state.get("_metadata") is not None:
         return True
     tensors = [child for child in pairs[1::2] if type(child) is TensorSpec]
+    if any(map(is_distributed, tensors)) and not MOMENTS.issuperset(pairs[::2]):
+        others = sum(type(child) not in PLAIN for child in pairs[1::2]) - len(tensors)
+        return len(tensors) >= SHARE_OF_TENSORS * (len(tensors) + others) and 2 * len(tensors) > len(value)
     if len(tensors) < SHARE_OF_TENSORS * len(value):
         return False
     if all(child.shape == () for child in tensors) and not _has_entry_names(value):
         return False  # names to single numbers: the scores of files, metrics
     return value.type == "collections.OrderedDict" or key.lower() in MODEL_KEYS or _named_like_modules(value)
+
+
+def is_distributed(tensor: TensorSpec) -> bool:
+    """Whether several ranks hold a tensor together, or a distributed checkpoint has it in parts of theirs."""
+    if tensor.type.rpartition(".")[2] in DISTRIBUTED:
+        return True
+    asked = getattr(tensor.storage.home, "is_distributed", None) if tensor.storage is not None else None
+    return asked is not None and bool(asked(tensor.storage.key if tensor.storage is not None else ""))
 
 
 def _named_like_modules(value: Mapping) -> bool:

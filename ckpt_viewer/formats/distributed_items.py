@@ -74,6 +74,10 @@ class Chunks:
         self._views: dict[tuple[str, int], View] = {}
         self._lock = Lock()
 
+    def is_distributed(self, key: str) -> bool:
+        """Whether several ranks, or one of them in parts, hold a tensor."""
+        return len(self.entries[key].places) > 1
+
     def extent(self, key: str) -> Extent:
         """Return where the bytes of a whole tensor are read; raises CheckpointError."""
         entry = self.entries[key]

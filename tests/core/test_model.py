@@ -6,8 +6,10 @@ import pytest
 from builders import HOOKS, call, get, integer, listed, many, mapped, name, pickled, put, tensor, text
 from opening import open_bytes
 
-from ckpt_viewer.core.model import is_optimizer_state
+from ckpt_viewer.core.model import is_optimizer_state, is_state_dict
 from ckpt_viewer.core.module import state_dict_entries
+from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.value import Mapping
 from ckpt_viewer.errors import CannotExport, CheckpointError
 
 W = tensor((2, 2), key="0")
@@ -129,3 +131,24 @@ def test_a_file_without_a_model_has_no_state_dict():
 )  # fmt: skip
 def test_optimizer_states(body, expected):
     assert is_optimizer_state(open_bytes(pickled(body)).root.value) is expected
+
+
+def distributed(kind: str = "torch.distributed.tensor.DTensor") -> TensorSpec:
+    return TensorSpec(None, "float32", (4, 2), (2, 1), type=kind)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ({"first": distributed(), "second": distributed(), "step": 12}, True),
+        ({"only": distributed("torch.distributed._shard.sharded_tensor.api.ShardedTensor")}, True),
+        ({"first": distributed(), "lr": 0.1, "eps": 1e-8}, False),
+        ({"first": distributed(), "more": Mapping()}, False),
+        ({"exp_avg": distributed(), "exp_avg_sq": distributed(), "step": distributed()}, False),
+        ({"first": distributed("torch.Tensor"), "second": distributed("torch.Tensor")}, False),
+    ],
+)  # fmt: skip
+def test_what_ranks_hold_together_are_parameters(pairs, expected):
+    value = Mapping()
+    value.pairs += [each for pair in pairs.items() for each in pair]
+    assert is_state_dict(value, "anything") is expected

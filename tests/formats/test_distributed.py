@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from ckpt_viewer import summarize
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.model import is_distributed
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Unsupported
 from ckpt_viewer.export.choice import Choice
 from ckpt_viewer.export.plan import plan_export, write
@@ -183,6 +184,12 @@ class TestSeveralRanks:
         with open_checkpoint(ranks / "cut") as checkpoint:
             assert not checkpoint.findings
             assert same(checkpoint.root, as_torch_has_it(ranks / "cut", tmp_path / "whole.pt")) == 6
+
+    def test_what_ranks_hold_together_is_told_from_what_each_has(self, ranks):
+        with open_checkpoint(ranks / "cut") as checkpoint:
+            found = {tensor.storage.key: is_distributed(tensor) for _, tensor in checkpoint.outline.tensors()}
+        assert found["model.rows.weight"]
+        assert not all(found.values())
 
     def test_statistics_and_any_range_of_bytes(self, ranks):
         with open_checkpoint(ranks / "cut") as checkpoint:
