@@ -74,14 +74,15 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def _curves(options: argparse.Namespace, report: Report) -> dict[int, dict[str, Any]]:
-    """Have torch compute the curve of each scheduler that it can, where that was asked for."""
+    """Have torch compute the curve of each scheduler that it can, where that was asked for, and tell what is known."""
     if not options.curve:
         return {}
-    from ckpt_viewer.analysis.scheduler import curve_request
+    from ckpt_viewer.analysis.scheduler import curve_request, known_curve
     from ckpt_viewer.torch_bridge.schedules import lr_curve
 
     asked = {each.row: curve_request(each) for each in report.schedulers}
-    return {row: lr_curve(**request) for row, request in asked.items() if request is not None}
+    known = {each.row: curve for each in report.schedulers if (curve := known_curve(each)) is not None}
+    return {**known, **{row: lr_curve(**request) for row, request in asked.items() if request is not None}}
 
 
 def _print_code(checkpoint: Checkpoint) -> int:

@@ -45,9 +45,10 @@ WORDS = {
 }  # fmt: skip
 """Field -> what it means."""
 PLATEAU = (
-    "ReduceLROnPlateau follows a metric that is not in the file: only the learning rate at the saved epoch is known, "
-    "and what comes next depends on the metric"
+    "ReduceLROnPlateau follows a metric that is not in the file: what comes next depends on it, and of the past only "
+    "the epochs since its last change are told by what it counts"
 )
+SINCE = "the epochs of which the file tells that the learning rate did not change; what was before is in no file"
 FUNCTIONS = (
     "its learning rate is a function of the epoch that is in no file, so torch cannot compute it from this state"
 )
@@ -146,6 +147,20 @@ def curve_request(seen: SchedulerView, until: int | None = None) -> dict[str, An
         "groups": groups,
         "until": min(end, MOST_STEPS),
     }
+
+
+def known_curve(seen: SchedulerView) -> dict[str, Any] | None:
+    """Return the past that the state itself tells, as the worker's ``lr_curve`` would; None where it tells none.
+
+    A ReduceLROnPlateau counts bad epochs, and those that it waits after a drop, from its last change on.
+    """
+    counted = {name: _whole(seen.fields.get(name)) for name in ("num_bad_epochs", "cooldown", "cooldown_counter")}
+    if "num_bad_epochs" not in seen.fields or not seen.rates or seen.epoch is None or seen.epoch < 0:
+        return None
+    waited = counted["cooldown"] - counted["cooldown_counter"] if counted["cooldown_counter"] else 0
+    since = min(max(counted["num_bad_epochs"], waited, 0), seen.epoch, MOST_STEPS)
+    rates = [[rate] * (since + 1) for rate in seen.rates]
+    return {"epochs": list(range(seen.epoch - since, seen.epoch + 1)), "rates": rates, "now": seen.epoch, "note": SINCE}
 
 
 GROUP_FIELDS = ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr")

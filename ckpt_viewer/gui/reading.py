@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.errors import CheckpointError, WriteFailed
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.loading import LoadProblem
@@ -122,19 +123,30 @@ def _recall_roles(loaded: Loaded, memory: RoleMemory, context: Context) -> Loade
     return loaded._replace(given=given)
 
 
+class Correction(NamedTuple):
+    """What a user said of entries, taken in.
+
+    Attributes:
+        mark: marks a tree so, on the thread that shows it. problem: why it is not remembered; None where it is.
+    """
+
+    mark: Callable[[TreeIndex], None]
+    problem: CheckpointError | None
+
+
 def correct_roles(
     checkpoint: Checkpoint, given: Mapping[str, str], memory: RoleMemory | None, context: Context
-) -> Callable[[TreeIndex], None]:
-    """Have a checkpoint's entries be what the user says, and remember it; raises Cancelled.
-
-    Returns:
-        What marks a tree so, on the thread that shows it.
-    """
+) -> Correction:
+    """Have a checkpoint's entries be what the user says, and remember it; raises Cancelled."""
     checkpoint.take_roles(given, context)
     roles = find_marks(checkpoint, context)
-    if memory is not None:
-        memory.remember(checkpoint, given)
-    return lambda index: mark_tree(index, checkpoint, roles, SILENT)
+    problem = None
+    if memory is not None and not memory.remember(checkpoint, given):
+        problem = WriteFailed(
+            f"what you said holds until this window is closed, since it cannot be written into {memory.folder}; see "
+            "that this folder can be written by you, and by nobody else"
+        )
+    return Correction(lambda index: mark_tree(index, checkpoint, roles, SILENT), problem)
 
 
 def describe(

@@ -36,9 +36,14 @@ class RoleMemory:
     def __init__(self, home: Path) -> None:
         self._home = home
 
+    @property
+    def folder(self) -> Path:
+        """Where it keeps what it remembers."""
+        return self._home / FOLDER
+
     def recall(self, checkpoint: Checkpoint) -> dict[str, str]:
         """Return JSON Pointer -> role, empty where nothing is known of a checkpoint; reads both ends of its file."""
-        folder = self._home / FOLDER
+        folder = self.folder
         if not os.path.isdir(folder):  # noqa: PTH112 - nearly always, and then nothing is to be imported for this
             return {}
         for name, exact in ((_content_name(checkpoint), True), (_path_name(checkpoint), False)):
@@ -63,13 +68,21 @@ class RoleMemory:
         names = [name for name in (_content_name(checkpoint), _path_name(checkpoint)) if name]
         told = {pointer: (role, _type_at(checkpoint, pointer)) for pointer, role in list(given.items())[-MOST_ROLES:]}
         if not told:
-            for name in names:
-                (folder / name).unlink(missing_ok=True)
-            return True
+            gone = [_forget(folder / name) for name in names]
+            return all(gone)
         data = json.dumps({"schema": 1, "roles": told}).encode()
         stored = [store(folder / name, [data]) for name in names] if len(data) <= LARGEST else [False]
         shrink(folder, MOST_BYTES, MOST_FILES)
         return all(stored)
+
+
+def _forget(path: Path) -> bool:
+    """Delete a remembered file; return whether it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: Path) -> dict[str, tuple[str, str]] | None:

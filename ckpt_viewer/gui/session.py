@@ -16,6 +16,7 @@ from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
 from ckpt_viewer.gui.loans import Loans
 from ckpt_viewer.gui.picks import Picks
 from ckpt_viewer.gui.reading import (
+    Correction,
     Loaded,
     Reader,
     correct_roles,
@@ -327,10 +328,12 @@ class Session(QObject):
         if self._marks:
             self.show_compared(self._marks)
 
-    def _on_corrected(self, mark: Callable[[TreeIndex], object]) -> None:
+    def _on_corrected(self, correction: Correction) -> None:
+        if correction.problem is not None:
+            self.trouble.emit(correction.problem)
         if self.index is None:
             return
-        mark(self.index)
+        correction.mark(self.index)
         if self._indexing.job is not None:  # it may have looked before the user spoke
             self.regroup(self.grouped)
         self.corrected.emit()

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import SWALR
 
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.analysis.resume import resume, scheduler_views
-from ckpt_viewer.analysis.scheduler import SchedulerView, curve_request
+from ckpt_viewer.analysis.scheduler import SchedulerView, curve_request, known_curve
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.torch_bridge.schedules import lr_curve
@@ -115,14 +115,28 @@ def test_what_torch_cannot_compute_is_said(tmp_path, make, words):
     assert seen.rates
 
 
-def test_a_plateau_knows_only_now(tmp_path):
+@pytest.mark.parametrize("cooldown", [0, 3])
+@pytest.mark.parametrize("epochs", range(1, 14))
+def test_of_a_plateau_the_past_since_its_last_change_is_known(tmp_path, epochs, cooldown):
     _, optimizer = made()
-    scheduler = s.ReduceLROnPlateau(optimizer, patience=1)
-    for _ in range(9):
+    scheduler = s.ReduceLROnPlateau(optimizer, patience=2, cooldown=cooldown)
+    rates = [[group["lr"] for group in optimizer.param_groups]]
+    for _ in range(epochs):
         scheduler.step(1.0)
+        rates.append([group["lr"] for group in optimizer.param_groups])
     seen = seen_in(tmp_path, {"optimizer": optimizer.state_dict(), "lr_scheduler": scheduler.state_dict()})
     assert "follows a metric" in seen.refusal
-    assert (seen.epoch, seen.rates) == (9, [group["lr"] for group in optimizer.param_groups])
+    assert curve_request(seen) is None
+    assert (seen.epoch, seen.rates) == (epochs, rates[-1])
+    curve = known_curve(seen)
+    assert curve["now"] == curve["epochs"][-1] == epochs
+    assert [list(each) for each in zip(*curve["rates"], strict=True)] == [rates[epoch] for epoch in curve["epochs"]]
+    if cooldown == 0:
+        assert len(curve["epochs"]) == (epochs - 1) % 3 + 1
+
+
+def test_only_a_plateau_tells_its_past_by_itself(tmp_path):
+    assert known_curve(seen_in(tmp_path, record(MAKERS["StepLR"])[0])) is None
 
 
 def test_one_cycle_needs_the_groups(tmp_path):

@@ -105,6 +105,20 @@ def test_a_scheduler_shows_the_curve_that_torch_computes(opened, qtbot):
     assert panel.hover.text() == "epoch 2: learning rate 0.005"
 
 
+def test_a_plateau_shows_the_past_that_its_state_tells(opened):
+    value, _ = trained()
+    scheduler = lr_scheduler.ReduceLROnPlateau(optim.SGD(nn.Linear(2, 2).parameters(), lr=0.5), patience=9)
+    for _ in range(7):
+        scheduler.step(1.0)
+    details = opened({**value, "lr_scheduler": scheduler.state_dict()})
+    panel = details.select("/lr_scheduler")
+    curve = panel.plot.curve
+    assert (curve.first, list(curve.heights), list(curve.marked)) == (1, [0.5] * 7, [6])
+    assert "what was before is in no file" in panel.hover.text()
+    panel.plot.hover(2)
+    assert panel.hover.text() == "epoch 3: learning rate 0.5"
+
+
 def test_a_scheduler_without_a_curve_says_why(opened):
     details = opened(trained(lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 1.0))[0])
     panel = details.select("/lr_scheduler")

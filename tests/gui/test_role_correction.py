@@ -13,6 +13,7 @@ from builders import save
 from PySide6.QtWidgets import QLabel
 from torch import nn, optim
 
+from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.gui.panels.taken import is_taken_for
 from ckpt_viewer.gui.role_memory import FOLDER, LARGEST, MOST_FILES, RoleMemory
@@ -186,6 +187,20 @@ def test_the_menu_corrects_a_role(qtbot, tree):
     with qtbot.waitSignal(session.corrected):
         offered["As recognised"].trigger()
     assert not choices(panel, "/lesson")["As recognised"].isEnabled()
+
+
+@pytest.mark.parametrize("role", ["ema", ""])
+def test_what_cannot_be_remembered_is_said(qtbot, sessions, tmp_path, role):
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / FOLDER).write_text("in the way")
+    session = sessions(save(value(), tmp_path / "m.pth"))
+    errors = []
+    session.trouble.connect(errors.append)
+    correct(qtbot, session, "/target", role)
+    (error,) = errors
+    assert isinstance(error, CheckpointError)
+    assert str(tmp_path / "settings" / FOLDER) in str(error)
+    assert mark(session, "/target") == role
 
 
 def test_a_filter_by_role_follows(qtbot, tree):

@@ -24,12 +24,18 @@ RATE = 95
 
 
 class SchedulerReport(NamedTuple):
-    """What is shown before the curve: class, sentence and fields; `request` is what the curve is computed from."""
+    """What is shown before the curve.
+
+    Attributes:
+        heading, sentence, facts: class, what told it, and fields.
+        request: what torch computes the curve from; None where it cannot. known: the curve that the state itself tells.
+    """
 
     heading: str
     sentence: str
     facts: list[Fact]
     request: dict[str, Any] | None
+    known: dict[str, Any] | None
 
 
 class Curves(NamedTuple):
@@ -43,7 +49,7 @@ def scheduler_report(subject: Node, view: Overview | None, context: Context) -> 
     """Look into a scheduler and for the optimizer that it steers; raises Cancelled."""
     from ckpt_viewer.analysis.overview import overview
     from ckpt_viewer.analysis.resume import resume, scheduler_views
-    from ckpt_viewer.analysis.scheduler import SchedulerView, curve_request
+    from ckpt_viewer.analysis.scheduler import SchedulerView, curve_request, known_curve
 
     checkpoint = subject.checkpoint
     row = outline_row(checkpoint.load_outline(context), subject) or 0
@@ -56,27 +62,27 @@ def scheduler_report(subject: Node, view: Overview | None, context: Context) -> 
     facts = [
         Fact(each.name, f"{each.text}{'  ·  ' if each.words else ''}{each.words}", each.text) for each in seen.told
     ]
-    return SchedulerReport(heading, f"{sentence[:1].upper()}{sentence[1:]}.", facts, curve_request(seen))
+    words = f"{sentence[:1].upper()}{sentence[1:]}."
+    return SchedulerReport(heading, words, facts, curve_request(seen), known_curve(seen))
 
 
-def compute_curves(request: dict[str, Any], _context: Context) -> Curves:
-    """Have torch compute the curve, in a process of its own; raises CheckpointError."""
+def compute_curves(said: SchedulerReport, _context: Context) -> Curves:
+    """Have torch compute the curve, in a process of its own, where it can; raises CheckpointError."""
     import numpy as np
 
     from ckpt_viewer.gui.panels.curves import Curve  # imports pyqtgraph, here and not on the GUI thread
     from ckpt_viewer.worker import Worker
 
-    with Worker() as worker:
-        answer = worker.request("lr_curve", request)
-    marked = np.array([answer["now"]], np.int64)
+    answer = said.known or {"epochs": [0], "rates": [], "now": 0, "note": ""}
+    if said.request is not None:
+        with Worker() as worker:
+            answer = worker.request("lr_curve", said.request)
+    first = next(iter(answer["epochs"]), 0)
+    marked = np.array([answer["now"] - first], np.int64)
+    across = "epoch (the cross is the saved one)"
     groups = [np.array(rates, np.float64) for rates in answer["rates"]]
-    return Curves(
-        [
-            Curve(rates, rates, 0, "epoch (the cross is the saved one)", "learning rate", False, marked)
-            for rates in groups
-        ],
-        str(answer["note"]),
-    )
+    curves = [Curve(rates, rates, first, across, "learning rate", False, marked) for rates in groups]
+    return Curves(curves, str(answer["note"]))
 
 
 class SchedulerPanel(Panel):
@@ -148,17 +154,16 @@ class SchedulerPanel(Panel):
         self.words.setText(plain(said.sentence, 1000))
         self.table.show_facts(said.facts)
         self.show_body()
-        if said.request is None:
+        if said.request is None and said.known is None:
             self.hover.setText("No curve: see above." if said.facts else "")
             self.settle()
             return
-        request = said.request
-        self.hover.setText("torch computes the learning rates …")
-        self._computing.start(lambda context: compute_curves(request, context))
+        self.hover.setText("torch computes the learning rates …" if said.request is not None else "")
+        self._computing.start(lambda context: compute_curves(said, context))
 
     def _show_curves(self, found: Curves) -> None:
         self._curves = found.groups
-        self.hover.setText(plain(found.note, 400))
+        self.hover.setText(plain(f"{found.note[:1].upper()}{found.note[1:]}", 400))
         if self.plot is None:
             from ckpt_viewer.gui.panels.curves import CurvePlot  # imported by the job before
 
@@ -182,7 +187,8 @@ class SchedulerPanel(Panel):
     def _on_hover(self, at: int) -> None:
         number = max(self.group.currentIndex(), 0)
         if at >= 0 and number < len(self._curves):
-            self.hover.setText(f"epoch {at}: learning rate {float(self._curves[number].heights[at])!r}")
+            curve = self._curves[number]
+            self.hover.setText(f"epoch {curve.first + at}: learning rate {float(curve.heights[at])!r}")
 
     def _on_failed(self, error: BaseException) -> None:
         self.hover.setText(plain(f"No curve: {error}", 400))
