@@ -26,7 +26,7 @@ from ckpt_viewer.analysis.byte_map import (
 from ckpt_viewer.analysis.checksums import archives_of
 from ckpt_viewer.analysis.ledger import Ledger, Line
 from ckpt_viewer.core.checkpoint import Checkpoint
-from ckpt_viewer.core.progress import SILENT, Context
+from ckpt_viewer.core.progress import SILENT, Context, Phase
 from ckpt_viewer.core.tensor import Bytes, Extent, bottom
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats.torch_zip import Records
@@ -60,15 +60,16 @@ class _File:
 def byte_maps(checkpoint: Checkpoint, book: Ledger, context: Context = SILENT) -> Maps:
     """Return the maps of all files that hold tensors; raises Cancelled by `context`."""
     gathered = _Gathering(checkpoint)
+    lines, archives, laying = (Phase(context, number, 3) for number in range(3))
     for number, line in enumerate(book.lines):
         if number % EVERY == 0:
-            context.step(number, len(book.lines))
+            lines.step(number, len(book.lines))
         gathered.add_line(number, line)
-    for archive in archives_of(checkpoint, context):
-        gathered.add_archive(archive, context)
+    for archive in archives_of(checkpoint, archives):
+        gathered.add_archive(archive, archives)
     files, places, overlapping = [], dict[int, tuple[int, int]](), 0
     for index, each in enumerate(gathered.files.values()):
-        made, over = _lay_out(each, checkpoint, context)
+        made, over = _lay_out(each, checkpoint, laying)
         files.append(made)
         overlapping += over
         for region, line_number in enumerate(made.lines):

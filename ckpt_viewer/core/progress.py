@@ -30,6 +30,20 @@ SILENT: Context = _Silent()
 """For callers that neither watch nor cancel."""
 
 
+class Phase:
+    """One of several parts of some work that take about as long: its progress is that of a share of the whole."""
+
+    def __init__(self, context: Context, number: int, count: int) -> None:
+        self._context, self._number, self._count = context, number, count
+        self._last = number, count
+
+    def step(self, done: int, total: int) -> None:
+        """Report `done` of the `total` of this part, where that is known; raises Cancelled."""
+        if total:
+            self._last = self._number * total + min(done, total), self._count * total
+        self._context.step(*self._last)
+
+
 def drain(used_up: dict[Any, Any] | set[Any] | list[Any], context: Context) -> None:
     """Empty a collection with steps between: freeing 100,000 entries at once would hold the GIL for 20 ms and more.
 

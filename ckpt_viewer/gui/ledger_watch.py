@@ -29,6 +29,8 @@ class Accounts(NamedTuple):
 class LedgerWatch(Watch):
     """Works it out once the file is described: roles are needed for the colours."""
 
+    title = "Adding up the storages"
+
     def source(self) -> Any:
         """The overview."""
         return self._session.overview
@@ -37,12 +39,13 @@ class LedgerWatch(Watch):
         """Go through all entries, and look where every storage lies."""
         from ckpt_viewer.analysis.byte_layout import byte_maps
         from ckpt_viewer.analysis.ledger import ledger
+        from ckpt_viewer.core.progress import Phase
 
         checkpoint = self._session.checkpoint
         assert checkpoint is not None
-        book = ledger(checkpoint, source.role_rows, context)
+        book = ledger(checkpoint, source.role_rows, Phase(context, 0, 2))
         numbers = {id(line.storage): number for number, line in enumerate(book.lines)}
-        return Accounts(book, byte_maps(checkpoint, book, context), numbers)
+        return Accounts(book, byte_maps(checkpoint, book, Phase(context, 1, 2)), numbers)
 
     @property
     def accounts(self) -> Accounts | None:

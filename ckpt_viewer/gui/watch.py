@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 
@@ -21,6 +21,10 @@ class Watch(QObject):
 
     ready = Signal()
     """There is an answer, or another one."""
+    stopped = Signal()
+    """The user stopped the work; asking for the answer starts it again."""
+    title: ClassVar[str] = ""
+    """What the status bar says of the work; ``""`` for work that is not announced."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -56,13 +60,18 @@ class Watch(QObject):
             if source is None:
                 self._latest.cancel()
             else:
-                self._latest.start(lambda context: self.work(source, context))
+                job = self._latest.start(lambda context: self.work(source, context), title=self.title)
+                job.cancelled.connect(self._on_cancelled)
         return self._answer
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is being worked out."""
         return self._latest.job is None
+
+    def _on_cancelled(self) -> None:
+        if self._latest.job is None and self._answer is None and self._source is not None:
+            self.stopped.emit()
 
     def _give_up(self, error: object) -> None:
         self._failed = True  # asking again would only fail again

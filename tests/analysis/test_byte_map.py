@@ -189,3 +189,17 @@ def test_what_lies_between_two_positions_is_the_sum_of_its_bytes(tmp_path):
         assert file.at(region.start) == file.at(region.start + region.nbytes - 1) == number
     whole = file.largest(0, file.size)
     assert file.region(whole).nbytes == 48
+
+
+def test_its_progress_never_goes_back(tmp_path):
+    shares = []
+
+    class Heard:
+        def step(self, done: int, total: int) -> None:
+            shares.append(done / total)
+
+    with open_checkpoint(save({f"t{n}": torch.ones(2) for n in range(200)}, tmp_path / "m.pth")) as checkpoint:
+        byte_maps(checkpoint, ledger(checkpoint, {}), Heard())
+    assert shares == sorted(shares)
+    assert 0.0 <= shares[0] < 0.1
+    assert 0.9 < shares[-1] <= 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from builders import mapped, pickled, save, tensor, text, zip_checkpoint
 from panel_samples import OpenDetails
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QGuiApplication, QWheelEvent
+from PySide6.QtWidgets import QPushButton
 from safetensors.torch import save_file
 from torch import nn, optim
 
 from ckpt_viewer.analysis.byte_map import FRAME, MODEL, UNUSED, WORDS, FileMap
 from ckpt_viewer.formats import open_checkpoint
+from ckpt_viewer.gui.ledger_watch import LedgerWatch
 from ckpt_viewer.gui.panels.byte_colours import PATTERNS, looks
 from ckpt_viewer.gui.panels.byte_strip import BAND, MARK, ByteStrip
 from ckpt_viewer.gui.panels.ledger import LedgerPanel
@@ -69,11 +72,38 @@ def test_the_root_says_what_its_bytes_are_for(opened):
     panel = storage_tab(opened(trained()))
     assert isinstance(panel, LedgerPanel)
     said = panel.words.text().replace("\N{NO-BREAK SPACE}", " ")
-    assert said.startswith("7.57 kB in 8 storages, of which tensors use all of it.")
+    assert said.startswith("7.57 kB in 8 storages, of which tensors use all.")
     assert "Optimizer 5.05 kB (66.7 %), model 2.52 kB (33.3 %)." in said
     assert column(panel, TENSOR)[:2] == ["/model/weight", "/model/bias"]
     assert panel.table.isColumnHidden(WASTED)
     assert panel.table.isColumnHidden(SHARED)
+
+
+def test_adding_up_can_be_stopped_and_begun_again(opened, qtbot, monkeypatch):
+    from ckpt_viewer.analysis import ledger as module
+
+    entered, gate, usual = threading.Event(), threading.Event(), module.ledger
+
+    def slow(checkpoint, roles, context):
+        entered.set()
+        assert gate.wait(30)
+        context.step(0, 0)
+        return usual(checkpoint, roles, context)
+
+    monkeypatch.setattr(module, "ledger", slow)
+    details = opened(trained())
+    panel = details.select("", "Storage", wait=False)
+    assert entered.wait(30)
+    (job,) = (each for each in details.session.jobs.active if each.title)
+    assert job.title == "Adding up the storages"
+    with qtbot.waitSignal(LedgerWatch.of(details.session).stopped):
+        job.cancel()
+        gate.set()
+    assert panel.sentence == "Adding up the storages was stopped."
+    panel.findChild(QPushButton).click()
+    details.wait()
+    assert panel.sentence == ""
+    assert panel.words.text().startswith("7.57")
 
 
 def test_a_part_has_its_own_storages_only(opened):

@@ -37,7 +37,7 @@ def _sentences(accounts: Accounts, lines: Sequence[Line], whole: bool) -> Iterat
     if not lines:
         yield "No tensor here has a storage." if not whole else "No tensor of this file has a storage."
     else:
-        most = "all of it" if used == stored else f"{share_words(used, stored)} of it"
+        most = "all" if used == stored else share_words(used, stored)
         yield f"{bytes_text(stored)} in {count_words(len(lines), 'storage')}, of which tensors use {most}."
     bloated = [line for line in lines if line.bloated]
     if bloated:

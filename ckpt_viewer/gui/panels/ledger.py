@@ -84,6 +84,7 @@ class LedgerPanel(Panel):
         self._subject: Any = None
         self._watch = LedgerWatch.of(session)
         self._watch.ready.connect(self._again)
+        self._watch.stopped.connect(self._on_stopped)
         session.described.connect(self._again)
         self._looking = Latest(session.jobs, self)
         self._looking.finished.connect(self._show)
@@ -129,6 +130,10 @@ class LedgerPanel(Panel):
                 self.show_error(self.session.error)
             else:
                 self.show_subject(self._subject)
+
+    def _on_stopped(self) -> None:
+        if self._subject is not None:
+            self.show_sentence("Adding up the storages was stopped.", "Add them up", self._again)
 
     def _show(self, found: tuple[Accounts, Part]) -> None:
         accounts, part = found
