@@ -78,6 +78,24 @@ def test_an_optimizer_shows_its_groups_and_its_parameters(opened):
     assert cells(panel.parameters)[0][4] == "5"
 
 
+@pytest.mark.parametrize("size", [(420, 380), (900, 700)])
+def test_groups_are_shown_by_whole_rows_with_their_titles(opened, size):
+    value, _ = trained()
+    for group in value["optimizer"]["param_groups"]:
+        group["a_name_that_is_much_longer_than_any_other_" * 4] = "a value " * 60
+    details = opened(value)
+    details.tabs.resize(*size)
+    panel = details.select("/optimizer")
+    details.wait()
+    groups = panel.groups
+    row = groups.verticalHeader().defaultSectionSize()
+    assert groups.viewport().height() % row == 0
+    assert groups.viewport().height() >= 3 * row
+    assert groups.verticalHeader().width() < groups.width() / 2
+    assert groups.columnWidth(0) < groups.width()
+    assert panel.hypers.headerData(0, Qt.Orientation.Horizontal) == "Group 0"
+
+
 def test_a_parameter_leads_to_its_state(opened, qtbot):
     details = opened(trained()[0])
     panel = details.select("/optimizer")

@@ -159,6 +159,8 @@ class RowsTable(LinkTable):
         """Be as high as all rows, at most as `most` of them, and at least as `least`."""
         rows = self.verticalHeader()
         head = self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth() + 2
+        if self.horizontalHeader().length() > self.width():
+            head += self.horizontalScrollBar().sizeHint().height()
         self.setMinimumHeight(head + rows.defaultSectionSize() * min(rows.count(), least))
         self.setMaximumHeight(head + rows.defaultSectionSize() * min(rows.count(), most))
 
