@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import NamedTuple, Protocol
 
 from ckpt_viewer.core.tensor import TensorSpec
@@ -66,7 +66,7 @@ def usual_orders(slots: Sequence[State], shapes: list[Shape], weights: list[Weig
     """Yield a choice for every usual order that fits, the likeliest first; None for those that do not.
 
     Groups that are as large as what weight decay is kept from, and the rest, are rarely so by chance; and what is
-    frozen is rather the beginning of a model than its end.
+    frozen is rather the beginning of a model than its end, and rather one stretch of it than several.
     """
     groups = _groups(slots)
     everything = list(range(len(weights)))
@@ -77,10 +77,16 @@ def usual_orders(slots: Sequence[State], shapes: list[Shape], weights: list[Weig
         if 1 < len(groups) <= PERMUTED:
             yield from (_blocks(groups, order, shapes, weights) for order in permutations(range(len(groups))))
     elif len(slots) < len(weights):
-        for match in (_latest, _earliest):
-            yield match(everything, shapes, weights)
-            if len(groups) > 1:
-                yield _each_group(groups, shapes, weights, match)
+        made = [match(everything, shapes, weights) for match in (_latest, _earliest)]
+        if len(groups) > 1:
+            made += [_each_group(groups, shapes, weights, match) for match in (_latest, _earliest)]
+        yield from sorted(made, key=_breaks)
+
+
+def _breaks(choice: Choice | None) -> int:
+    """Return how often weights are passed over between two slots."""
+    places = [each for each in choice or () if each is not None]
+    return sum(after != before + 1 for before, after in pairwise(places))
 
 
 def _groups(slots: Sequence[State]) -> list[list[int]]:

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import NAME_LIMIT, label, larger, plain
 from ckpt_viewer.gui.theme import theme
 
@@ -109,6 +110,7 @@ class DropHalf(QFrame):
         del event
         self.clicked.emit()
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """An opaque card with a dashed border, a solid one while the pointer is here."""
         super().paintEvent(event)

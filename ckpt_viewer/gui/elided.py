@@ -6,6 +6,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import tooltip
 
 
@@ -42,6 +43,7 @@ class ElidedLabel(QWidget):
         """Room for a few letters."""
         return QSize(min(40, self.sizeHint().width()), self.sizeHint().height())
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what fits."""
         super().paintEvent(event)

@@ -6,6 +6,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QStyle, QStyleOptionFocusRect, QWidget
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.theme import theme
 
@@ -30,6 +31,7 @@ class LinkButton(QAbstractButton):
         metrics = self.fontMetrics()
         return QSize(metrics.horizontalAdvance(self._shown) + 6, metrics.height() + 4)
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """The text; a frame while it has the focus."""
         del event

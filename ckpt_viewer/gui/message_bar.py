@@ -7,6 +7,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
 from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import label
 from ckpt_viewer.gui.messages import WORDS, Action, Message, Messages
 from ckpt_viewer.gui.theme import theme, themes
@@ -134,6 +135,7 @@ class MessageBar(QFrame):
         self.refresh()
         announce(self, f"{WORDS[message.severity]}: {message.text}", urgent=message.severity == "error")
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """Add the stripe in the colour of the severity."""
         super().paintEvent(event)

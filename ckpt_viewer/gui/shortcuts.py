@@ -7,6 +7,7 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent,
 from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from ckpt_viewer.gui.actions import shortcut_rows
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import label, larger, monospaced
 from ckpt_viewer.gui.theme import theme
 
@@ -83,6 +84,7 @@ class ShortcutCard(QFrame):
         else:
             super().keyPressEvent(event)
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """With a border that stands out in both themes."""
         super().paintEvent(event)

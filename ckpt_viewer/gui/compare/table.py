@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView
 
 from ckpt_viewer.analysis.diff_table import Line
 from ckpt_viewer.gui.compare.work import COSINE, DIFFERS, ENTRY, LARGEST, RELATIVE, SIDE_A, SIDE_B, SIGNS, WHAT, WORDS
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain, tooltip
 
 Index = QModelIndex | QPersistentModelIndex
@@ -91,6 +92,7 @@ class DiffModel(QAbstractTableModel):
         """What, where, both sides, and how far values are apart."""
         return 0 if parent.isValid() else COSINE + 1
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text and look of a cell."""
         if not index.isValid():
@@ -121,6 +123,7 @@ class DiffModel(QAbstractTableModel):
             return f"{'A' if column == SIDE_A else 'B'}: {plain(self.names[column - SIDE_A], NAME_LIMIT)}"
         return TITLES[column]
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:

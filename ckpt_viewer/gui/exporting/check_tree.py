@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeyEvent, QPainter, QPalette
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyle, QStyleOptionViewItem, QTreeView, QWidget
 
 from ckpt_viewer.gui.exporting.checks import OFF, ON, PARTLY, Checks
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.tree.cells import COLUMNS, NAME, SIZE, Cells
 from ckpt_viewer.gui.tree.delegate import RowHeight
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel
@@ -32,6 +33,7 @@ class CheckModel(CheckpointTreeModel):
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
+    @called_by_qt
     def data(self, index: AnyIndex, role: int = _DISPLAY) -> Any:
         if role != _CHECK:
             return super().data(index, role)
@@ -53,6 +55,7 @@ class CheckModel(CheckpointTreeModel):
 class _CheckDelegate(RowHeight):
     """Draws a frame around each check mark: the style's own can hardly be seen on a dark ground."""
 
+    @called_by_qt
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: AnyIndex) -> None:
         super().paint(painter, option, index)
         if index.flags() & Qt.ItemFlag.ItemIsUserCheckable:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from ckpt_viewer.export.becoming import TARGETS
 from ckpt_viewer.export.choice import AUTO, Choice, parse_patterns, parse_renames, parse_size
 from ckpt_viewer.export.writers import WRITERS
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import label
 
 KEEP, STRIP = "Keep all names", "Take off what wrappers add"
@@ -123,6 +124,7 @@ class OptionsForm(QWidget):
 class _FramedBox(QCheckBox):
     """A check box with a frame: the style's own can hardly be seen on a dark ground."""
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         option = QStyleOptionButton()

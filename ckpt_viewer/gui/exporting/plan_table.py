@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.export.selection import Line, Selection
 from ckpt_viewer.gui.exporting.preview import Preview
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import plain, tooltip
 
 HEADS = ("In the file", "As written", "Dtype", "Size")
@@ -63,6 +64,7 @@ class PlanModel(QAbstractTableModel):
     def columnCount(self, parent: AnyIndex = _NOWHERE) -> int:
         return 0 if parent.isValid() else len(HEADS)
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _DISPLAY) -> Any:
         if orientation is Qt.Orientation.Horizontal and role == _DISPLAY:
             return HEADS[section]
@@ -82,6 +84,7 @@ class PlanModel(QAbstractTableModel):
         name, reason = self._selection.dropped[row - len(self._lines)]
         return Cell((name, f"left out: {reason}", "", ""), left_out=True)
 
+    @called_by_qt
     def data(self, index: AnyIndex, role: int = _DISPLAY) -> Any:
         if not index.isValid() or self._selection is None:
             return None

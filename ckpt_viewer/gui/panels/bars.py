@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )  # fmt: skip
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import tooltip
 from ckpt_viewer.gui.theme import theme
 
@@ -44,6 +45,7 @@ class BarsModel(QAbstractListModel):
         """One row a bar."""
         return 0 if parent.isValid() else len(self.bars)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Name and amount: what is read out; the delegate paints the bar."""
         if not index.isValid():
@@ -57,6 +59,7 @@ class BarsModel(QAbstractListModel):
 class BarDelegate(QStyledItemDelegate):
     """Paints a name, a bar and an amount."""
 
+    @called_by_qt
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         """Paint one line."""
         model = index.model()

@@ -21,6 +21,7 @@ from ckpt_viewer.analysis.byte_map import (
     UNUSED,
     WORDS,
 )
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.panels.byte_words import share_words
 from ckpt_viewer.gui.theme import Theme, theme, themes
 
@@ -124,6 +125,7 @@ class ByteLegend(QWidget):
         """Any width will do."""
         return QSize(60, self._height())
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """A swatch and its words, one after the other."""
         del event

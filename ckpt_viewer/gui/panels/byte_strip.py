@@ -22,6 +22,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from ckpt_viewer.analysis.byte_map import FileMap
 from ckpt_viewer.core.text import bytes_text, grouped
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.panels.byte_colours import LEAST_SEEN, looks, paint_in
 from ckpt_viewer.gui.panels.byte_scale import Scale
@@ -135,6 +136,7 @@ class ByteStrip(QWidget):
         self._painted = None
         self.update()
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """The band, the mark and the positions at both ends."""
         del event

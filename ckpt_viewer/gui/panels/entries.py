@@ -9,6 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QGuiApplication, QPalette
 from PySide6.QtWidgets import QHeaderView, QWidget
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.panels.link_table import LinkTable
 from ckpt_viewer.gui.tree.cell_words import tip
 from ckpt_viewer.gui.tree.cells import DTYPE, NAME, SHAPE, SIZE, TYPE, Cells
@@ -44,6 +45,7 @@ class EntriesModel(QAbstractTableModel):
         """See COLUMNS."""
         return 0 if parent.isValid() else len(COLUMNS)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The tree's text; a scalar's value stands behind its name."""
         if self.cells is None or not index.isValid():
@@ -61,6 +63,7 @@ class EntriesModel(QAbstractTableModel):
             return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
         return None
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:

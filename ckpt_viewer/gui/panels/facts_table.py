@@ -8,6 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QPalette
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QSizePolicy, QTableView, QWidget
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain, tooltip
 
 Index = QModelIndex | QPersistentModelIndex
@@ -75,6 +76,7 @@ class FactsModel(QAbstractTableModel):
         """Name and values."""
         return 0 if parent.isValid() else len(self.headers)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, tooltip and look of a cell."""
         if not index.isValid():
@@ -94,6 +96,7 @@ class FactsModel(QAbstractTableModel):
             return side | Qt.AlignmentFlag.AlignVCenter
         return None
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
         if orientation == Qt.Orientation.Horizontal and 0 <= section < len(self.headers):

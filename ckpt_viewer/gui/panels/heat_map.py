@@ -15,6 +15,7 @@ from PySide6.QtGui import (
 )  # fmt: skip
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.panels import map_painting
 from ckpt_viewer.gui.panels.map_painting import BAR_WIDTH, Frame
 from ckpt_viewer.gui.theme import themes
@@ -250,6 +251,7 @@ class HeatMap(QWidget):
         super().resizeEvent(event)
         self._move_on()
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw everything."""
         del event

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QFrame, QListView, QWidget
 
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import shape_text
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import tooltip
 from ckpt_viewer.gui.panels.crumbs import row_pointer
@@ -42,6 +43,7 @@ class LinksModel(QAbstractListModel):
         """One row an entry."""
         return 0 if parent.isValid() else len(self.rows)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The path, and the shape where the entry is a tensor."""
         if self._index is None or not index.isValid():

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from ckpt_viewer.analysis.module_tree import BUFFER, MODULE, Line
 from ckpt_viewer.core.text import grouped, shape_text
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import plain, tooltip
 
@@ -108,6 +109,7 @@ class ModuleModel(QAbstractItemModel):
         del parent
         return len(COLUMNS)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text and look of a cell."""
         line, column = self.line(index), index.column()
@@ -128,6 +130,7 @@ class ModuleModel(QAbstractItemModel):
             return QGuiApplication.palette().brush(QPalette.ColorRole.PlaceholderText)
         return None
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:

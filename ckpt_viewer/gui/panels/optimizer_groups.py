@@ -8,6 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import plain, tooltip
 from ckpt_viewer.gui.panels.training_report import Hyper
 
@@ -42,6 +43,7 @@ class GroupsModel(QAbstractTableModel):
         """One column a group."""
         return 0 if parent.isValid() else len(self.titles)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text and look of a cell."""
         if not index.isValid():
@@ -62,6 +64,7 @@ class GroupsModel(QAbstractTableModel):
             return font
         return None
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Groups above, names of hyper-parameters at the side."""
         across = orientation == Qt.Orientation.Horizontal

@@ -8,6 +8,8 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelInde
 from PySide6.QtGui import QCursor, QGuiApplication, QPalette
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QListView, QWidget
 
+from ckpt_viewer.gui.guard import called_by_qt
+
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -28,6 +30,7 @@ class PlacesModel(QAbstractListModel):
         """One row a place."""
         return 0 if parent.isValid() else len(self.places)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The text, as a link."""
         if not index.isValid():

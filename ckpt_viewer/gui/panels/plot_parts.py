@@ -10,6 +10,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetricsF, QGuiApplication, QPainter, QPen
 from PySide6.QtWidgets import QGraphicsItem
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.panels.picture import MEAN, QUANTILES, SPREAD, ZERO, Mark, Picture
 from ckpt_viewer.gui.theme import Theme, theme
 
@@ -146,6 +147,7 @@ class Lettering(QGraphicsItem):
         half = QFontMetricsF(QGuiApplication.font()).horizontalAdvance(placed.mark.text) / 2 + 1
         return QRectF(placed.centre - half, placed.row * MARK_ROW, 2 * half, MARK_ROW)
 
+    @called_by_qt
     def paint(self, painter: QPainter, _option: Any, _widget: Any = None) -> None:
         """Draw lines, names, and the legend."""
         painter.setFont(QGuiApplication.font())

@@ -10,6 +10,7 @@ from PySide6.QtGui import QAction, QGuiApplication, QIcon, QKeySequence, QPalett
 from PySide6.QtWidgets import QHeaderView
 
 from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import plain, tooltip
 from ckpt_viewer.gui.panels.link_table import LinkTable
 from ckpt_viewer.gui.panels.safety_report import Row
@@ -70,6 +71,7 @@ class RowsModel(QAbstractTableModel):
         shown = self.rows[row]
         return self.words[shown.rank] if column == 0 else shown.cells[column - 1]
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, sign and look of a cell."""
         if not index.isValid():
@@ -96,6 +98,7 @@ class RowsModel(QAbstractTableModel):
             self._icons[name] = QIcon(picture)
         return self._icons[name]
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:

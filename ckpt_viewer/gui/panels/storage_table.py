@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHeaderView
 
 from ckpt_viewer.core.outline import Pointers
 from ckpt_viewer.core.text import GROUP, bytes_text, grouped
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import plain, tooltip
 from ckpt_viewer.gui.panels.byte_words import ROLES, line_name
@@ -72,6 +73,7 @@ class StoragesModel(QAbstractTableModel):
         assert self._accounts is not None
         return cell_text(self._accounts, self.order[row], column)
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text and look of a cell."""
         if not index.isValid() or self._accounts is None:
@@ -101,6 +103,7 @@ class StoragesModel(QAbstractTableModel):
         text = self.text(row, column)
         return f"byte {text} of {self._accounts.maps.files[place[0]].name}" if place else text
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The titles of the columns."""
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:

@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QBrush, QColor
 
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.panels.digits import every_digit, is_special, six_digits
 from ckpt_viewer.gui.panels.tiles import Grid, Key, Tiles
 from ckpt_viewer.gui.theme import theme
@@ -70,6 +71,7 @@ class ValuesModel(QAbstractTableModel):
         tile = self._tiles.get(key)
         return None if tile is None else tile[at - key.down * grid.rows, column - key.across * grid.columns]
 
+    @called_by_qt
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Six digits, every digit as the tooltip, NaN and Inf hatched."""
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -92,6 +94,7 @@ class ValuesModel(QAbstractTableModel):
             return QColor(theme().error)
         return QBrush(QColor(theme().line), Qt.BrushStyle.BDiagPattern)
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """The index along the dimension."""
         if role == Qt.ItemDataRole.DisplayRole:

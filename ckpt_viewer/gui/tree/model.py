@@ -10,6 +10,7 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistent
 
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.text import grouped
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, FIGURES, NAME, PARAMETERS, PICTURE, SIZE, Cells
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.pages import Change, Pages
@@ -252,6 +253,7 @@ class CheckpointTreeModel(QAbstractItemModel):
         row = index.internalId()
         return _ENABLED if row < self._rows and self._cells.index.ends[row] > row + 1 else _LEAF
 
+    @called_by_qt
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _DISPLAY) -> Any:
         if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(COLUMNS):
             return None
@@ -261,6 +263,7 @@ class CheckpointTreeModel(QAbstractItemModel):
             return None
         return _RIGHT if section in _NUMBERS else _CENTRE if section == PICTURE else None
 
+    @called_by_qt
     def data(self, index: AnyIndex, role: int = _DISPLAY) -> Any:
         # asked for seven roles a cell and paint, most of which have no answer: the order of the tests is that of haste
         if role == _DISPLAY:

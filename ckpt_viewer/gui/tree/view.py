@@ -18,6 +18,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractItemView, QApplication, QStyleOptionViewItem, QWidget
 
 from ckpt_viewer.core.text import grouped
+from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.tree.cells import PICTURE, Cells
 from ckpt_viewer.gui.tree.columns import Columns
 from ckpt_viewer.gui.tree.delegate import RowHeight
@@ -222,11 +223,13 @@ class CheckpointTreeView(RowsView):
 
     # what Qt tells
 
+    @called_by_qt
     def drawRow(self, painter: QPainter, options: QStyleOptionViewItem, index: AnyIndex) -> None:
         if self._painter is None:
             self._painter = RowPainter(self, self.tree_model)
         self._painter.draw(painter, options, index)
 
+    @called_by_qt
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         table = self.tree_model.cells.table if self.tree_model.cells is not None else None
