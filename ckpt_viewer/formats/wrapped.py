@@ -7,7 +7,9 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context
@@ -66,17 +68,40 @@ class _Gzip:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
 
 
-def _zstd() -> _Unpacker | None:
-    """Return Python's own reader, which it has since 3.14, or the system's; None where there is neither."""
-    try:
-        from compression import zstd  # type: ignore[import-not-found]
-    except ImportError:
-        from ckpt_viewer.formats.libzstd import Decompressor, load
+class _Zstd:
+    """Python's reader of zstd frames, or its backport, with errors like those of the others."""
 
-        library = load()
-        return None if library is None else Decompressor(library, _ZSTD_WINDOW)
-    made: _Unpacker = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
-    return made
+    def __init__(self, zstd: Any) -> None:
+        self._error = zstd.ZstdError
+        self._reader = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._reader.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return bool(self._reader.needs_input)
+
+    @property
+    def unused_data(self) -> bytes:
+        unused: bytes = self._reader.unused_data
+        return unused
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        try:
+            out: bytes = self._reader.decompress(data, max_length)
+        except self._error as error:
+            raise ValueError(str(error)) from error
+        return out
+
+
+def _zstd() -> _Unpacker | None:
+    """Return Python's own reader, which it has since 3.14, or its backport; None where there is neither."""
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ImportError):
+            return _Zstd(import_module(name))
+    return None
 
 
 class _Kind(NamedTuple):
@@ -169,7 +194,7 @@ def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -
                     return out.getvalue(), True
                 unpacker = following
     except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
-        if "limit" in str(error):
+        if "limit" in str(error) or "memory" in str(error):  # lzma's word, and zstd's
             raise NotACheckpoint(
                 f"this is {kind.name} that takes much memory; unpack it with {kind.command} and open the result"
             ) from error
