@@ -7,6 +7,7 @@
           all commands alternate, so that noise of the disk meets all of them. The ratio is the median of those of each
           round to cp and sync in the same round. What is compared with the targets is writing alone (``--no-verify``);
           the other rows add the comparison by our reader, and by torch in its own process (whose memory is not ours).
+          A cast reads more than it writes: the row "cp and sync, uncast" copies what it reads.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def compare(title: str, source: Path, command: list[str], folder: Path, times: i
     Args:
         torch: what `TORCH` is told beyond source and target.
     """
-    like, target = folder / "bench_like.pth", folder / "bench_target.pth"
+    like, target, uncast = (folder / f"bench_{name}.pth" for name in ("like", "target", "uncast"))
     run_once([*command, "-o", str(like), "--force", "--no-verify"])
     try:
         commands = {
@@ -94,9 +95,12 @@ def compare(title: str, source: Path, command: list[str], folder: Path, times: i
         }
         if "--dtype" in command:
             del commands["torch.load, torch.save"]
+            run_once([*command[: command.index("--dtype")], "-o", str(uncast), "--no-verify"])
+            commands["cp and sync, uncast"] = copy(uncast, target)
         show(title, like.stat().st_size, measure(commands, target, times))
     finally:
         like.unlink()
+        uncast.unlink(missing_ok=True)
 
 
 def main() -> int:
