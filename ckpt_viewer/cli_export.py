@@ -67,7 +67,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-torch", action="store_true", help="compare without torch, with our own reader only")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.add_argument("--remove-leftovers", action="store_true",
-                        help="first remove unfinished files that killed runs left in the folder of OUT")  # fmt: skip
+                        help="first remove unfinished files that killed runs left in the folder of OUT, and put back "
+                        "what they did not come to replace")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
 
 
