@@ -24,12 +24,11 @@ from ckpt_viewer.export.retag import out_of_reach
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.formats.shard_index import INDEX_LIMIT, read_index
 from ckpt_viewer.formats.shard_names import is_index_name
-from ckpt_viewer.sources import FileSource
+from ckpt_viewer.sources import FileSource, Identity
 from ckpt_viewer.sources.folder import Folder
 
 MISSING = ("missing-shard", "unreadable-shard", "unsafe-name")
 """Notes on a set that say that a file of it is not there."""
-Identity = tuple[int, int, int, int, int]
 
 
 class RemapSet(NamedTuple):

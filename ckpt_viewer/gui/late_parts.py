@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, QTimer
 
 from ckpt_viewer.gui.joined_names import JoinedNames
 from ckpt_viewer.gui.scan_flow import ScanFlow
+from ckpt_viewer.gui.stale_watch import StaleWatch
 from ckpt_viewer.gui.summary_flow import SummaryFlow
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class LateParts(QObject):
         self.scan.status.findWanted.connect(window.tree.filter.setText)
         SummaryFlow(session, window.strip, self)
         JoinedNames(session, window.tree)
+        StaleWatch(session, window.messages, self)
 
     def go_on(self) -> None:
         """Another file's tree stands: now what takes a walk through the file, and the details."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QObject, Signal
 
-from ckpt_viewer.errors import CheckpointError, SourceChanged
+from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 
 if TYPE_CHECKING:
@@ -113,8 +113,3 @@ def error_text(error: BaseException, about: str = "") -> str:
         return f"{subject}there is not enough memory for this; close other programs and try again."
     detail = plain(f"{type(error).__name__}: {error}", 300)
     return f"{subject}something went wrong that this program did not expect ({detail}). Please report it."
-
-
-def is_stale(error: BaseException) -> bool:
-    """Whether loading the file again is what helps."""
-    return isinstance(error, SourceChanged)

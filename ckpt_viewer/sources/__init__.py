@@ -13,6 +13,9 @@ import time
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import Lost, SourceChanged, Truncated, Unreadable
 
+Identity = tuple[int, int, int, int, int]
+"""Device, inode, bytes, mtime and ctime in ns."""
+
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _ONE_READ = 1 << 30
@@ -52,7 +55,7 @@ class FileSource:
         self._open, self._opened = True, time.time()
         self._window = (0, b"")
         self.size = status.st_size
-        self.identity = _identity(status)
+        self.identity = identity_of(status)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes at `offset`; raises Truncated, SourceChanged or Unreadable."""
@@ -158,7 +161,8 @@ class FileSource:
             self._fd = -1
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
+def identity_of(status: os.stat_result) -> Identity:
+    """Return what tells a file from others, and from what it is once it was written to."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

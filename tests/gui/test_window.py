@@ -450,6 +450,16 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is(qtbot, windows, sample,
     assert all(label.textFormat() == Qt.TextFormat.PlainText for label in window.findChildren(QLabel) if label.text())
 
 
+def test_a_file_that_was_written_anew_is_told_when_one_comes_back(qtbot, qapp, windows, sample, tmp_path):
+    window = show(qtbot, windows, sample)
+    Path(shutil.copy(sample, tmp_path / "newer.pth")).replace(sample)
+    qapp.applicationStateChanged.emit(Qt.ApplicationState.ApplicationActive)
+    qtbot.waitUntil(lambda: any("newer file" in text for text in said(window)))
+    with qtbot.waitSignal(window.session.opened):
+        next(button for button in window.findChildren(QPushButton) if button.text() == "Reload").click()
+    assert not any("newer file" in text for text in said(window))
+
+
 def test_the_association_answers_in_place(qtbot, windows, monkeypatch):
     from ckpt_viewer.desktop.report import Report
 
