@@ -158,3 +158,21 @@ def test_each_tensor_is_given_once_as_distinct():
     checkpoint = open_bytes(pickled(tensor() + put(0) + b"0" + listed(get(0), get(0), tensor(), get(0))))
     assert [row for row, _ in checkpoint.outline.tensors()] == [1, 2, 3, 4]
     assert [row for row, _ in checkpoint.outline.distinct_tensors()] == [1, 3]
+
+
+@pytest.mark.parametrize("most", [0, 3, 9, 30])
+def test_leaving_out_many_at_once_leaves_out_the_same(most, monkeypatch):
+    """Numbers, tensors, new containers and those met again, mixed in lists and tuples."""
+    monkeypatch.setattr(module, "MOST_LEAVES", most)
+    numbers = many(*(integer(n) for n in range(9)))
+    mixed = listed(integer(1), put(3), tensor(), listed(integer(2)), get(3), *[integer(5)] * 8, numbers)
+    root = open_bytes(
+        pickled(mapped((text("a"), mixed), (text("b"), listed(numbers, *[integer(7)] * 20))))
+    ).contents.root
+    found = []
+    for at_once in (1, 2, 7, 1000):
+        monkeypatch.setattr(module, "AT_ONCE", at_once)
+        outline = build_outline(root)
+        found.append(([outline.path(row) for row in range(len(outline))], list(outline.ends), outline.unlisted))
+    assert all(each == found[0] for each in found)
+    assert found[0][2] > 0
