@@ -92,7 +92,7 @@ NO_CHECKPOINTS = {
     "an API's answer": (b'{"error":"Repository not found"}', "answer of a web service"),
     "gzip": (gzip.compress(b"words"), "this is a text file"),
     "broken gzip": (b"\x1f\x8b\x08\x00" + bytes(50), "gzip file"),
-    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(50), "unzstd"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(50), "zstd file"),
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(50), "7z archive"),
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
     "npy": (b"\x93NUMPY\x01\x00" + bytes(50), "numpy.load"),
