@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable
 
 from ckpt_viewer.analysis.code import Access, base_name, is_folder
-from ckpt_viewer.analysis.loading import load_code
+from ckpt_viewer.analysis.loading import MOST_NAMED, load_code, set_expression
 from ckpt_viewer.analysis.overview import Overview
 from ckpt_viewer.analysis.resume_model import common_prefix, model_names
 from ckpt_viewer.analysis.safety import allowance, verdict
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import python_literal
-from ckpt_viewer.core.value import Global, Instance, Mapping
+from ckpt_viewer.core.value import Global, Instance, Mapping, NdArray
 
 HARMLESS = {
     "argparse.Namespace": "argparse", "collections.defaultdict": "collections", "collections.deque": "collections",
@@ -284,10 +284,25 @@ def _inner_path(checkpoint: Checkpoint, row: int) -> str:
 
 def _file_of_folder(checkpoint: Checkpoint, row: int, lines: _Lines) -> str:
     name = f"{base_name(checkpoint)}/{_inner_path(checkpoint, row)}"
+    shards = _shards_below(checkpoint, row) if name.endswith(".index.json") else []
+    if shards:
+        lines.need(*(["glob"] if len(shards) > MOST_NAMED else []))
+        call = _torch_call(checkpoint, row, "f", shards[0], lines)
+        return set_expression([f"{base_name(checkpoint)}/{each}" for each in shards], call)
     if name.endswith(".json"):
         lines.need("json", "pathlib")
         return f"json.loads(pathlib.Path({python_literal(name)}).read_text())"
     return _torch_call(checkpoint, row, python_literal(name), name, lines)
+
+
+def _shards_below(checkpoint: Checkpoint, row: int) -> list[str]:
+    """Return the files of a set, of which only the index is an entry of the folder; none where they are not there."""
+    outline, names = checkpoint.outline, dict[str, None]()
+    for value in outline.values[row : outline.ends[row]]:
+        home = value.storage.home if isinstance(value, TensorSpec) and value.storage is not None else None
+        if home is not None:
+            names[home.prefix.partition("!")[0].replace("~1", "/").replace("~0", "~")] = None
+    return list(names) if set(names) <= set(checkpoint.contents.files) else []
 
 
 def _member_of_zip(checkpoint: Checkpoint, row: int, lines: _Lines) -> str:
@@ -315,6 +330,6 @@ def _torch_call(checkpoint: Checkpoint, row: int, what: str, name: str, lines: _
 
 
 def has_objects(checkpoint: Checkpoint, row: int) -> bool:
-    """Whether an object of some class is below a row, which safe mode refuses to make."""
+    """Whether an object of some class, or an array of numpy, is below a row, which safe mode refuses to make."""
     outline = checkpoint.outline
-    return any(isinstance(value, Instance | Global) for value in outline.values[row : outline.ends[row]])
+    return any(isinstance(value, Instance | Global | NdArray) for value in outline.values[row : outline.ends[row]])

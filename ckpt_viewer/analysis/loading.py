@@ -132,7 +132,12 @@ def _distributed_code(checkpoint: Checkpoint, name: str) -> str:
 
 def _set_code(checkpoint: Checkpoint) -> str:
     """Return an expression that loads all files of a set into one dict."""
-    files = checkpoint.contents.files
+    safetensors = checkpoint.contents.protocol < 0
+    return set_expression(checkpoint.contents.files, _call(checkpoint, "f", safetensors))
+
+
+def set_expression(files: Sequence[str], call: str) -> str:
+    """Return an expression that puts what `call` loads of each file ``f`` into one dict; of many files by a pattern."""
     if len(files) > MOST_NAMED:
         start = os.path.commonprefix(files)  # noqa: RUF071  these are names, not paths
         end = os.path.commonprefix([name[::-1] for name in files])[::-1]  # noqa: RUF071
@@ -140,5 +145,4 @@ def _set_code(checkpoint: Checkpoint) -> str:
         names = f"sorted(glob.glob({python_literal(pattern)}))"
     else:
         names = f"[{', '.join(map(python_literal, files))}]"
-    safetensors = checkpoint.contents.protocol < 0
-    return f"{{k: v for f in {names} for k, v in {_call(checkpoint, 'f', safetensors)}.items()}}"
+    return f"{{k: v for f in {names} for k, v in {call}.items()}}"

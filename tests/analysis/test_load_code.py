@@ -11,6 +11,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from builders import mapped, pickled, save, tensor, text, zip_checkpoint
@@ -277,6 +278,35 @@ def test_a_trainers_folder(run, tmp_path):
     assert sorted(told["model"]) == sorted(BARE)
     assert told["optimizer"]["param_groups"][0]["params"] == [0, 1, 2, 3]
     assert (told["start_epoch"], told["step"]) == (3, 9)
+
+
+@pytest.mark.parametrize("kind", ["bin", "safetensors"])
+@pytest.mark.parametrize("count", [2, 6])
+def test_a_set_inside_of_a_trainers_folder(run, tmp_path, kind, count):
+    folder, weights = tmp_path / "checkpoint-4", {f"layers.{n}.weight": torch.rand(3) for n in range(count)}
+    folder.mkdir()
+    files = {name: f"model-{n:05}-of-{count:05}.{kind}" for n, name in enumerate(weights)}
+    for name, file in files.items():
+        one = {name: weights[name]}
+        save_file(one, folder / file) if kind == "safetensors" else torch.save(one, folder / file)
+    (folder / f"model.{kind}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    (folder / "trainer_state.json").write_text(json.dumps({"epoch": 2.0, "global_step": 9}))
+    told = run(code_of(folder), tmp_path)
+    assert sorted(told["model"]) == sorted(weights)
+    assert told["step"] == 9
+
+
+def test_arrays_of_numpy_in_a_trainers_folder_need_a_warning(run, tmp_path):
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    torch.save(trained()["model"], folder / "pytorch_model.bin")
+    torch.save({"step": 9, "numpy_random_seed": np.arange(3)}, folder / "random_states_0.pkl")
+    code = code_of(folder)
+    assert code.count("weights_only=False)") == 1
+    assert code.index("WARNING") < code.index("weights_only=False")
+    told = run(code, tmp_path)
+    assert sorted(told["model"]) == sorted(BARE)
+    assert told["step"] == 9
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
