@@ -210,10 +210,10 @@ def run_ls(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from ckpt_viewer.formats import open_checkpoint
+    from ckpt_viewer.cli_progress import open_shown
 
     map_location, whole = parse_map_location(options.map_location), options.whole
-    with open_checkpoint(options.file, map_location, whole=whole, salvage=options.salvage) as checkpoint:
+    with open_shown(options.file, map_location, whole=whole, salvage=options.salvage) as checkpoint:
         if options.json:
             from ckpt_viewer.analysis.listing import listing_json
 

@@ -49,12 +49,11 @@ def run_check(options: argparse.Namespace) -> int:
         CheckpointError: it cannot be opened or read.
     """
     from ckpt_viewer.analysis.check import check, report_json
-    from ckpt_viewer.cli_progress import Bar
+    from ckpt_viewer.cli_progress import Bar, open_shown
     from ckpt_viewer.core.location import parse_map_location
-    from ckpt_viewer.formats import open_checkpoint
 
     map_location, bar = parse_map_location(options.map_location), Bar()
-    with open_checkpoint(options.file, map_location, whole=options.whole, salvage=options.salvage) as checkpoint:
+    with open_shown(options.file, map_location, whole=options.whole, salvage=options.salvage) as checkpoint:
         if options.code:
             return _print_code(checkpoint)
         try:

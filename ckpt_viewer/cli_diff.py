@@ -36,13 +36,12 @@ def run_diff(options: argparse.Namespace) -> int:
         CheckpointError: one of both cannot be opened.
     """
     from ckpt_viewer.analysis.diff import diff, diff_json
-    from ckpt_viewer.cli_progress import Bar
-    from ckpt_viewer.formats import open_checkpoint
+    from ckpt_viewer.cli_progress import Bar, open_shown
 
     first = options.file
-    with open_checkpoint(first) as a:
+    with open_shown(first) as a:
         options.file = options.other  # what an error is about from here on
-        with open_checkpoint(options.other) as b:
+        with open_shown(options.other) as b:
             options.file, bar = first, Bar()
             try:
                 found = diff(a, b, bar, values=options.values)

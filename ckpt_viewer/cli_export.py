@@ -111,13 +111,12 @@ def run_remap(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -> int:
     from ckpt_viewer.cli_leftovers import leftovers_beside
-    from ckpt_viewer.cli_progress import progress, stoppable
+    from ckpt_viewer.cli_progress import open_shown, progress, stoppable
     from ckpt_viewer.cli_written import report
     from ckpt_viewer.export.plan import write
-    from ckpt_viewer.formats import open_checkpoint
 
     salvage = getattr(options, "salvage", False)
-    with open_checkpoint(options.file, whole=options.whole, salvage=salvage) as checkpoint:
+    with open_shown(options.file, whole=options.whole, salvage=salvage) as checkpoint:
         plan = make_plan(checkpoint)
         target = Path(options.output) if options.output is not None else plan.target
         if options.dry_run:

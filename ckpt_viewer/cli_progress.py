@@ -1,4 +1,4 @@
-"""A progress bar for commands that write, and the signals that stop them."""
+"""A progress bar for commands that take long, and the signals that stop those that write."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.pace import Pace
 from ckpt_viewer.errors import Cancelled
 
+if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.location import MapLocation
+
 BAR_WIDTH = 30
 REDRAW = 0.1
 """Seconds between two pictures of the progress bar."""
+PATIENCE = 1.0
+"""Seconds that opening a file may take without one."""
 
 
 class Bar:
@@ -21,25 +28,31 @@ class Bar:
 
     Args:
         in_bytes: whether the work counts bytes; then the bar says how many in a second, and when it will be done.
+        after: seconds that the work may take without one.
     """
 
-    def __init__(self, *, in_bytes: bool = False) -> None:
-        self._drawn = 0.0
+    def __init__(self, *, in_bytes: bool = False, after: float = 0.0) -> None:
+        self._drawn, self._begins = 0.0, time.monotonic() + after
         self._on = sys.stderr.isatty()
         self._pace = Pace() if in_bytes else None
 
     def step(self, done: int, total: int) -> None:
         """Draw the bar, at most every `REDRAW` seconds."""
+        if not self._on:
+            return
         now = time.monotonic()
-        if not self._on or now - self._drawn < REDRAW:
+        if now - self._drawn < REDRAW or now < self._begins:
             return
         self._drawn = now
         pace = ""
         if self._pace is not None:
             self._pace.note(done, total)
             pace = f"  {self._pace.text}"
-        filled, percent = BAR_WIDTH * done // max(total, 1), 100 * done // max(total, 1)
-        sys.stderr.write(f"\r[{'=' * filled:<{BAR_WIDTH}}] {percent} %{pace}\x1b[K")
+        if total > 0:
+            filled, percent = BAR_WIDTH * done // total, 100 * done // total
+            sys.stderr.write(f"\r[{'=' * filled:<{BAR_WIDTH}}] {percent} %{pace}\x1b[K")
+        else:  # how much there is to do is not known yet
+            sys.stderr.write("\rworking ...\x1b[K")
         sys.stderr.flush()
 
     def clear(self) -> None:
@@ -47,6 +60,19 @@ class Bar:
         if self._on and self._drawn:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def open_shown(
+    file: str, map_location: MapLocation = None, *, whole: bool = False, salvage: bool = False
+) -> Checkpoint:
+    """Open a checkpoint as `open_checkpoint` does, with a bar where that takes long."""
+    from ckpt_viewer.formats import open_checkpoint
+
+    bar = Bar(after=PATIENCE)
+    try:
+        return open_checkpoint(file, map_location, bar, whole=whole, salvage=salvage)
+    finally:
+        bar.clear()
 
 
 @contextmanager

@@ -41,10 +41,10 @@ _PART = re.compile(r"\s*(?:(-?\d{1,18})|(-?\d{1,18})?\s*:\s*(-?\d{1,18})?\s*(?::
 
 def run_show(options: argparse.Namespace) -> int:
     """Print the value at a pointer; raises CheckpointError."""
-    from ckpt_viewer.formats import open_checkpoint
+    from ckpt_viewer.cli_progress import open_shown
 
     index = parse_slice(options.slice) if options.slice is not None else None
-    with open_checkpoint(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
+    with open_shown(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
         node = checkpoint[options.pointer]
         if index is not None and not isinstance(node.value, TensorSpec | NdArray):
             raise CheckpointError("only tensors and arrays have slices; leave --slice out")

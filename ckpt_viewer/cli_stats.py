@@ -74,15 +74,14 @@ def run_stats(options: argparse.Namespace) -> int:
     Raises:
         CheckpointError: also after everything that can be read was printed, if a tensor is damaged.
     """
-    from ckpt_viewer.cli_progress import Bar
-    from ckpt_viewer.formats import open_checkpoint
+    from ckpt_viewer.cli_progress import Bar, open_shown
     from ckpt_viewer.stats.preparing import the_preparation
     from ckpt_viewer.stats.summary import check_bins
 
     bins = options.bins if options.bins is not None else BINS if options.json else TEXT_BINS
     check_bins(bins)  # before anything is printed
     bar, damage = Bar(), list[CheckpointError]()
-    with open_checkpoint(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
+    with open_shown(options.file, whole=options.whole, salvage=options.salvage) as checkpoint:
         targets = _targets(checkpoint, options.pointers)
         try:
             drawn = options.json or (len(options.pointers) == len(targets) == 1)

@@ -43,6 +43,7 @@ class PlainFolder:
     def open(self, folder: Folder, context: Context, open_file: FileOpener, *, prefix: str = "") -> Opened:
         """Open every file in it; raises NotACheckpoint where none is a checkpoint, OverBudget for too many files."""
         walk = Walk(context, open_file, self.others)
+        walk.add_up(folder, 0)
         return walk.opened(walk.folder(folder, prefix, 0), folder)
 
 
@@ -52,6 +53,7 @@ class Walk:
     Attributes:
         parts: the checkpoints that were found. notes: about the other files.
         files: paths of all files, from the folder. size: their bytes together.
+        count, total: how many were looked at, and of how many; 0 if that is not known.
     """
 
     def __init__(self, context: Context, open_file: FileOpener, others: tuple[FolderFormat, ...] = ()) -> None:
@@ -60,7 +62,22 @@ class Walk:
         self.parts: list[Opened] = []
         self.notes: list[Note] = []
         self.files: list[str] = []
-        self.size = self.count = 0
+        self.size = self.count = self.total = 0
+
+    def add_up(self, folder: Folder, depth: int) -> None:
+        """Find out by the names how many files there are, before any is opened; raises OverBudget for too many."""
+        self.context.step(0, 0)
+        self.total += len(folder.files)
+        if self.total > MOST_FILES:
+            raise _too_many()
+        for name in folder.folders if depth < DEEPEST else ():
+            try:
+                inner = folder.folder(name)
+                is_other = any(each.matches(inner) for each in self.others)
+            except CheckpointError:  # said when it is opened
+                continue
+            if not is_other:
+                self.add_up(inner, depth + 1)
 
     def opened(self, root: Mapping, folder: Folder) -> Opened:
         """Return everything that was found; raises NotACheckpoint where nothing was."""
@@ -80,7 +97,7 @@ class Walk:
         members = {file: name for name, opened in sets.items() for file in opened.files}
         shown = set(folder.files)
         for name in sorted(folder.files, key=order):
-            self.context.step(self.count, 0)
+            self.context.step(self.count, self.total)
             if name in members and members[name] not in shown:  # a set without an index stands before its files
                 shown.add(members[name])
                 result.pairs += (members[name], sets[members[name]].unpickled.value)
@@ -165,7 +182,7 @@ class Walk:
         """Return what a file holds, or what it is instead; raises OverBudget for too many files."""
         self.count += 1
         if self.count > MOST_FILES:
-            raise OverBudget(f"there are more than {MOST_FILES} files in the folder; open one of them instead")
+            raise _too_many()
         size = 0
         try:
             source = folder.file(name)
@@ -185,6 +202,10 @@ class Walk:
             return value
         self.parts.append(opened._replace(notes=tuple(_named(note, name) for note in opened.notes)))
         return opened.unpickled.value
+
+
+def _too_many() -> OverBudget:
+    return OverBudget(f"there are more than {MOST_FILES} files in the folder; open one of them instead")
 
 
 def _named(note: Note, name: str) -> Note:

@@ -144,6 +144,7 @@ def test_opening_can_be_cancelled(run):
 
 def test_too_many_files_are_refused(run, monkeypatch):
     monkeypatch.setattr(plain_folder, "MOST_FILES", 4)
+    monkeypatch.setattr(plain_folder.Walk, "file", lambda *_: pytest.fail("a file was opened"))
     with pytest.raises(OverBudget, match="more than 4 files"):
         open_checkpoint(run)
 
