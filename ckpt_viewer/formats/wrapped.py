@@ -7,8 +7,6 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
-from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from ckpt_viewer.core.finding import Note
@@ -98,10 +96,14 @@ class _Zstd:
 
 def _zstd() -> _Unpacker | None:
     """Return Python's own reader, which it has since 3.14, or its backport; None where there is neither."""
-    for name in ("compression.zstd", "backports.zstd"):
-        with suppress(ImportError):
-            return _Zstd(import_module(name))
-    return None
+    try:
+        import compression.zstd as zstd  # type: ignore[import-not-found]
+    except ImportError:
+        try:
+            import backports.zstd as zstd
+        except ImportError:
+            return None
+    return _Zstd(zstd)
 
 
 class _Kind(NamedTuple):
