@@ -35,7 +35,8 @@ def run_diff(options: argparse.Namespace) -> int:
     Raises:
         CheckpointError: one of both cannot be opened.
     """
-    from ckpt_viewer.analysis.diff import diff, diff_json
+    from ckpt_viewer.analysis.diff import diff
+    from ckpt_viewer.analysis.diff_json import diff_json
     from ckpt_viewer.cli_progress import Bar, open_shown
 
     first = options.file

@@ -16,7 +16,7 @@ from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.outline import Outline
-from ckpt_viewer.core.path import Path, Step, python_repr, step_json
+from ckpt_viewer.core.path import Path, Step, python_repr
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.scalar import number_of
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -270,38 +270,3 @@ def _equal(one: Value, other: Value) -> bool:
     if isinstance(one, int | float | str | bytes | bool | complex) or one is None:
         return one == other
     return python_repr(one) == python_repr(other)
-
-
-# --- as JSON ------------------------------------------------------------------------------------------------------
-
-
-def diff_json(a: Checkpoint, b: Checkpoint, found: Diff) -> dict[str, Any]:
-    """Return the document of ``diff --json``."""
-    return {
-        "schema": 1,
-        "only_a": [_path(a, row) for row in found.only_a],
-        "only_b": [_path(b, row) for row in found.only_b],
-        "changed": [_change(a, b, each) for each in found.changed],
-        "same": found.same,
-    }
-
-
-def _path(checkpoint: Checkpoint, row: int) -> list[Any]:
-    return [step_json(step) for step in checkpoint.outline.path(row)]
-
-
-def _change(a: Checkpoint, b: Checkpoint, each: Change) -> dict[str, Any]:
-    path, other = _path(a, each.row_a), _path(b, each.row_b)
-    told: dict[str, Any] = {"path": path, "field": each.field, "a": each.a, "b": each.b}
-    if other != path:
-        told["path_b"] = other
-    if each.by is not None:
-        told.update({name: _number(getattr(each.by, name)) for name in ("max_abs", "max_rel", "cosine", "elements")})
-        told.update(a=_number(each.a), b=_number(each.b))
-    if each.problem:
-        told["problem"] = each.problem
-    return told
-
-
-def _number(value: Any) -> Any:
-    return scalar_fields(value)["value"] if isinstance(value, int | float) else value

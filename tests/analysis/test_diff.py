@@ -14,7 +14,8 @@ import torch
 from builders import save
 from torch import nn, optim
 
-from ckpt_viewer.analysis.diff import diff, diff_json
+from ckpt_viewer.analysis.diff import diff
+from ckpt_viewer.analysis.diff_json import diff_json
 from ckpt_viewer.analysis.diff_values import boxes, with_values
 from ckpt_viewer.formats import open_checkpoint
 
