@@ -140,7 +140,7 @@ def _where_lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
         else:
             yield f"loads onto {place.device}{moved}: {place.nbytes} bytes"
     for each in report.where.unheld:
-        yield f"warning: {each.device} cannot hold {each.what}: {each.words}"
+        yield f"warning: {each.device} cannot {'compute with' if each.later else 'hold'} {each.what}: {each.words}"
     said = verdict(checkpoint)
     what = f"torch.load(weights_only=True) of torch {said.version}"
     yield f"{what} reads it" if said.loads else f"{what} refuses it: {said.reason}"

@@ -75,8 +75,8 @@ class Unheld(NamedTuple):
     @property
     def words(self) -> str:
         """What happens: ``3 tensors: ...``."""
-        many = "1 tensor" if self.tensors == 1 else f"{self.tensors} tensors"
-        return f"{many}{' load, and the first operation raises' if self.later else ''}: {self.message}"
+        many, loads = ("1 tensor", "loads") if self.tensors == 1 else (f"{self.tensors} tensors", "load")
+        return f"{many}{f' {loads}, and the first operation raises' if self.later else ''}: {self.message}"
 
 
 class Where(NamedTuple):
