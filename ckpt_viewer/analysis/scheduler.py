@@ -48,7 +48,7 @@ PLATEAU = (
     "ReduceLROnPlateau follows a metric that is not in the file: what comes next depends on it, and of the past only "
     "the epochs since its last change are told by what it counts"
 )
-SINCE = "the epochs of which the file tells that the learning rate did not change; what was before is in no file"
+SINCE = "the epochs since its last change; what was before is in no file"
 FUNCTIONS = (
     "its learning rate is a function of the epoch that is in no file, so torch cannot compute it from this state"
 )

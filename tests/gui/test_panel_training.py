@@ -133,6 +133,7 @@ def test_a_plateau_shows_the_past_that_its_state_tells(opened):
     curve = panel.plot.curve
     assert (curve.first, list(curve.heights), list(curve.marked)) == (1, [0.5] * 7, [6])
     assert "what was before is in no file" in panel.hover.text()
+    assert panel.hover.minimumSizeHint().width() <= 40  # a long sentence takes no room from the tree
     panel.plot.hover(2)
     assert panel.hover.text() == "epoch 3: learning rate 0.5"
 

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.progress import Context
+from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, larger, plain
 from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
@@ -104,7 +105,7 @@ class SchedulerPanel(Panel):
         larger(self.heading, 1.2, bold=True)
         self.words = label(wrap=True, muted=True, selectable=True)
         self.words.setObjectName("schedulerSentence")
-        self.hover = label(muted=True)
+        self.hover = ElidedLabel(muted=True)
         self.hover.setObjectName("schedulerHover")
         self.group = QComboBox()
         self.group.setObjectName("schedulerGroup")
