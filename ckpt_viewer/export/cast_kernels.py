@@ -24,7 +24,7 @@ from ckpt_viewer.export.cargo import CastCounts
 if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
 
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 """Numbers that are cast at once: enough to make numpy's calls cheap, few enough to stay in the cache."""
 
 _INFINITY = {"float64": 0x7FF << 52, "float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
@@ -51,13 +51,19 @@ class Caster:
     def cast(self, after: Array) -> CastCounts:
         """Fill `after` with what that many of the patterns become; return what that did to the values."""
         before = self.before[: len(after)]
+        bits = None
         if DTYPES[self._source].itemsize <= 2:
             np.take(_table(self._source, self._target), before, out=after, mode="clip")
         else:
-            self._narrow(before, after)
-        return self._counts(before, after)
+            bits = self._narrow(before, after)
+        sizes = np.left_shift(after, after.dtype.type(1), out=self._sizes[: len(after)])
+        special = sizes.max(initial=0) >= 2 * _INFINITY[self._target]
+        if special and bits is not None and self._target == "bfloat16":
+            _set_nan(bits, after, _NAN_NARROWED)
+        return self._counts(before, sizes, special=special)
 
-    def _narrow(self, before: Array, after: Array) -> None:
+    def _narrow(self, before: Array, after: Array) -> Array:
+        """Fill `after`, NaN of bfloat16 apart; return the patterns of float32 that were rounded."""
         bits = before
         if self._source == "float64":
             bits = after if self._target == "float32" else self._scratch[2][: len(before)]
@@ -67,19 +73,22 @@ class Caster:
             _to_float16(bits, after, self._scratch[0][: len(bits)], self._scratch[1][: len(bits)])
         elif self._target == "bfloat16":
             _to_bfloat16(bits, after)
+        return bits
 
-    def _counts(self, before: Array, after: Array) -> CastCounts:
-        """Say what a cast did; after most of them two looks at the result, signs apart, show that it did nothing."""
-        sizes = np.left_shift(after, after.dtype.type(1), out=self._sizes[: len(after)])
-        limit, zeros = 2 * _INFINITY[self._target], len(after) - int(np.count_nonzero(sizes))
-        special = sizes.max(initial=0) >= limit
+    def _counts(self, before: Array, sizes: Array, *, special: bool) -> CastCounts:
+        """Say what a cast did; after most of them two looks at the result show that it did nothing.
+
+        Args:
+            sizes: the result without its signs, doubled. special: whether there are infinities or NaN among them.
+        """
+        limit, zeros = 2 * _INFINITY[self._target], len(sizes) - int(np.count_nonzero(sizes))
         if not special and not zeros:
             return _NOTHING
         source = self._source
         if DTYPES[source].itemsize == 1:
             before, source = _table(source, "float32").take(before), "float32"
         given = before << before.dtype.type(1)
-        underflow = int(np.count_nonzero(given)) - (len(after) - zeros)
+        underflow = int(np.count_nonzero(given)) - (len(sizes) - zeros)
         if not special:
             return CastCounts(underflow=underflow)
         infinite = int(np.count_nonzero(given == 2 * _INFINITY[source]))
@@ -114,12 +123,15 @@ def _to_float16(bits: Array, after: Array, size: Array, power: Array) -> None:
     np.bitwise_or(size, power, out=after, casting="unsafe")
 
 
-def _to_bfloat16(bits: Array, after: Array, nan: int = _NAN_NARROWED) -> None:
-    values, rounded = bits.view(np.float32), after.view(stored_dtype(DTYPES["bfloat16"]))
+def _to_bfloat16(bits: Array, after: Array) -> None:
+    """Round; NaN stays NaN, of some pattern."""
     with np.errstate(all="ignore"):
-        np.copyto(rounded, values, casting="unsafe")
-        if np.isnan(values.max(initial=0)):  # which a single NaN makes NaN
-            after[np.isnan(values)] = nan
+        np.copyto(after.view(stored_dtype(DTYPES["bfloat16"])), bits.view(np.float32), casting="unsafe")
+
+
+def _set_nan(bits: Array, after: Array, nan: int) -> None:
+    """Write every NaN as torch does."""
+    after[np.isnan(bits.view(np.float32))] = nan
 
 
 @cache
@@ -133,7 +145,8 @@ def _table(source: str, target: str) -> Array:
     if target == "float16":
         _to_float16(bits, after, np.empty_like(bits), np.empty_like(bits))
     else:
-        _to_bfloat16(bits, after, _NAN_BFLOAT16)
+        _to_bfloat16(bits, after)
+        _set_nan(bits, after, _NAN_BFLOAT16)
     return after
 
 
