@@ -12,6 +12,7 @@ from ckpt_viewer.gui.stale_watch import StaleWatch
 from ckpt_viewer.gui.summary_flow import SummaryFlow
 
 if TYPE_CHECKING:
+    from ckpt_viewer.analysis.overview import Overview
     from ckpt_viewer.gui.main_window import MainWindow
 
 
@@ -25,6 +26,7 @@ class LateParts(QObject):
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
         self._window = window
+        self._considered: Overview | None = None
         session = window.session
         self.scan = ScanFlow(session, window.windows.settings, window.actions_of_window.actions.view_menu, self)
         window.statusBar().insertPermanentWidget(1, self.scan.status, 2)
@@ -32,6 +34,7 @@ class LateParts(QObject):
         SummaryFlow(session, window.strip, self)
         JoinedNames(session, window.tree)
         StaleWatch(session, window.messages, self)
+        session.jobs.idle.connect(self.consider_scan)
 
     def go_on(self) -> None:
         """Another file's tree stands: now what takes a walk through the file, and the details."""
@@ -46,9 +49,16 @@ class LateParts(QObject):
             window.windows.panelsReady.connect(self._make_details)
 
     def consider_scan(self) -> None:
-        """Once the file is described and its details are there, the rest of the machine may go through all values."""
-        if self._window.details is not None and self._window.session.overview is not None:
-            self.scan.consider()
+        """Once the file is described, its details are there and nothing else is worked out, all values may be scanned.
+
+        Beside the walks through a large file the scan would be one more that the window shares the interpreter with.
+        """
+        session = self._window.session
+        view = session.overview
+        if self._window.details is None or view is None or view is self._considered or session.jobs.active:
+            return
+        self._considered = view
+        self.scan.consider()
 
     def _make_details(self) -> None:
         window = self._window
