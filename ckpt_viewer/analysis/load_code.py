@@ -14,6 +14,7 @@ from ckpt_viewer.analysis.load_parts import Parts, file_of_folder, member_of_zip
 from ckpt_viewer.analysis.loading import load_code
 from ckpt_viewer.analysis.overview import Overview
 from ckpt_viewer.analysis.safety import allowance, verdict
+from ckpt_viewer.core.absent import missing_values
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import python_literal
@@ -80,7 +81,15 @@ def _with_viewer(checkpoint: Checkpoint, lines: Lines) -> None:
     why = "torch.load would run code from this file" if dangerous else "torch.load does not read this file"
     lines.add(f"# {why}; this reads its tensors and runs nothing")
     lines.add(f"with ckpt_viewer.open_checkpoint({name}{salvage}) as checkpoint:")
-    if checkpoint.models:
+    nodes = checkpoint.state_dict() if checkpoint.models else {}
+    absent = sum(isinstance(node.value, TensorSpec) and bool(missing_values(node.value)) for node in nodes.values())
+    if absent:  # one rank's part of what several ranks hold, or tensors of the meta device
+        lines.add(f"    # {absent} of its {len(nodes)} tensors have no values in this file")
+        lines.add("    nodes = checkpoint.state_dict().items()")
+        lines.add("    nodes = [each for each in nodes if each[1].storage and each[1].storage.home]")
+        lines.add("    state_dict = {name: node.torch() for name, node in nodes}")
+        lines.add("model.load_state_dict(state_dict, strict=False)")
+    elif nodes:
         lines.add("    state_dict = {name: node.torch() for name, node in checkpoint.state_dict().items()}")
         lines.add("model.load_state_dict(state_dict)")
     else:

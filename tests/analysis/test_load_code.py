@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from builders import mapped, pickled, save, tensor, text, zip_checkpoint
+from builders import name as named
 from safetensors.torch import save_file
 from torch import nn, optim
 from torch.optim import lr_scheduler
@@ -30,7 +31,7 @@ warnings.simplefilter("ignore")
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 class Holder:
-    def load_state_dict(self, state):
+    def load_state_dict(self, state, strict=True):
         self.state = state
 def tell(value):
     if isinstance(value, Holder):
@@ -70,7 +71,7 @@ def code_of(path, map_location=None) -> str:
 
 KNOWN = set(
     """torch checkpoint state_dict name value start_epoch step int json pathlib io zipfile safetensors glob sorted k v
-f ckpt_viewer node getattr program tensor argparse collections dict storage location""".split()
+f ckpt_viewer node nodes each getattr program tensor argparse collections dict storage location""".split()
 )
 
 
@@ -201,6 +202,19 @@ def test_a_file_that_would_run_something_is_left_to_this_program(run, tmp_path, 
     assert "safe_globals" not in code
     run(code, tmp_path)
     assert not (tmp_path / "pwned").exists()
+
+
+def test_tensors_that_have_no_values_in_the_file_are_left_out(run, tmp_path):
+    meta = named("torch._utils", "_rebuild_meta_tensor_no_storage") + b"(" + named("torch", "float32")
+    meta += b"K\x02\x85K\x01\x85\x89tR"
+    model = mapped((text("a.weight"), tensor((2,))), (text("b.weight"), meta))
+    path = tmp_path / "m.pth"
+    path.write_bytes(
+        zip_checkpoint(pickled(mapped((text("model"), model), (text("x"), b"cos\nsystem\n"))), {"0": bytes(8)})
+    )
+    code = code_of(path)
+    assert "# 1 of its 2 tensors have no values in this file" in code
+    assert names(run(code, tmp_path)) == ["a.weight"]
 
 
 HOSTILE = [
