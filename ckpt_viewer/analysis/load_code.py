@@ -7,6 +7,7 @@ file says appears only under a warning, and nothing that we do not know to be ha
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from ckpt_viewer.analysis.code import base_name
 from ckpt_viewer.analysis.load_lines import WARNING, Lines, Roles, has_objects
@@ -19,6 +20,8 @@ from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.text import python_literal
 from ckpt_viewer.core.value import Instance, Mapping
+from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.formats.assembled import Assembled
 
 HARMLESS = {
     "argparse.Namespace": "argparse", "collections.defaultdict": "collections", "collections.deque": "collections",
@@ -57,9 +60,21 @@ def _loads_with_torch(checkpoint: Checkpoint) -> bool:
         refused = checkpoint.contents.weights_only
         harmless = not allowance(checkpoint).dangerous
         return not _is_packed(checkpoint) and harmless and (not refused or refused.startswith(BY_CONTENT))
-    return checkpoint.format != "pickle" and not (
-        checkpoint.format == "distributed" and ".metadata" not in checkpoint.contents.files
-    )
+    if checkpoint.format == "distributed":
+        return ".metadata" in checkpoint.contents.files and _has_torch_parts(checkpoint)
+    return checkpoint.format != "pickle"
+
+
+def _has_torch_parts(checkpoint: Checkpoint) -> bool:
+    """Whether the parts of tensors are files of torch.save; torch writes safetensors too, and does not read them."""
+    for _, tensor in checkpoint.outline.tensors():
+        if tensor.storage is not None and tensor.storage.home is not None:
+            with suppress(CheckpointError):
+                source = tensor.storage.extent().source
+                if isinstance(source, Assembled):
+                    source = next((view.source for _, view in source.views()), source)
+                return source.read_at(0, 2) == b"PK"
+    return True
 
 
 BY_CONTENT = (

@@ -281,6 +281,19 @@ def test_a_distributed_checkpoint(run, tmp_path, monkeypatch):
     assert told["start_epoch"] == 6
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_distributed_checkpoint_that_torch_does_not_read_back(run, tmp_path, monkeypatch):
+    import torch.distributed.checkpoint as dcp
+
+    monkeypatch.chdir(tmp_path)
+    as_safetensors = dcp.filesystem.SerializationFormat.SAFETENSORS
+    writer = dcp.FileSystemWriter("run", serialization_format=as_safetensors)
+    dcp.save({"model": trained()["model"]}, storage_writer=writer, no_dist=True)
+    code = code_of("run")
+    assert "torch.load does not read this file" in code
+    assert names(run(code, tmp_path)) == BARE
+
+
 def test_a_trainers_folder(run, tmp_path):
     folder, value = tmp_path / "checkpoint-4", trained()
     folder.mkdir()
