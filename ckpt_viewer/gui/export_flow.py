@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from ckpt_viewer.core.module import state_dict_entries
@@ -175,7 +175,23 @@ class ExportFlow(QObject):
         """Work out the copy for the CPU, ask what has to be asked, then write it beside the file."""
         self._remap.to_cpu()
 
-    # --- both
+    # --- all of them
+
+    def work_out(
+        self,
+        plan: Callable[[Checkpoint, Context], Plan],
+        title: str,
+        ask: Callable[[Checkpoint, Plan], None],
+    ) -> None:
+        """Make a plan in a job, then ask what has to be asked of it."""
+        if self._session.checkpoint is None:
+            return
+        checkpoint = self._session.borrow()
+        job = self._session.jobs.start(lambda context: plan(checkpoint, context), title=title)
+        job.ended.connect(lambda: self._session.give_back(checkpoint))
+        # later: a question within the signal would leave the job unfinished, and its progress showing, until answered
+        job.finished.connect(lambda made: QTimer.singleShot(0, self, lambda: ask(checkpoint, made)))
+        job.failed.connect(lambda error: self._messages.report(error, about=Path(checkpoint.path).name))
 
     def carry_out(
         self, plan: Callable[[Context], Plan], target: str, title: str, say: Callable[[Written], None]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
 from ckpt_viewer.errors import WriteFailed
@@ -31,18 +31,10 @@ class RemapFlow(QObject):
 
     def to_cpu(self) -> None:
         """Work out the copy for the CPU, ask what has to be asked, then write it beside the file."""
-        if self._session.checkpoint is None:
-            return
         from ckpt_viewer.export.plan import plan_remap
 
-        checkpoint = self._session.borrow()
-        job = self._session.jobs.start(
-            lambda context: plan_remap(checkpoint, "cpu", context), title="Planning the copy for the CPU"
-        )
-        job.ended.connect(lambda: self._session.give_back(checkpoint))
-        # later: a question within the signal would leave the job unfinished, and its progress showing, until answered
-        job.finished.connect(lambda plan: QTimer.singleShot(0, self, lambda: self._ask(checkpoint, plan)))
-        job.failed.connect(lambda error: self._messages.report(error, about=Path(checkpoint.path).name))
+        title = "Planning the copy for the CPU"
+        self._flow.work_out(lambda checkpoint, context: plan_remap(checkpoint, "cpu", context), title, self._ask)
 
     def _ask(self, checkpoint: Checkpoint, plan: Plan) -> None:
         name = plain(Path(checkpoint.path).name, NAME_LIMIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
 from ckpt_viewer.export.words import amount_text
@@ -29,17 +29,10 @@ class SlimFlow(QObject):
 
     def ask(self) -> None:
         """Work out what leaving out the optimizer saves, say it, ask where to, then write."""
-        if self._session.checkpoint is None:
-            return
         from ckpt_viewer.export.plan import plan_slim
 
-        checkpoint = self._session.borrow()
-        job = self._session.jobs.start(
-            lambda context: plan_slim(checkpoint, None, context), title="Working out what the optimizer takes"
-        )
-        job.ended.connect(lambda: self._session.give_back(checkpoint))
-        job.finished.connect(lambda plan: QTimer.singleShot(0, self, lambda: self._ask(checkpoint, plan)))
-        job.failed.connect(lambda error: self._messages.report(error, about=Path(checkpoint.path).name))
+        title = "Working out what the optimizer takes"
+        self._flow.work_out(lambda checkpoint, context: plan_slim(checkpoint, None, context), title, self._ask)
 
     def _ask(self, checkpoint: Checkpoint, plan: Plan) -> None:
         saving = plain(f"{plan.saving[:1].upper()}{plan.saving[1:]}", 400)
