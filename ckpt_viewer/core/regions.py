@@ -35,6 +35,7 @@ def boxes_of_range(shape: tuple[int, ...], first: int, count: int) -> Iterator[B
     strides = row_major(shape)
 
     def walk(d: int, base: tuple[int, ...], low: int, high: int) -> Iterator[Box]:
+        """Yield those below `base` in dimension `d`, of its elements from `low` to before `high`."""
         if d == len(shape):
             yield Box(base, (1,) * d)
             return

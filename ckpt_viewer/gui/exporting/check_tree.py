@@ -111,6 +111,7 @@ class CheckTree(QTreeView):
         return self.check_model.checks.pointers()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Space checks the current row, in whatever column it is."""
         index = self.currentIndex()
         if event.key() == Qt.Key.Key_Space and index.isValid():
             name = index.siblingAtColumn(NAME)

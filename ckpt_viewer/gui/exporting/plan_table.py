@@ -86,6 +86,7 @@ class PlanModel(QAbstractTableModel):
 
     @called_by_qt
     def data(self, index: AnyIndex, role: int = _DISPLAY) -> Any:
+        """Text and look of a cell; what is left out comes last."""
         if not index.isValid() or self._selection is None:
             return None
         column = index.column()

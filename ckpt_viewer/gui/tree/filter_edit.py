@@ -40,6 +40,7 @@ class FilterEdit(QLineEdit):
         self.setClearButtonEnabled(True)  # not at start-up: its icon costs 6 ms
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keys that mean something here come before those that edit; see the class."""
         key = event.key()
         if key == Qt.Key.Key_Space and event.modifiers() == Qt.KeyboardModifier.ControlModifier:
             self._complete(0)

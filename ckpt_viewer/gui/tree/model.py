@@ -265,6 +265,7 @@ class CheckpointTreeModel(QAbstractItemModel):
 
     @called_by_qt
     def data(self, index: AnyIndex, role: int = _DISPLAY) -> Any:
+        """What `Cells` says of a cell, and `cell_words` where it is not painted."""
         # asked for seven roles a cell and paint, most of which have no answer: the order of the tests is that of haste
         if role == _DISPLAY:
             return self._shown(index)
