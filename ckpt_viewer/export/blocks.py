@@ -14,7 +14,7 @@ from ckpt_viewer.core.tensor import Bytes
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-BLOCK = 1 << 21
+BLOCK = 1 << 20
 """Bytes that are read and written at once: large for a system call, small enough to stay in the cache."""
 
 LARGE = 1 << 18

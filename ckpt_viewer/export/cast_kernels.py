@@ -38,19 +38,36 @@ class Caster:
     For one thread.
 
     Attributes:
-        before: bit patterns, to be filled by whoever calls.
+        block: numbers that it takes at once.
     """
+
+    block = BLOCK
 
     def __init__(self, source: str, target: str) -> None:
         """Prepare to cast from dtype `source` to `target`: float32, float16 or bfloat16."""
         self._source, self._target = source, target
-        self.before: Array = np.empty(BLOCK, f"u{DTYPES[source].itemsize}")
+        self._before: Array = np.empty(BLOCK, f"u{DTYPES[source].itemsize}")
         self._sizes: Array = np.empty(BLOCK, f"u{DTYPES[target].itemsize}")
         self._scratch = [np.empty(BLOCK, np.uint32) for _ in range(3 if DTYPES[source].itemsize > 2 else 0)]
 
-    def cast(self, after: Array) -> CastCounts:
-        """Fill `after` with what that many of the patterns become; return what that did to the values."""
-        before = self.before[: len(after)]
+    def room(self, count: int) -> memoryview:
+        """Return where `count` numbers are to be put before they are cast."""
+        room: memoryview = self._before[:count].view(np.uint8).data
+        return room
+
+    def cast(self, after: memoryview, swap: int = 1) -> CastCounts:
+        """Fill `after` with what that many of the numbers become; return what that did to the values.
+
+        Args:
+            swap: their width if they are big-endian, else 1.
+        """
+        numbers = np.frombuffer(after, self._sizes.dtype)
+        before = self._before[: len(numbers)]
+        if swap > 1:
+            before.byteswap(inplace=True)
+        return self._cast(before, numbers)
+
+    def _cast(self, before: Array, after: Array) -> CastCounts:
         bits = None
         if DTYPES[self._source].itemsize <= 2:
             np.take(_table(self._source, self._target), before, out=after, mode="clip")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.tensor import bottom
 from ckpt_viewer.errors import Truncated
+from ckpt_viewer.export import machine
 from ckpt_viewer.export.cargo import CastCounts, total
 from ckpt_viewer.sources import FileSource
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.tensor import Bytes
     from ckpt_viewer.export.cast_kernels import Caster
+    from ckpt_viewer.export.machine import MachineCaster
 
 
 class Cast:
@@ -65,10 +67,12 @@ class Cast:
         size = len(buffer)
         if offset < 0 or offset + size > self.size:
             raise Truncated(self.name, wanted=size, found=max(0, self.size - offset), offset=offset)
-        self._counts |= self._fill(offset, buffer)
+        first, counts = self._fill(offset, buffer)
+        if any(counts):
+            self._counts[first] = counts
 
-    def _fill(self, offset: int, buffer: memoryview) -> dict[int, CastCounts]:
-        """Fill `buffer`; return what that did to values, by the place of the part: the same if it is read again."""
+    def _fill(self, offset: int, buffer: memoryview) -> tuple[int, CastCounts]:
+        """Fill `buffer`; return the first number that was cast, and what that did to the values."""
         end = offset + len(buffer)
         first, behind = offset // self._item, -(-end // self._item)
         if (first * self._item, behind * self._item) != (offset, end):
@@ -76,31 +80,30 @@ class Cast:
             found = self._fill(first * self._item, memoryview(wide))
             buffer[:] = wide[offset - first * self._item : end - first * self._item]
             return found
-        import numpy as np
-
-        from ckpt_viewer.export.cast_kernels import BLOCK
-
-        caster, found = _caster(self._dtype, self._target), {}
-        after = np.frombuffer(buffer, f"u{self._item}")
-        for start in range(first, behind, BLOCK):
-            before = caster.before[: min(BLOCK, behind - start)]
-            self.source.read_into(self._offset + start * self._wide, before.view("u1").data)
-            if self._swap > 1:
-                before.byteswap(inplace=True)
-            counts = caster.cast(after[start - first : start - first + len(before)])
-            if any(counts):
-                found[start] = counts
-        return found
+        caster, counts = _caster(self._dtype, self._target), []
+        for start in range(first, behind, caster.block):
+            count = min(caster.block, behind - start)
+            self.source.read_into(self._offset + start * self._wide, caster.room(count))
+            at = (start - first) * self._item
+            counts.append(caster.cast(buffer[at : at + count * self._item], self._swap))
+        return first, CastCounts(*map(sum, zip(*counts, strict=True))) if counts else CastCounts()
 
 
 _own = threading.local()
 
 
-def _caster(dtype: str, target: str) -> Caster:
+def _caster(dtype: str, target: str) -> Caster | MachineCaster:
     """Return the caster of this thread."""
+    known: tuple[tuple[str, str], Caster | MachineCaster] | None = getattr(_own, "caster", None)
+    if known is None or known[0] != (dtype, target):
+        known = _own.caster = (dtype, target), _new_caster(dtype, target)
+    return known[1]
+
+
+def _new_caster(dtype: str, target: str) -> Caster | MachineCaster:
+    made = machine.caster(dtype, target)
+    if made is not None:
+        return made
     from ckpt_viewer.export.cast_kernels import Caster
 
-    known: tuple[tuple[str, str], Caster] | None = getattr(_own, "caster", None)
-    if known is None or known[0] != (dtype, target):
-        known = _own.caster = (dtype, target), Caster(dtype, target)
-    return known[1]
+    return Caster(dtype, target)

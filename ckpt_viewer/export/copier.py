@@ -6,7 +6,6 @@ stretch is read back and compared as soon as it is written; the disk works on it
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ from ckpt_viewer.errors import WriteFailed
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.blocks import LARGE, Reader, StepBytes, comparable
 from ckpt_viewer.export.checksums import Checksums, Stated
+from ckpt_viewer.export.machine import crc32
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -140,7 +140,7 @@ class Copier:
         """Return the CRC-32 of bytes whose predecessors have `crc`; in another thread, while nothing is compared."""
         with closing(self._other.blocks(source, offset, nbytes)) as blocks:
             for block in blocks:
-                crc = zlib.crc32(block, crc)
+                crc = crc32(block, crc)
         return crc
 
     def _by_hand(self, source: Bytes, offset: int, nbytes: int, swap: int, crc: int | None) -> int | None:
@@ -148,10 +148,10 @@ class Copier:
         with closing(self._reader.blocks(source, offset, nbytes, swap)) as blocks:
             for block in blocks:
                 large = crc is not None and len(block) >= LARGE
-                ahead = self._threads().submit(zlib.crc32, block, crc or 0) if large else None
+                ahead = self._threads().submit(crc32, block, crc or 0) if large else None
                 self.file.write(block)
                 if crc is not None:
-                    crc = ahead.result() if ahead is not None else zlib.crc32(block, crc)
+                    crc = ahead.result() if ahead is not None else crc32(block, crc)
                 self._step(len(block))
         return crc
 

@@ -1,5 +1,10 @@
 """Casts, bit for bit those of torch: every pattern of the small types, and the hard ones of the wide types."""
 
+import itertools
+import sys
+import zipfile
+import zlib
+
 import builders
 import numpy as np
 import pytest
@@ -7,10 +12,12 @@ import torch
 from made_tensors import CountingSource, made_tensor
 
 import ckpt_viewer
+from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.errors import Truncated
+from ckpt_viewer.export import machine
 from ckpt_viewer.export.becoming import TARGETS
 from ckpt_viewer.export.cargo import Cargo
-from ckpt_viewer.export.cast_kernels import BLOCK, Caster
+from ckpt_viewer.export.cast_kernels import Caster
 from ckpt_viewer.export.cast_source import Cast
 from ckpt_viewer.export.choice import Choice
 from ckpt_viewer.export.plan import plan_export, write
@@ -44,15 +51,23 @@ def patterns(dtype):
         return np.concatenate([wide, wide + np.uint64(1), wide - np.uint64(1), wide + np.uint64(1 << 28)])
 
 
-def cast(before, dtype, target):
+def cast(before, caster, target):
     """All of them, block by block; also what that did to the values."""
-    caster, blocks, counts = Caster(dtype, target), [], []
-    for start in range(0, len(before), BLOCK):
-        block = before[start : start + BLOCK]
-        caster.before[: len(block)] = block
+    blocks, counts = [], []
+    for start in range(0, len(before), caster.block):
+        block = before[start : start + caster.block]
+        caster.room(len(block))[:] = block.view("u1").data
         blocks.append(np.empty(len(block), f"u{torch.empty(0, dtype=getattr(torch, target)).element_size()}"))
-        counts.append(caster.cast(blocks[-1]))
+        counts.append(caster.cast(blocks[-1].view("u1").data))
     return np.concatenate(blocks), tuple(map(sum, zip(*counts, strict=True)))
+
+
+def cast_bytes(caster, raw, nbytes, swap):
+    """The result of casting big- or little-endian numbers, and what that did to them."""
+    caster.room(len(raw) // len(caster.room(1)))[:] = raw.data
+    after = bytearray(nbytes)
+    counts = caster.cast(memoryview(after), swap)
+    return bytes(after), counts
 
 
 def bits_of(tensor):
@@ -61,16 +76,38 @@ def bits_of(tensor):
     )
 
 
+@pytest.fixture
+def machine_code(monkeypatch):
+    """Machine code, used however little there is to cast."""
+    monkeypatch.setattr(machine, "_code", None)
+    monkeypatch.setattr(machine, "WORTH", 0)
+    machine.prepare(1)
+    assert machine._code is not None
+
+
+def test_every_pattern_in_machine_code(machine_code):
+    made = 0
+    for dtype, target in itertools.product(FLOATS, TARGETS):
+        caster = machine.caster(dtype, target) if dtype != target else None
+        if caster is not None:
+            check_every_pattern(dtype, target, caster)
+            made += 1
+    assert made >= 4, "of float64, float32 and bfloat16 as bfloat16 and float32 on any processor"
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_every_pattern(dtype, target):
-    if dtype == target:
-        return
+def test_every_pattern_in_numpy(dtype, target):
+    if dtype != target:
+        check_every_pattern(dtype, target, Caster(dtype, target))
+
+
+def check_every_pattern(dtype, target, caster):
     before = patterns(dtype)
     numbers = torch.from_numpy(before.copy()).view(getattr(torch, dtype))
     wanted = numbers.to(getattr(torch, target))
-    after, counts = cast(before, dtype, target)
+    after, counts = cast(before, caster, target)
     sure = ~wanted.isnan().numpy() if target == "bfloat16" else slice(None)  # torch's NaN depends on its instructions
     assert np.array_equal(after[sure], bits_of(wanted)[sure])
     assert (
@@ -82,6 +119,60 @@ def test_every_pattern(dtype, target):
     exact = numbers.to(torch.float64)
     lost = (wanted.isinf() & exact.isfinite()).sum(), ((wanted == 0) & (exact != 0)).sum(), wanted.isnan().sum()
     assert counts == tuple(map(int, lost))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "target"), [("float32", "float16"), ("float64", "bfloat16"), ("bfloat16", "float32")]
+)
+def test_machine_code_and_numpy_agree_on_any_number_of_values(machine_code, dtype, target):
+    fast, plain = machine.caster(dtype, target), Caster(dtype, target)
+    if fast is None:
+        pytest.skip("this processor has no instructions for it")
+    raw, wide = np.random.default_rng(0).integers(0, 256, 8 * fast.block, np.uint8), len(fast.room(1))
+    for count, swap in itertools.product((0, 1, 15, 16, 17, 31, 1000, fast.block - 1, fast.block), (1, wide)):
+        given, nbytes = raw[: count * wide], count * DTYPES[target].itemsize
+        assert cast_bytes(fast, given, nbytes, swap) == cast_bytes(plain, given, nbytes, swap)
+
+
+def test_without_llvmlite_numpy_casts(monkeypatch):
+    monkeypatch.setattr(machine, "_code", None)
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    machine.prepare(machine.WORTH)
+    assert machine.caster("float32", "bfloat16") is None
+    assert machine.crc32(bytearray(100_000), 7) == zlib.crc32(bytes(100_000), 7)
+
+
+def test_little_is_cast_without_machine_code(monkeypatch):
+    monkeypatch.setattr(machine, "_code", None)
+    machine.prepare(machine.WORTH - 1)
+    assert machine._code is None
+
+
+def test_checksums_are_those_of_zlib(machine_code):
+    data = bytearray(np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes())
+    for start, size in [(0, 300_000), (1, 200_000), (3, machine.SHORT), (5, machine.SHORT + 63), (0, 10), (0, 0)]:
+        block = memoryview(data)[start : start + size]
+        for crc in (0, 1, 0xFFFFFFFF):
+            assert machine.crc32(block, crc) == zlib.crc32(block, crc)
+
+
+def test_a_large_export_is_cast_in_machine_code(tmp_path, machine_code, monkeypatch):
+    """The whole way, strides, byte order and a remainder included, with the checksums of the zip."""
+    made = []
+    monkeypatch.setattr(machine, "caster", lambda *of, real=machine.caster: made.append(of) or real(*of))
+    value = {
+        "a": torch.randn(1_300_001) * 1e5,
+        "b": torch.randn(70, 90, dtype=torch.float64).t(),
+        "c": torch.arange(5),
+        "d": torch.randn(333).bfloat16(),
+    }
+    got, written = export(tmp_path, value, dtype="float16")
+    assert all(torch.equal(got[name], value[name].half()) for name in "abd")
+    assert torch.equal(got["c"], value["c"])
+    lost = (value["a"].half().isinf().sum(), ((value["a"].half() == 0) & (value["a"] != 0)).sum(), 0)
+    assert written.counts["a"] == tuple(map(int, lost))
+    assert {("float32", "float16"), ("float64", "float16"), ("bfloat16", "float16")} <= set(made)
+    assert zipfile.ZipFile(written.path).testzip() is None
 
 
 def test_reading_anywhere_gives_the_same_bytes():
