@@ -27,16 +27,19 @@ class Census(NamedTuple):
 
     def plus(self, other: Census) -> Census:
         """Return the census of both."""
-        lows = [each.low for each in (self, other) if each.low is not None]
-        highs = [each.high for each in (self, other) if each.high is not None]
+        low, high = self.low, self.high
+        if low is None or high is None:
+            low, high = other.low, other.high
+        elif other.low is not None and other.high is not None:
+            low, high = min(low, other.low), max(high, other.high)
         return Census(
             self.finite + other.finite,
             self.nan + other.nan,
             self.posinf + other.posinf,
             self.neginf + other.neginf,
             self.zeros + other.zeros,
-            min(lows, default=None),
-            max(highs, default=None),
+            low,
+            high,
         )
 
     def times(self, repeats: int) -> Census:

@@ -126,7 +126,7 @@ class Crew(Generic[T, H]):
                 with self._lock:
                     self._done += amount
                 report()
-                while not self._gate.wait(WAIT):
+                while self._gate.paused and not self._gate.wait(WAIT):
                     report()
                     if self._stop.is_set():
                         return

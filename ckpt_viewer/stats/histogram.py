@@ -104,19 +104,17 @@ class BinCounter:
 
     def _trusted(self, low: float, high: float, starts: Array, ends: Array) -> kernels.Bins:
         """Try the formula on both sides of each edge: it never decreases, so it is right wherever it is right there."""
-        scratch = Scratch()
         with np.errstate(all="ignore"):
             scale = float(np.float64(self.counts.size) / (np.float64(high) - np.float64(low)))
             if not 0 < scale < inf or not starts.size:
                 return kernels.Bins(low, scale, starts, 0)
             below = starts - 1 if starts.dtype.kind in "iu" else np.nextafter(starts, np.asarray(-inf, starts.dtype))
             number = np.arange(1, starts.size + 1)
-            at = kernels.bin_numbers(starts, low, scale, scratch).astype(np.int64)
-            before = kernels.bin_numbers(below, low, scale, scratch).astype(np.int64)
-            first, last = kernels.bin_numbers(ends, low, scale, scratch).tolist()
-        if first == 0 and last <= self.counts.size and (at >= number).all() and (before < number).all():
+            at, before, ends_at = (kernels.bin_places(each, low, scale, Scratch()) for each in (starts, below, ends))
+        span = ends_at[0] == 0 and ends_at[1] < self.counts.size + 1
+        if span and (at >= number).all() and (before < number).all():
             return kernels.Bins(low, scale, starts, 2)
-        close = (at >= number - 1).all() and (before <= number).all()
+        close = span and (at > number - kernels.CLOSE).all() and (before < number + kernels.CLOSE).all()
         return kernels.Bins(low, scale, starts, 1 if close else 0)
 
     @np.errstate(all="ignore")

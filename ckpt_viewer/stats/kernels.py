@@ -21,13 +21,22 @@ BLOCK = 1 << 18
 WIDE_BLOCK = 1 << 16
 """The same for types of 8 bytes, whose sums are exact up to `moments.BLOCK` elements."""
 DEVICE_BLOCK, DEVICE_WIDE_BLOCK = 1 << 23, 1 << 22
-"""The same where a block travels to a GPU: 32 MB; twice as many float32 values would not fit `PAIR_LIMIT`."""
+"""The same where a block travels to a GPU: 32 MB; twice as many float32 values would be beyond `FLOAT32_LIMIT`."""
 FLOAT32_CELLS = 1 << 16
 """A cell is the high half of a float32: sign, exponent and 7 bits of its significand."""
-PAIR_LIMIT = (1 << 24) - 1
-"""Values that `pairs` can take before they have to be emptied."""
-PAIR_SHIFT = 40
-"""`pairs` hold the count in bits from here on, below it the sum of the low halves; beside it the sum of squares."""
+FLOAT32_ROWS = 1 << 8
+"""Exponents of a float32."""
+FLOAT32_COUNTERS = FLOAT32_CELLS + 2 * FLOAT32_ROWS
+"""One for each cell, to which a value adds `COUNT` plus its bits, then two for each exponent.
+
+The latter are the low 32 bits of a sum of squares of significands, and the rest, in two's complement. Numbers with one
+exponent may be counted at others, in their units: row r counts in 2**(2 * (r - 150)), and subnormal numbers have r = 1.
+"""
+COUNT = 1 << 40
+FLOAT32_LIMIT = (1 << 24) - (1 << 16)
+"""Values that these can take before they have to be emptied: so many times `COUNT` and 32 bits fit 64 bits."""
+CLOSE = 2.0**-22
+"""Of a bin: how near to an edge the formula for a value's bin may be wrong."""
 FLOAT64_CELLS = 1 << 19
 """The same bits of a float64; numbered by magnitude, the sign in the lowest bit."""
 FLOAT64_SHIFT = 45
@@ -40,7 +49,8 @@ class Bins(NamedTuple):
     Attributes:
         low, scale: a value's bin is about ``floor((value - low) * scale)``, in float64.
         starts: least value of each bin but the first, in the values' own type.
-        trust: 2 if that formula is right for every value, 1 if at most one bin off, 0 if of no use.
+        trust: 2 if that formula is right for every value, 1 if at most one bin off, and that only where it gives
+            numbers `CLOSE` to whole ones, 0 if of no use.
     """
 
     low: float
@@ -62,10 +72,10 @@ class Kernels(Protocol):
     def patterns(self, block: Array, counts: Array) -> None:
         """Add each pattern of a uint8 or uint16 block to `counts` (int64, one for each pattern)."""
 
-    def float32(self, block: Array, pairs: Array) -> Census:
-        """Add float32 values to `pairs`, uint64[FLOAT32_CELLS, 2], and return their census.
+    def float32(self, block: Array, counters: Array) -> Census:
+        """Add float32 values to `counters`, uint64[FLOAT32_COUNTERS], and return their census.
 
-        What is added to cells of NaN and infinities is left open.
+        What is added to cells of NaN and infinities, and to their exponent, is left open.
         """
 
     def float64(self, block: Array, counts: Array) -> tuple[Census, Moments]:
@@ -96,7 +106,7 @@ class Plain:
         """See `Kernels`."""
         counts += np.bincount(block, minlength=counts.size)
 
-    def float32(self, block: Array, pairs: Array) -> Census:
+    def float32(self, block: Array, counters: Array) -> Census:
         """See `Kernels`."""
         census, block = census_of_floats(block)
         bits, size = block.view(np.uint32), block.size
@@ -108,10 +118,13 @@ class Plain:
         np.copyto(low, half.view(np.int32))
         np.multiply(low, low, out=square)
         low += float(1 << _PACK)  # count and sum in one number: 2**18 values of 2**34 are 52 bits, exact in a float64
-        packed = np.bincount(index, low, minlength=FLOAT32_CELLS).astype(np.uint64)
-        pairs[:, 0] += (packed >> np.uint64(_PACK)) << np.uint64(PAIR_SHIFT)
-        pairs[:, 0] += packed & np.uint64((1 << _PACK) - 1)
-        pairs[:, 1] += np.bincount(index, square, minlength=FLOAT32_CELLS).astype(np.uint64)
+        packed = np.bincount(index, low, minlength=FLOAT32_CELLS).astype(np.int64)
+        used = np.flatnonzero(packed)
+        counts, lows = packed[used] >> _PACK, packed[used] & ((1 << _PACK) - 1)
+        squares = np.bincount(index, square, minlength=FLOAT32_CELLS)[used].astype(np.int64)
+        counters[used] += (counts * (COUNT + (used << 16)) + lows).view(np.uint64)
+        if used.size:
+            _add_squares(used, counts, lows, squares, counters[FLOAT32_CELLS:].reshape(-1, 2))
         return census
 
     def float64(self, block: Array, counts: Array) -> tuple[Census, Moments]:
@@ -139,7 +152,8 @@ class Plain:
         if bins.trust == 0:
             counts += np.bincount(np.searchsorted(bins.starts, block, side="right"), minlength=counts.size)
             return
-        index = bin_numbers(block, bins.low, bins.scale, self._scratch)
+        index = self._scratch.take("bins", block.size, np.int32)
+        np.copyto(index, bin_places(block, bins.low, bins.scale, self._scratch), casting="unsafe")  # cuts towards 0
         if bins.trust == 1:
             np.clip(index, 0, last, out=index)
             padded = np.concatenate((bins.starts[:1], bins.starts, bins.starts[-1:]))
@@ -148,6 +162,21 @@ class Plain:
         found = np.bincount(index, minlength=counts.size)
         counts += found[: counts.size]
         counts[last] += found[counts.size :].sum()  # the greatest value itself belongs to the last bin
+
+
+def _add_squares(cells: Array, counts: Array, lows: Array, squares: Array, rows: Array) -> None:
+    """Add squares of significands to `rows`, from the counts of cells and the sums of low halves and their squares."""
+    exponents = (cells >> 7) & 0xFF
+    high = (cells & 0x7F) + np.where(exponents, 0x80, 0)  # with the implicit bit
+    upper, middle = counts * high * high, high * lows  # a square: (high * 2**16 + low)**2, 2**18 of them at most
+    sums = squares + ((middle & 0x7FFF) << 17), upper + (middle >> 15)
+    exponents = np.maximum(exponents, 1)
+    order = np.argsort(exponents, kind="stable")
+    firsts = np.flatnonzero(np.diff(exponents[order], prepend=0))
+    low, high = (np.add.reduceat(each[order], firsts) for each in sums)
+    at = exponents[order][firsts]
+    rows[at, 0] += (low & 0xFFFFFFFF).view(np.uint64)
+    rows[at, 1] += (high + (low >> 32)).view(np.uint64)
 
 
 def _count_cells(block: Array, counts: Array, scratch: Scratch) -> None:
@@ -167,14 +196,13 @@ def _count_cells(block: Array, counts: Array, scratch: Scratch) -> None:
     counts[first : first + found.size] += found
 
 
-def bin_numbers(block: Array, low: float, scale: float, scratch: Scratch) -> Array:
-    """Return ``floor((value - low) * scale)`` as int32, computed in float64: never decreasing with the value."""
-    place, index = scratch.take("low", block.size, np.float64), scratch.take("bins", block.size, np.int32)
-    np.copyto(place, block, casting="unsafe")
+def bin_places(values: Array, low: float, scale: float, scratch: Scratch) -> Array:
+    """Return ``(value - low) * scale`` in a buffer of `scratch`, float64: it never decreases with the value."""
+    place = scratch.take("low", values.size, np.float64)
+    np.copyto(place, values, casting="unsafe")
     place -= low
     place *= scale
-    np.copyto(index, place, casting="unsafe")  # cuts towards 0; a value is never below `low`
-    return index
+    return place
 
 
 class _Own(threading.local):

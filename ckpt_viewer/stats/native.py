@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import ctypes
 import threading
+from struct import Struct
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -17,33 +18,34 @@ import numpy as np
 
 from ckpt_viewer.core.strided import Array
 from ckpt_viewer.stats.census import Census, census_of_integers
-from ckpt_viewer.stats.kernels import BLOCK, FLOAT32_CELLS, WIDE_BLOCK, Bins, Plain
+from ckpt_viewer.stats.kernels import BLOCK, FLOAT32_CELLS, FLOAT32_COUNTERS, WIDE_BLOCK, Bins, Plain
 from ckpt_viewer.stats.moments import ROWS, Moments, moments_of_integer_sums, moments_of_sums
 
 _POINTER, _SIZE, _REAL = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_double
 _ARGUMENTS = {
-    "float32_extremes": (_POINTER, _SIZE, _POINTER),
     "float32_census": (_POINTER, _SIZE, _POINTER),
-    "float32_cells": (_POINTER, _SIZE, _POINTER),
+    "float32_cells": (_POINTER, _SIZE, _POINTER, _POINTER, _POINTER),
     "float64_census": (_POINTER, _SIZE, _POINTER),
     "float64_cells": (_POINTER, _SIZE, _POINTER),
     "float64_sums": (_POINTER, _SIZE, _POINTER),
     "integer_sums": (_POINTER, _SIZE, _SIZE, _POINTER),
     "patterns8": (_POINTER, _SIZE, _POINTER),
     "patterns16": (_POINTER, _SIZE, _POINTER),
-    "bins_float32": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER),
-    "bins_float64": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER),
-    "close_bins_float32": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER),
-    "close_bins_float64": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER),
+    "bins_float32": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER, _POINTER),
+    "bins_float64": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER, _POINTER),
+    "close_bins_float32": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER, _POINTER, _POINTER),
+    "close_bins_float64": (_POINTER, _SIZE, _REAL, _REAL, _SIZE, _POINTER, _POINTER, _POINTER, _POINTER),
 }
 _OBJECT_FILES = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x64\x86", b"\x64\xaa")
 """Beginnings of object files of Linux, macOS and Windows."""
 SHORT = 1 << 13
 """Elements up to which a kernel takes a few microseconds: other threads may wait that long."""
-_INFINITE_ORDER = 0x7F800000
-"""Infinity as an ordered integer; minus infinity is one less than its negative."""
-_NO_VALUE = {4: (0x7FFFFFFF, -0x80000000), 8: ((1 << 63) - 1, -(1 << 63))}
-"""By item size: what the extremes of a census start with."""
+_NOTHING = {
+    4: np.array([0, 0, 0, 0, 0x7FFFFFFF, -0x80000000], np.int64),
+    8: np.array([0, 0, 0, 0, (1 << 63) - 1, -(1 << 63)], np.int64),
+}
+"""By item size: zeros, NaN, +Inf, -Inf and, as ordered integers, extremes of no values."""
+_FORMS = {4: (Struct("<i"), Struct("<f"), 0x7FFFFFFF), 8: (Struct("<q"), Struct("<d"), (1 << 63) - 1)}
 
 
 class _Own(threading.local):
@@ -52,6 +54,7 @@ class _Own(threading.local):
     def __init__(self) -> None:
         self.plain = Plain()
         self.sums = np.zeros((2 * ROWS, 4), np.uint64)
+        self.numbers, self.twice = np.empty(1 << 12, np.uint32), np.zeros(1 << 11, np.uint32)
 
 
 class Native:
@@ -100,33 +103,19 @@ class Native:
         self._call("patterns8", block, tables.ctypes.data)
         counts += tables.sum(0)
 
-    def float32(self, block: Array, pairs: Array) -> Census:
+    def float32(self, block: Array, counters: Array) -> Census:
         """See `Kernels`."""
-        assert pairs.size == 2 * FLOAT32_CELLS
-        self._call("float32_cells", block, pairs.ctypes.data)
-        return self.census(block)
+        assert counters.size == FLOAT32_COUNTERS
+        cells = counters.ctypes.data
+        out = _nothing(block)
+        self._call("float32_cells", block, cells, cells + counters.itemsize * FLOAT32_CELLS, out.ctypes.data)
+        return _census(block, out)
 
     def census(self, block: Array) -> Census:
         """See `Kernels`."""
-        if block.itemsize == 4 and block.size:
-            zeros, nan, posinf, neginf, *orders = self._counted("float32_extremes", block)
-            if not -_INFINITE_ORDER - 1 < orders[0] <= orders[1] < _INFINITE_ORDER:
-                zeros, nan, posinf, neginf, *orders = self._counted("float32_census", block)
-        else:
-            zeros, nan, posinf, neginf, *orders = self._counted("float64_census", block)
-        finite = block.size - nan - posinf - neginf
-        if not finite:
-            return Census(0, nan, posinf, neginf)
-        bits = np.array(orders, f"i{block.itemsize}")
-        bits ^= (bits >> (8 * block.itemsize - 1)) & _NO_VALUE[block.itemsize][0]
-        low, high = bits.view(block.dtype).tolist()
-        return Census(finite, nan, posinf, neginf, zeros, low + 0.0, high + 0.0)  # + 0.0: no zero is negative
-
-    def _counted(self, call: str, block: Array) -> list[int]:
-        out = np.array([0, 0, 0, 0, *_NO_VALUE[block.itemsize]], np.int64)
-        self._call(call, block, out.ctypes.data)
-        found: list[int] = out.tolist()
-        return found
+        out = _nothing(block)
+        self._call(f"float{8 * block.itemsize}_census", block, out.ctypes.data)
+        return _census(block, out)
 
     def float64(self, block: Array, counts: Array) -> tuple[Census, Moments]:
         """See `Kernels`."""
@@ -160,8 +149,31 @@ class Native:
             return
         if integers:
             block = block.astype(np.float64)
-        parts = [bins.low, bins.scale, counts.size - 1, counts.ctypes.data]
+        room = self._own.numbers.ctypes.data, self._own.twice.ctypes.data
+        parts, name = [bins.low, bins.scale, counts.size - 1, *room, counts.ctypes.data], f"bins_{block.dtype.name}"
         if bins.trust == 2:
-            self._call(f"bins_{block.dtype.name}", block, *parts)
+            self._call(name, block, *parts)
         else:
-            self._call(f"close_bins_{block.dtype.name}", block, *parts, bins.starts.ctypes.data)
+            self._call(f"close_{name}", block, *parts, bins.starts.ctypes.data)
+
+
+def _nothing(block: Array) -> Array:
+    """Return what a kernel adds the census of a block to."""
+    start: Array = _NOTHING[block.itemsize]
+    return start.copy()
+
+
+def _census(block: Array, out: Array) -> Census:
+    """Return what a kernel found."""
+    zeros, nan, posinf, neginf, low, high = out.tolist()
+    finite = block.size - nan - posinf - neginf
+    if not finite:
+        return Census(0, nan, posinf, neginf)
+    return Census(finite, nan, posinf, neginf, zeros, _value(low, block.itemsize), _value(high, block.itemsize))
+
+
+def _value(order: int, itemsize: int) -> float:
+    """Return the float that is this one in their order as integers; no zero is negative."""
+    integer, real, most = _FORMS[itemsize]
+    found: float = real.unpack(integer.pack(order ^ most if order < 0 else order))[0]
+    return found + 0.0

@@ -17,68 +17,23 @@ import numba
 import numpy as np
 from numba import types
 
+from ckpt_viewer.stats import native_float32
+from ckpt_viewer.stats.native_float32 import inlined
+
 U32, I32, U64, I64 = np.uint32, np.int32, np.uint64, np.int64
 ONE = U64(1)
-LOW_16, LOW_32 = U64(0xFFFF), U64(0xFFFFFFFF)
-COUNT_BIT = U64(1 << 40)
-MAGNITUDE_32, INFINITE_32 = U32(0x7FFFFFFF), U32(0x7F800000)
+PART, TWICE = U64(1 << 12), U64(1 << 10)
+"""Values whose bins are worked out before they are counted; bins up to which there are two tables of them."""
+CLOSE, TO_CLOSE = U64((1 << 20) - 1), 2.0**32
+"""The bits behind the point that tell how close to an edge a value lies, and what leaves no more of them."""
+LOW_32 = U64(0xFFFFFFFF)
 MAGNITUDE_64, INFINITE_64 = U64((1 << 63) - 1), U64(0x7FF << 52)
 HIDDEN, FRACTION, EXPONENT = U64(1 << 52), U64((1 << 52) - 1), U64(0x7FF)
-S1, S2, S14, S16, S31, S32, S33, S45, S52, S63 = (U64(n) for n in (1, 2, 14, 16, 31, 32, 33, 45, 52, 63))
-
-
-def float32_extremes(bits: Any, n: Any, out: Any) -> None:
-    """Add zeros to out[0]; narrow out[4], out[5] to the extremes, as ordered integers, NaN and infinities included."""
-    zeros = 0
-    low, high = I32(0x7FFFFFFF), I32(-0x80000000)
-    for i in range(n):
-        b = bits[i]
-        zeros += (b & MAGNITUDE_32) == U32(0)
-        order = I32(b)
-        order = I32(order ^ I32((order >> 31) & 0x7FFFFFFF))
-        low = min(low, order)
-        high = max(high, order)
-    out[0] += zeros
-    out[4] = min(out[4], low)
-    out[5] = max(out[5], high)
-
-
-def float32_census(bits: Any, n: Any, out: Any) -> None:
-    """Add zeros, NaN, +Inf and -Inf to out[0:4]; narrow out[4], out[5] to the finite extremes, as ordered integers."""
-    zeros = nan = posinf = neginf = 0
-    low, high = I32(0x7FFFFFFF), I32(-0x80000000)
-    for i in range(n):
-        b = bits[i]
-        magnitude = b & MAGNITUDE_32
-        zeros += magnitude == U32(0)
-        nan += magnitude > INFINITE_32
-        posinf += b == INFINITE_32
-        neginf += b == U32(0xFF800000)
-        order = I32(b)
-        order = I32(order ^ I32((order >> 31) & 0x7FFFFFFF))
-        if magnitude < INFINITE_32:
-            low = min(low, order)
-            high = max(high, order)
-    out[0] += zeros
-    out[1] += nan
-    out[2] += posinf
-    out[3] += neginf
-    out[4] = min(out[4], low)
-    out[5] = max(out[5], high)
-
-
-def float32_cells(bits: Any, n: Any, pairs: Any) -> None:
-    """Add values to `pairs`: for each cell 2**40 a value plus its low half, and the low half's square."""
-    for i in range(n):
-        b = U64(bits[i])
-        low = b & LOW_16
-        at = (b >> S16) << S1
-        pairs[at] += low | COUNT_BIT
-        pairs[at + ONE] += low * low
+S1, S2, S14, S20, S31, S32, S33, S45, S52, S63 = (U64(n) for n in (1, 2, 14, 20, 31, 32, 33, 45, 52, 63))
 
 
 def float64_census(bits: Any, n: Any, out: Any) -> None:
-    """The same as `float32_census` for float64."""
+    """The same as `native_float32.float32_census` for float64."""
     zeros = nan = posinf = neginf = 0
     low, high = I64((1 << 63) - 1), I64(-(1 << 63))
     for i in range(n):
@@ -188,22 +143,72 @@ def patterns16(block: Any, n: Any, counts: Any) -> None:
         counts[U64(block[i])] += 1
 
 
-def bins(block: Any, n: Any, low: Any, scale: Any, last: Any, counts: Any) -> None:
-    """Count values in equal bins where the formula is right for every value."""
-    for i in range(n):
-        counts[min(U64((np.float64(block[i]) - low) * scale), last)] += 1
+@inlined
+def _count(numbers: Any, size: Any, last: Any, twice: Any, counts: Any) -> None:
+    """Count bins by number; neighbours that are equal need not wait for each other where two tables have room."""
+    if last >= TWICE:
+        for i in range(size):
+            counts[U64(numbers[i])] += 1
+        return
+    for i in range(size >> S1):
+        at = U64(i) << S1
+        twice[U64(numbers[at]) << S1] += U32(1)
+        twice[U64(numbers[at + ONE]) << S1 | ONE] += U32(1)
+    if size & ONE:
+        twice[U64(numbers[size - ONE]) << S1] += U32(1)
 
 
-def close_bins(block: Any, n: Any, low: Any, scale: Any, last: Any, counts: Any, starts: Any) -> None:
-    """The same where the formula may be one bin off; `starts` are the least values of the bins but the first."""
-    for i in range(n):
-        value = block[i]
-        at = min(U64((np.float64(value) - low) * scale), last)
-        if at > U64(0) and value < starts[at - ONE]:
-            at -= ONE
-        elif at < last and value >= starts[at]:
-            at += ONE
-        counts[at] += 1
+@inlined
+def _empty(last: Any, twice: Any, counts: Any) -> None:
+    """Move what is in the two tables to `counts`."""
+    for i in range(min(last + ONE, TWICE)):
+        at = U64(i) << S1
+        counts[i] += twice[at] + twice[at + ONE]
+        twice[at] = twice[at + ONE] = U32(0)
+
+
+def bins(block: Any, n: Any, low: Any, scale: Any, last: Any, numbers: Any, twice: Any, counts: Any) -> None:
+    """Count values in equal bins where the formula is right for every value.
+
+    `numbers` is room for `PART` of them, `twice` for two tables of `TWICE`, all 0 before and afterwards.
+    """
+    start = U64(0)
+    while start < n:
+        size = min(n - start, PART)
+        for i in range(size):
+            numbers[i] = U32(min(I32((np.float64(block[start + U64(i)]) - low) * scale), I32(last)))
+        _count(numbers, size, last, twice, counts)
+        start += size
+    if last < TWICE:
+        _empty(last, twice, counts)
+
+
+def close_bins(
+    block: Any, n: Any, low: Any, scale: Any, last: Any, numbers: Any, twice: Any, counts: Any, starts: Any
+) -> None:
+    """The same where the formula may be one bin off close to an edge; `starts` are the least values but of the first.
+
+    To add 2**32 rounds what the formula gives to 20 bits behind the point. Where those are 0 for any value of a part,
+    all of them are compared with the edges.
+    """
+    start = U64(0)
+    while start < n:
+        size, least = min(n - start, PART), CLOSE
+        for i in range(size):
+            place = np.float64((np.float64(block[start + U64(i)]) - low) * scale + TO_CLOSE).view(np.uint64)
+            least = min(least, place & CLOSE)
+            numbers[i] = U32(min(I32(place >> S20), I32(last)))
+        if least == U64(0):
+            for i in range(size):
+                value, at = block[start + U64(i)], U64(numbers[i])
+                if at > U64(0) and value < starts[at - ONE]:
+                    numbers[i] = U32(at - ONE)
+                elif at < last and value >= starts[at]:
+                    numbers[i] = U32(at + ONE)
+        _count(numbers, size, last, twice, counts)
+        start += size
+    if last < TWICE:
+        _empty(last, twice, counts)
 
 
 def _kernels() -> dict[str, tuple[Callable[..., None], Any]]:
@@ -214,19 +219,18 @@ def _kernels() -> dict[str, tuple[Callable[..., None], Any]]:
     )
     n, real = types.uint64, types.float64
     return {
-        "float32_extremes": (float32_extremes, (u32, n, i64)),
-        "float32_census": (float32_census, (u32, n, i64)),
-        "float32_cells": (float32_cells, (u32, n, u64)),
+        "float32_census": (native_float32.float32_census, (u32, n, i64)),
+        "float32_cells": (native_float32.float32_cells, (u32, n, u64, u64, i64)),
         "float64_census": (float64_census, (u64, n, i64)),
         "float64_cells": (float64_cells, (u64, n, i64)),
         "float64_sums": (float64_sums, (u64, n, u64)),
         "integer_sums": (integer_sums, (u64, n, n, u64)),
         "patterns8": (patterns8, (u8, n, i64)),
         "patterns16": (patterns16, (u16, n, i64)),
-        "bins_float32": (bins, (f32, n, real, real, n, i64)),
-        "bins_float64": (bins, (f64, n, real, real, n, i64)),
-        "close_bins_float32": (close_bins, (f32, n, real, real, n, i64, f32)),
-        "close_bins_float64": (close_bins, (f64, n, real, real, n, i64, f64)),
+        "bins_float32": (bins, (f32, n, real, real, n, u32, u32, i64)),
+        "bins_float64": (bins, (f64, n, real, real, n, u32, u32, i64)),
+        "close_bins_float32": (close_bins, (f32, n, real, real, n, u32, u32, i64, f32)),
+        "close_bins_float64": (close_bins, (f64, n, real, real, n, u32, u32, i64, f64)),
     }
 
 

@@ -115,6 +115,6 @@ def _path() -> Path | None:
     folder = cache_folder("kernels")
     if folder is None:
         return None
-    source = Path(__file__).with_name("native_source.py").read_text()
-    what = (source, llvmlite.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    sources = [Path(__file__).with_name(f"native_{name}.py").read_text() for name in ("source", "float32")]
+    what = (*sources, llvmlite.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     return folder / (_digest("\n".join(what))[:32] + ".json")

@@ -121,7 +121,7 @@ class PatternStore:
 
 
 class Float32Store:
-    """float32: a count, a sum and a sum of squares for each of 65,536 cells, as integers."""
+    """float32: a count and a sum for each of 65,536 cells, sums of squares for each exponent, as integers."""
 
     def __init__(self) -> None:
         self._census, self._pending = Census(), 0
@@ -132,23 +132,23 @@ class Float32Store:
         return Float32Store()
 
     @cached_property
-    def _pairs(self) -> Array:
-        return np.zeros((kernels.FLOAT32_CELLS, 2), np.uint64)
+    def _counters(self) -> Array:
+        return np.zeros(kernels.FLOAT32_COUNTERS, np.uint64)
 
     def add(self, block: Array, using: Kernels) -> None:
         """Count float32 values."""
         for start in range(0, block.size, using.block):
             part = block[start : start + using.block]
-            if self._pending + part.size > kernels.PAIR_LIMIT:
+            if self._pending + part.size > kernels.FLOAT32_LIMIT:
                 self._settle()
             self._pending += part.size
-            self._census = self._census.plus(using.float32(part, self._pairs))
+            self._census = self._census.plus(using.float32(part, self._counters))
 
     def _settle(self) -> None:
-        """Empty the pairs into the table."""
+        """Empty the counters into the table."""
         if self._pending:
-            self._table = self._table.plus(Table32.of(self._pairs))
-            self._pairs.fill(0)
+            self._table = self._table.plus(Table32.of(self._counters))
+            self._counters.fill(0)
             self._pending = 0
 
     def merge(self, other: Float32Store) -> None:
@@ -165,7 +165,7 @@ class Float32Store:
         return Counted(
             self._census,
             self._table.moments,
-            RankedCells(self._table.cells(zeros), self._table.exact, zeros=zeros > 0),
+            RankedCells(self._table.cells(zeros), self._table.middle, zeros=zeros > 0),
         )
 
     def count_all(self, values: Array) -> Counted:

@@ -12,36 +12,36 @@ from ckpt_viewer.stats import kernels
 from ckpt_viewer.stats.cells import FINE, Cells, edge_values
 from ckpt_viewer.stats.moments import UNIT, Moments
 
-_SPILL = 1 << 30
-"""Values after which sums move into big integers: squares of 2**30 low halves just fit an int64."""
 _MINUS, _INFINITE = 1 << 15, 0x7F80
-_EMPTY, _NONE = np.empty(0, np.int64), Moments()
+_SHIFT = 2 * (UNIT - 150)
+"""Squares of row 0 are counted in 2**-300, moments in 2**(-2 * UNIT)."""
+_EMPTY = np.empty(0, np.int64)
 
 
 class Table32(NamedTuple):
     """Counters of finite float32 values. Tables add in any order.
 
     Attributes:
-        cells_at: high halves of the values, ascending. counts: values in each.
-        held: those of them whose sums are here. low, squares: sums of their low halves and of the squares, int64.
-        before: moments of the others.
+        cells_at: high halves of the values, ascending. counts: values in each. low: sums of their low halves.
+        squares: sum of the squares of all, in units of 2**(-2 * UNIT).
     """
 
     cells_at: Array = _EMPTY
     counts: Array = _EMPTY
-    held: Array = _EMPTY
     low: Array = _EMPTY
-    squares: Array = _EMPTY
-    before: Moments = _NONE
+    squares: int = 0
 
     @staticmethod
-    def of(pairs: Array) -> Table32:
+    def of(counters: Array) -> Table32:
         """Return what the counters of `Kernels.float32` hold."""
-        used = np.flatnonzero(pairs[:, 0])
+        cells, rows = counters[: kernels.FLOAT32_CELLS], counters[kernels.FLOAT32_CELLS :].view(np.int64)
+        used = np.flatnonzero(cells)
         used = used[(used & ~_MINUS) < _INFINITE]
-        found = pairs[used].view(np.int64)
-        counts, low = found[:, 0] >> kernels.PAIR_SHIFT, found[:, 0] & ((1 << kernels.PAIR_SHIFT) - 1)
-        return Table32(used, counts, counts, low, found[:, 1])
+        counts, low = np.divmod(cells[used], (kernels.COUNT + (used << 16)).view(np.uint64))
+        squares = 0
+        for row, (lower, upper) in enumerate(rows.reshape(-1, 2)[:-1].tolist()):
+            squares += (lower + (upper << 32)) << (2 * row)
+        return Table32(used, counts.view(np.int64), low.view(np.int64), squares << _SHIFT)
 
     def plus(self, other: Table32) -> Table32:
         """Return the table of both."""
@@ -49,40 +49,30 @@ class Table32(NamedTuple):
             return self
         if not self.cells_at.size:
             return other
-        fits = int(self.held.sum()) + int(other.held.sum()) <= _SPILL
-        one, two = (self, other) if fits else (self._spilled(), other._spilled())
-        places = np.concatenate((one.cells_at, two.cells_at))
+        places = np.concatenate((self.cells_at, other.cells_at))
         order = np.argsort(places, kind="stable")
         places = places[order]
         firsts = np.flatnonzero(np.concatenate(([True], np.diff(places) != 0)))
-        counts, held, low, squares = (
-            np.add.reduceat(np.concatenate(pair)[order], firsts) for pair in zip(one[1:5], two[1:5], strict=True)
+        counts, low = (
+            np.add.reduceat(np.concatenate(pair)[order], firsts)
+            for pair in ((self.counts, other.counts), (self.low, other.low))
         )
-        return Table32(places[firsts], counts, held, low, squares, one.before.plus(two.before))
-
-    def _spilled(self) -> Table32:
-        nothing = np.zeros_like(self.counts)
-        return self._replace(held=nothing, low=nothing, squares=nothing, before=self.moments)
+        return Table32(places[firsts], counts, low, self.squares + other.squares)
 
     @property
     def moments(self) -> Moments:
         """Exact sums over all values."""
-        size = int(self.held.sum())
-        if not size:
-            return self.before
+        if not self.cells_at.size:
+            return Moments()
         rows = self.cells_at >> 7  # sign and exponent
         firsts = np.flatnonzero(np.concatenate(([True], np.diff(rows) != 0)))
         high = (self.cells_at & 127) + np.where(rows & 0xFF, 128, 0)  # with the implicit bit
-        weighted = self.held * high
-        columns = weighted, self.low, weighted * high, self.low * high, self.squares
-        sums = [np.add.reduceat(column, firsts).tolist() for column in columns]
-        total = squares = 0
-        for row, first, low, first2, cross, low2 in zip(rows[firsts].tolist(), *sums, strict=True):
-            shift = max(row & 0xFF, 1) - 150 + UNIT
+        sums = [np.add.reduceat(column, firsts).tolist() for column in (self.counts * high, self.low)]
+        total = 0
+        for row, first, low in zip(rows[firsts].tolist(), *sums, strict=True):
             value = (first << 16) + low
-            total += (-value if row >= 256 else value) << shift
-            squares += ((first2 << 32) + (cross << 17) + low2) << (2 * shift)
-        return self.before.plus(Moments(size, total, squares))
+            total += (-value if row >= 256 else value) << (max(row & 0xFF, 1) - 150 + UNIT)
+        return Moments(int(self.counts.sum()), total, self.squares)
 
     def cells(self, zeros: int) -> Cells:
         """Return the values as cells; `zeros` of them are 0."""
@@ -103,16 +93,16 @@ class Table32(NamedTuple):
         found = Cells.of(middles, counts[full], FINE)
         return found.plus(Cells.of(np.zeros(1), np.array([zeros]), FINE)) if zeros else found
 
-    def exact(self, key: int) -> float | None:
-        """Return the one value in a cell, None where values differ, are not known any more or are not normal."""
+    def middle(self, key: int) -> float | None:
+        """Return the mean of the values in a cell where that is a float32, as where they are equal; None elsewhere."""
         ends = edge_values(np.array([key, key + 1]), FINE)
         inner = np.float32(ends[0] if key >= 0 else ends[1])  # the end nearer to 0
         place = int(inner.view(np.uint32)) >> 16
         at = int(np.searchsorted(self.cells_at, place))
         if not place & 0x7F80 or at == self.cells_at.size or self.cells_at[at] != place:
             return None
-        count, low, square = (int(column[at]) for column in self[2:5])
-        if count != self.counts[at] or count * square != low * low:
+        low, rest = divmod(int(self.low[at]), int(self.counts[at]))
+        if rest:
             return None
-        value: float = struct.unpack("<f", struct.pack("<I", place << 16 | low // count))[0]
+        value: float = struct.unpack("<f", struct.pack("<I", place << 16 | low))[0]
         return value

@@ -82,18 +82,18 @@ class RankedCells:
 
     Args:
         cells: the finite values.
-        exact: gives the value of a cell whose values are all equal, None where they may differ.
+        middle: gives the value of a cell whose values are all equal, another in it or None where they differ.
         zeros: whether there are zeros; they share the cell next to them with numbers too small to be normal.
         whole: whether only integers were counted.
     """
 
-    def __init__(self, cells: Cells, exact: Exact | None = None, *, zeros: bool, whole: bool = False) -> None:
+    def __init__(self, cells: Cells, middle: Middle | None = None, *, zeros: bool, whole: bool = False) -> None:
         self.cells = cells
         self._ends = np.cumsum(cells.counts)
-        self._exact, self._zeros, self._whole = exact, zeros, whole
+        self._middle, self._zeros, self._whole = middle, zeros, whole
 
     def at(self, ranks: list[int]) -> list[float] | list[int]:
-        """Return the values at `ranks`, from 0: exact where a cell holds one value, else as if evenly spread."""
+        """Return the values at `ranks`, from 0: exact where a cell holds one value, else mostly as if evenly spread."""
         return [self._at(rank) for rank in ranks]
 
     def _at(self, rank: int) -> float | int:
@@ -101,7 +101,7 @@ class RankedCells:
         key, count = int(self.cells.keys[cell]), int(self.cells.counts[cell])
         if key in (0, -1) and self._zeros:
             return 0 if self._whole else 0.0
-        known = self._exact(key) if self._exact else None
+        known = self._middle(key) if self._middle else None
         if known is not None:
             return known
         share = (rank - (int(self._ends[cell]) - count) + 0.5) / count
@@ -112,7 +112,7 @@ class RankedCells:
         return low + (high - low) * share
 
 
-class Exact(Protocol):
-    """The one value in a cell, None where values may differ."""
+class Middle(Protocol):
+    """A value in a cell, the one of all where those are equal; None where that is not known."""
 
     def __call__(self, key: int) -> float | None: ...

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _HALF = kernels.FLOAT32_CELLS // 2
 _LOW = 0xFFFF
-_SIGNIFICAND = (1 << 52) - 1
+_SIGNIFICAND, _FRACTION_32 = (1 << 52) - 1, (1 << 23) - 1
 
 
 def _on_device(method: Callable[P, R]) -> Callable[P, R]:
@@ -70,16 +70,22 @@ class TorchKernels:
             counts += found.cpu().numpy()
 
     @_on_device
-    def float32(self, block: Array, pairs: Array) -> Census:
+    def float32(self, block: Array, counters: Array) -> Census:
         """See `Kernels`."""
         if not block.size:
             return Census()
         values = self._there(block)
         bits = torch.sort(values.view(torch.int32)).values
-        low = (bits & _LOW).long()
-        ranges = _Ranges.of(bits >> 16, -_HALF, _HALF)
-        sums = torch.stack([ranges.sums(low + (1 << kernels.PAIR_SHIFT)), ranges.sums(low * low)], dim=1)
-        pairs += torch.roll(sums, _HALF, 0).cpu().numpy().view(np.uint64)  # cells are numbered without a sign
+        exponents = _Ranges.of(bits >> 23, -kernels.FLOAT32_ROWS, kernels.FLOAT32_ROWS)  # with the sign
+        rows = (bits >> 23 & 0xFF).clamp(max=1).long()  # 0 for zeros and subnormal numbers
+        squares = (bits & _FRACTION_32 | rows << 23).long() ** 2
+        sums = torch.stack([exponents.sums(squares & 0xFFFFFFFF), exponents.sums(squares >> 32)], dim=1)
+        sums = sums.view(2, -1, 2).sum(0)
+        sums[1] += sums[0]
+        sums[0] = 0
+        cells = _Ranges.of(bits >> 16, -_HALF, _HALF).sums((bits.long() & 0xFFFFFFFF) + kernels.COUNT)
+        found = torch.cat([torch.roll(cells, _HALF, 0), sums.view(-1)])  # cells are numbered without a sign
+        counters += found.cpu().numpy().view(np.uint64)
         return _census(values)
 
     @_on_device

@@ -14,6 +14,7 @@ from ckpt_viewer.stats import kernels
 from ckpt_viewer.stats.histogram import BinCounter, equal_edges
 from ckpt_viewer.stats.moments import BLOCK as MOST_AT_ONCE
 from ckpt_viewer.stats.stores import Float32Store, Float64Store, IntegerStore
+from ckpt_viewer.stats.table32 import Table32
 
 RNG = np.random.default_rng(8)
 HARD = [
@@ -43,11 +44,11 @@ def both(fast, call):
 
 def float32_of(block):
     def call(using):
-        pairs = np.zeros((kernels.FLOAT32_CELLS, 2), np.uint64)
+        counters = np.zeros(kernels.FLOAT32_COUNTERS, np.uint64)
         with np.errstate(all="ignore"):
-            census = using.float32(block, pairs)
+            census = using.float32(block, counters)
         finite = (np.arange(kernels.FLOAT32_CELLS) & 0x7FFF) < 0x7F80
-        return census, pairs[finite].tobytes()
+        return census, counters[: kernels.FLOAT32_CELLS][finite].tobytes(), Table32.of(counters).squares
 
     return call
 
@@ -103,6 +104,28 @@ def test_float32_at_the_limit(fast, size):
     assert one == other
 
 
+@pytest.mark.parametrize("apart", [0, 25, 26, 27, 50, 51, 52, 100])
+@pytest.mark.parametrize("top", [-149, -126, -101, -100, -76, -75, -50, 0, 127])
+def test_float32_with_exponents_far_apart(fast, top, apart):
+    """Squares are summed up in vectors as long as exponents lie close together, one after the other beyond that."""
+    significands = RNG.integers(1 << 23, 1 << 24, 10_000)
+    values = np.ldexp(significands.astype(np.float64), top - 23 - RNG.integers(0, apart + 1, 10_000)).astype(np.float32)
+    values[1::7] *= -1
+    for block in (values, np.append(values, [0, -0.0]).astype(np.float32), np.abs(values), -np.abs(values)):
+        one, other = both(fast, float32_of(block))
+        assert one == other
+
+
+@pytest.mark.parametrize("special", [0.0, -0.0, math.nan, -math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_float32_with_one_special_value(fast, special, sign):
+    for at in (0, 4095, 4096, 9999):
+        block = sign * np.abs(RNG.normal(size=10_000).astype(np.float32))
+        block[at] = special
+        one, other = both(fast, float32_of(block))
+        assert one == other
+
+
 def test_wide_types_at_the_limit(fast):
     size = MOST_AT_ONCE
     for block, name in (
@@ -148,6 +171,40 @@ def test_bins(fast, values, bins):
         fast.bins(values, counter._bins, other)
     assert one.tolist() == other.tolist()
     assert one.sum() == values.size
+
+
+@pytest.mark.parametrize("bins", [1, 255, 256, 257])
+@pytest.mark.parametrize("size", [(1 << 14) - 1, 1 << 14, 40_001, kernels.BLOCK])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bins_of_many_values(fast, dtype, size, bins):
+    """They are counted two at a time; what has been counted does not count again."""
+    values = RNG.normal(size=size).astype(dtype)
+    low, high = values.min().item(), values.max().item()
+    counter = BinCounter(low, high, equal_edges(low, high, bins), values.dtype)
+    one, other = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    for _ in range(2):
+        kernels.Plain().bins(values, counter._bins, one)
+        fast.bins(values, counter._bins, other)
+    assert one.tolist() == other.tolist()
+    assert one.sum() == 2 * values.size
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bins", [10, 1023, 1024, 1025])
+def test_bins_of_values_on_edges_and_next_to_them(fast, dtype, bins):
+    edges = equal_edges(-0.3, 0.7, bins)
+    near = edges.astype(dtype)
+    values = np.concatenate(
+        [near, np.nextafter(near, dtype(-1)), np.nextafter(near, dtype(1)), RNG.uniform(-0.3, 0.7, 9000)]
+    )
+    values = values.astype(dtype).clip(near[0], near[-1])
+    low, high = values.min().item(), values.max().item()
+    counter = BinCounter(low, high, equal_edges(low, high, bins), values.dtype)
+    one, other = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    kernels.Plain().bins(values, counter._bins, one)
+    fast.bins(values, counter._bins, other)
+    places = np.searchsorted(counter._bins.starts, values, side="right")
+    assert one.tolist() == other.tolist() == np.bincount(places, minlength=bins).tolist()
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def test_little_is_not_worth_it(monkeypatch):
 
 def test_the_worker_process_compiles(own_cache):
     native = preparing.make()
-    block, pairs = np.ones(100, np.float32), np.zeros((kernels.FLOAT32_CELLS, 2), np.uint64)
-    assert native.float32(block, pairs).finite == 100
+    block, counters = np.ones(100, np.float32), np.zeros(kernels.FLOAT32_COUNTERS, np.uint64)
+    assert native.float32(block, counters).finite == 100
     assert len(list((own_cache / "kernels").iterdir())) == 1
 
 

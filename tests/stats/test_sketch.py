@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ckpt_viewer.stats import kernels, sketch, table32
+from ckpt_viewer.stats import kernels, sketch
 from ckpt_viewer.stats.histogram import BinCounter, equal_edges
 from ckpt_viewer.stats.moments import UNIT, Moments, moments_of_floats, moments_of_integers, moments_of_table
 from ckpt_viewer.stats.sketch import Sketch
@@ -64,16 +64,32 @@ def test_blocks_at_the_limit_of_exactness():
     assert got == Moments(most.size, one * most.size, one * one * most.size)
     big = np.full(2 * (1 << 17) + 1, np.iinfo(np.int64).min)
     assert moments_of_integers(big) == Moments(big.size, -(1 << 63) * big.size, (1 << 126) * big.size, 0)
-    pairs, block = np.zeros((kernels.FLOAT32_CELLS, 2), np.uint64), np.full(kernels.BLOCK, np.float32(1.9999999))
-    kernels.current().float32(block, pairs)
+    counters, block = np.zeros(kernels.FLOAT32_COUNTERS, np.uint64), np.full(kernels.BLOCK, np.float32(1.9999999))
+    kernels.current().float32(block, counters)
     number = int(block.view(np.uint32)[0])
-    assert pairs[number >> 16].tolist() == [kernels.BLOCK << 40 | 0xFFFF * kernels.BLOCK, 0xFFFF**2 * kernels.BLOCK]
-    table = Table32.of(pairs)
-    assert [column.tolist() for column in table[:3]] == [[number >> 16], [kernels.BLOCK], [kernels.BLOCK]]
+    table = Table32.of(counters)
+    assert [column.tolist() for column in table[:3]] == [[number >> 16], [block.size], [0xFFFF * block.size]]
+    one = int(Fraction(float(block[0])) * (1 << UNIT))
+    assert table.moments == Moments(block.size, one * block.size, one * one * block.size)
 
 
-def test_pairs_are_emptied_before_they_overflow(monkeypatch):
-    monkeypatch.setattr(kernels, "PAIR_LIMIT", 1000)
+def test_as_many_values_as_counters_take():
+    """All of the largest bits; in the last cell, where they need most room, those of NaN are left out."""
+    counters = np.zeros(kernels.FLOAT32_COUNTERS, np.uint64)
+    block = np.full(kernels.BLOCK, np.float32(-3.4028235e38))
+    size = 0
+    while size < kernels.FLOAT32_LIMIT:
+        part = block[: kernels.FLOAT32_LIMIT - size]
+        kernels.current().float32(part, counters)
+        size += part.size
+    table = Table32.of(counters)
+    assert [column.tolist() for column in table[:3]] == [[0xFF7F], [size], [0xFFFF * size]]
+    one = int(Fraction(float(block[0])) * (1 << UNIT))
+    assert table.moments == Moments(size, one * size, one * one * size)
+
+
+def test_counters_are_emptied_before_they_overflow(monkeypatch):
+    monkeypatch.setattr(kernels, "FLOAT32_LIMIT", 1000)
     values = mixed_float32(5000)
     often = Sketch(Float32Store())
     for start in range(0, 5000, 700):
@@ -150,19 +166,6 @@ def test_a_block_may_be_reused():
     block[:] = 7
     of.add(block)
     assert of.counted().moments.mean == 4.0
-
-
-def test_sums_that_leave_the_cells_are_not_lost(monkeypatch):
-    values = mixed_float32(400_000)
-    whole, spilled = Sketch(Float32Store()), Sketch(Float32Store())
-    whole.add(values)
-    monkeypatch.setattr(table32, "_SPILL", 100_000)
-    for start in range(0, values.size, 50_000):
-        part = Sketch(Float32Store())
-        part.add(values[start : start + 50_000])
-        spilled.merge(part)
-    assert answer(spilled)[:2] == answer(whole)[:2]
-    assert answer(spilled)[3:] == answer(whole)[3:]
 
 
 def test_small_and_large_sketches_agree(monkeypatch):
