@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.analysis.packed import PackedWeights, packed_sentence, packed_weights
 from ckpt_viewer.analysis.role_rules import Role
-from ckpt_viewer.analysis.roles import find_roles, role_paths
+from ckpt_viewer.analysis.roles import find_roles, rank_of, role_paths
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.finding import Finding
 from ckpt_viewer.core.model import is_module, is_optimizer_state, is_script_module
@@ -105,6 +105,7 @@ def overview(checkpoint: Checkpoint, context: Context = SILENT) -> Overview:
         findings=(
             *checkpoint.findings,
             *([Finding("info", "packed-weights", (), sentence)] if sentence else []),
+            *_ranks(outline, roles),
             *_bloat(checkpoint, storages.large),
         ),
     )
@@ -130,6 +131,16 @@ def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
         rows = [row for row, role in roles.items() if role.name == "model"]
         return "whole model" if any(is_module(outline.values[row]) for row in rows) else "training checkpoint"
     return "optimizer state" if "optimizer" in names else "other"
+
+
+def _ranks(outline: Outline, roles: dict[int, Role]) -> tuple[Finding, ...]:
+    """Say that the models of several ranks' folders are one, of which each has a part."""
+    ranks = [rank for row, role in roles.items() if role.name == "model" and (rank := rank_of(outline, row))]
+    if len(set(ranks)) < 2:
+        return ()
+    first = ranks[0].removeprefix("part of ")
+    message = f"one model is spread over {len(set(ranks))} ranks; its number of parameters here is that of {first}"
+    return (Finding("info", "model-of-ranks", (), message),)
 
 
 def _model_entries(checkpoint: Checkpoint, context: Context) -> list[list[Entry]]:

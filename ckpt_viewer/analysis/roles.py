@@ -15,7 +15,8 @@ from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path, step_text
 from ckpt_viewer.core.progress import EVERY, SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Instance, Mapping
+from ckpt_viewer.core.value import Instance, Mapping, Value
+from ckpt_viewer.formats.siblings import is_rank_folder, rank_text
 
 FOLDER = "folder"
 """Type of the dict that stands for a folder of files."""
@@ -88,17 +89,30 @@ def depth_of(outline: Outline, row: int) -> int:
     while row > 0:
         row = outline.parents[row]
         above = outline.values[row]
-        depth += not (isinstance(above, Mapping) and above.type == FOLDER)
+        depth += not _is_folder(above)
     return depth
 
 
 def _model_role(outline: Outline, model: Model) -> Role:
     value = outline.values[model.row]
     what = value.type.rpartition(".")[2] if model.kind == "module" and isinstance(value, Instance) else ""
+    what = what or rank_of(outline, model.row)
     reason = "a pickled nn.Module" if model.kind == "module" else "names to tensors, as state_dict() gives"
     if not model.ema:
         return Role("model", what, reason)
     return Role("ema", what, f"{reason}; averaged, as its name or its n_averaged says", LIKELY)
+
+
+def rank_of(outline: Outline, row: int) -> str:
+    """Return which rank's part an entry is, by the folder that its file lies in; ``""`` where none tells."""
+    for step in outline.path(row) if _is_folder(outline.values[0]) else ():
+        if type(step) is str and is_rank_folder(step):
+            return f"part of rank {rank_text(step)}"
+    return ""
+
+
+def _is_folder(value: Value) -> bool:
+    return isinstance(value, Mapping) and value.type == FOLDER
 
 
 def _role(outline: Outline, row: int) -> Role | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Finding, GlobalUse, Note
 from ckpt_viewer.core.location import Locator, MapLocation
-from ckpt_viewer.core.model import ROLES, Model, find_models
+from ckpt_viewer.core.model import ROLES, Model, find_models, has_parts
 from ckpt_viewer.core.node import Node, places_below
 from ckpt_viewer.core.outline import Outline, build_outline
 from ckpt_viewer.core.path import Path
@@ -209,7 +209,7 @@ class Checkpoint:
             model = self.models[0]
         base = self.node(model.path)
         entries = state_dict_entries(base.value).entries
-        if isinstance(base.value, Mapping):
+        if isinstance(base.value, Mapping) and not has_parts(base.value):
             below = {child.step: child for child in base.children if type(child.step) is str}
             return {entry.name: below[entry.name] for entry in entries}
         places = places_below(base, {id(entry.tensor) for entry in entries})

@@ -6,6 +6,7 @@ What is here is asked of every file that is opened; `module` derives what a mode
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as Given
 from typing import NamedTuple
 
@@ -38,6 +39,10 @@ PLAIN = frozenset({int, float, str, bool, type(None)})
 """Types of values that may stand beside distributed parameters."""
 MOMENTS = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "step", "sum"})
 """Names of an optimizer's state of one parameter, which is distributed as the parameter is."""
+OF_PARTS = "language_model"
+"""The part by which a model is known that was saved as dicts in dicts, one for each of its parts (Megatron-LM)."""
+DEEPEST_PART, MOST_PARTS, MOST_IN_PARTS = 8, 100, 1_000_000
+"""Dicts in dicts of such a model, entries of the outermost, and entries of all of them."""
 _WORDS = re.compile(r"[a-z]+|[A-Z][a-z]+|[A-Z]+")
 
 
@@ -112,6 +117,43 @@ def is_state_dict(value: Value, key: str = "") -> bool:
     return value.type == "collections.OrderedDict" or key.lower() in MODEL_KEYS or _named_like_modules(value)
 
 
+def has_parts(value: Value, most: int = MOST_IN_PARTS) -> bool:
+    """Whether a dict is a model that was saved part by part: dicts in dicts down to the parameters (Megatron-LM).
+
+    Args:
+        most: entries that are looked at; a dict with more of them is none.
+
+    Source: `state_dict_for_save_checkpoint` in megatron/model/language_model.py.
+    """
+    if not isinstance(value, Mapping) or not 0 < len(value) <= MOST_PARTS or type(value.get(OF_PARTS)) is not Mapping:
+        return False
+    if any(type(child) is TensorSpec for child in value.pairs[1::2]):
+        return False
+    tensors = count = 0
+    for _, child in part_entries(value):
+        count += 1
+        tensors += type(child) is TensorSpec
+        if count > most:
+            return False
+    return tensors > 0 and tensors >= SHARE_OF_TENSORS * count
+
+
+def part_entries(value: Mapping) -> Iterator[tuple[str, Value]]:
+    """Yield what lies in the parts of such a model, under the names that its ``state_dict()`` has."""
+    seen = {id(value)}
+    levels = [("", iter(value.string_items().items()))]
+    while levels:
+        prefix, items = levels[-1]
+        for name, child in items:
+            if type(child) is Mapping and child.pairs and len(levels) < DEEPEST_PART and id(child) not in seen:
+                seen.add(id(child))
+                levels.append((f"{prefix}{name}.", iter(child.string_items().items())))
+                break
+            yield prefix + name, child
+        else:
+            levels.pop()
+
+
 def is_distributed(tensor: TensorSpec) -> bool:
     """Whether several ranks hold a tensor together, or a distributed checkpoint has it in parts of theirs."""
     if tensor.type.rpartition(".")[2] in DISTRIBUTED:
@@ -157,7 +199,7 @@ def find_models(outline: Outline, context: Context = SILENT, given: Given[int, s
             "module"
             if is_whole_module(value)
             else "state_dict"
-            if is_state_dict(value, str(outline.steps[row]))
+            if is_state_dict(value, str(outline.steps[row])) or has_parts(value, outline.ends[row] - row)
             else ""
         )
         if kind:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from ckpt_viewer.core.model import is_module, is_script_module, wrapped_module
+from ckpt_viewer.core.model import has_parts, is_module, is_script_module, part_entries, wrapped_module
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.quantised import (
     SCRIPT_OBJECT,
@@ -81,11 +81,12 @@ class Entries(NamedTuple):
 def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
     """Return what ``state_dict()`` of the object at `value` would hold; raises Cancelled by `context`.
 
-    For a dict its string-keyed entries, for a whole module what its structure says, for anything else nothing.
+    For a dict its string-keyed entries, those of its parts where it `has_parts`; for a whole module what its structure
+    says, for anything else nothing.
     """
     result = Entries([], {}, [], None, [])
     if isinstance(value, Mapping):
-        items = value.string_items()
+        items = dict(part_entries(value)) if has_parts(value) else value.string_items()
         result.names.extend(items)
         for name, child in stepped(items.items(), context):
             if type(child) is TensorSpec:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import children
-from ckpt_viewer.core.model import is_module, is_script_module, is_state_dict, wrapped_module
+from ckpt_viewer.core.model import has_parts, is_module, is_script_module, is_state_dict, wrapped_module
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.path import step_text
@@ -175,6 +175,8 @@ def _is_model(value: Value, key: str = "") -> bool:
         return True
     if not isinstance(value, Mapping):
         return False
+    if has_parts(value):
+        return True
     return is_state_dict(value, key) or any(type(child) is TensorSpec for _, child in _string_items(value))
 
 

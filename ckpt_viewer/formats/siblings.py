@@ -82,6 +82,11 @@ def is_rank_folder(name: str) -> bool:
     return _RANK_FOLDER.fullmatch(name) is not None
 
 
+def rank_text(name: str) -> str:
+    """Return the rank that the name of such a folder tells, in words: ``0``, or ``0/1`` with the pipeline's."""
+    return _number(tuple(map(int, re.findall(r"\d+", name))))
+
+
 def folder_family(name: str, neighbours: Iterable[str]) -> Family | None:
     """Return the set of a rank's folder by its name; None where the name tells of none."""
     if not is_rank_folder(name):

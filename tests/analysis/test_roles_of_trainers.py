@@ -106,7 +106,7 @@ TRAINERS = {
          "opt_param_scheduler": {"max_lr": 1.0, "lr_decay_style": "cosine", "num_steps": 40},
          "rng_state": [{"random_rng_state": random.getstate(), "np_rng_state": np.random.get_state(),
                         "torch_rng_state": torch.get_rng_state(), "cuda_rng_state": torch.zeros(16).byte()}]},
-        {"config": ["/args"], "progress": ["/iteration"], "model": ["/model/language_model"],
+        {"config": ["/args"], "progress": ["/iteration"], "model": ["/model"],
          "optimizer": ["/optimizer/optimizer"], "lr_scheduler": ["/opt_param_scheduler"], "rng": ["/rng_state/0"]},
     ),
     "DeepSpeed": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import HOOKS, call, get, integer, listed, many, mapped, name, pickled, put, tensor, text
-from opening import open_bytes
+from opening import open_bytes, within
 
 from ckpt_viewer.core.model import is_optimizer_state, is_state_dict
 from ckpt_viewer.core.module import state_dict_entries
@@ -72,6 +72,40 @@ def test_metadata_is_proof():
 
 def test_a_model_that_is_met_again_is_one():
     assert len(models(mapped((text("model"), STATE_DICT + put(0)), (text("also"), get(0))))) == 1
+
+
+PARTS = mapped((text("embedding"), mapped((text("words"), STATE_DICT))), (text("encoder"), ORDERED))
+
+
+@pytest.mark.parametrize("key", ["model", "module", "model0", "anything"])
+def test_a_model_that_was_saved_part_by_part_is_one(key):
+    body = mapped((text(key), mapped((text("language_model"), PARTS), (text("lm_head"), STATE_DICT))))
+    assert models(body) == [((key,), "state_dict", False)]
+    with open_bytes(pickled(body, 4)) as checkpoint:
+        found = {name: node.path for name, node in checkpoint.state_dict().items()}
+    assert found["language_model.embedding.words.conv.weight"] == (
+        key, "language_model", "embedding", "words", "conv.weight",
+    )  # fmt: skip
+    assert "lm_head.conv.weight" in found
+
+
+def test_what_is_no_model_part_by_part():
+    gan = mapped((text("netG"), STATE_DICT), (text("netD"), STATE_DICT))
+    assert len(models(mapped((text("model"), gan)))) == 2
+    settings = mapped((text("language_model"), mapped((text("layers"), b"K\3"), (text("w"), W))))
+    assert models(mapped((text("model"), settings))) == []
+
+
+def test_parts_that_hold_each_other_end():
+    body = (
+        b"}" + put(5) + text("language_model") + b"}" + put(6) + text("again") + get(5) + b"s" + text("w") + W + b"ss"
+    )
+    assert models(body) == []
+    shared = mapped((text("w"), W)) + put(7)
+    for level in range(8, 40):
+        shared = mapped((text("language_model"), shared), (text("more"), get(level - 1))) + put(level)
+    with within(5):
+        assert models(shared) == []
 
 
 def test_a_compiled_module_keeps_its_prefix():

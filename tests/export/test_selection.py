@@ -74,6 +74,15 @@ def test_modules_of_a_state_dict_are_named_as_the_tree_names_them(chosen, nets):
             chosen(nets, pointer)
 
 
+def test_a_model_that_was_saved_part_by_part_has_the_names_of_its_state_dict(chosen, nets):
+    parts = {"language_model": {"embedding": {"words": {"weight": torch.ones(3)}}, "encoder": nets["generator"]}}
+    names = ["language_model.embedding.words.weight", *(f"language_model.encoder.{name}" for name in nets["generator"])]
+    assert new_names(chosen({"model": parts, "iteration": 3})) == names
+    assert new_names(chosen({"model": parts, "more": nets}, "/model", "/more/netD")) == [
+        *(f"model.{name}" for name in names), "more.netD.weight", "more.netD.bias",
+    ]  # fmt: skip
+
+
 def test_a_single_tensor_is_called_as_it_is_there(chosen, nets):
     assert new_names(chosen(nets, "/generator/bn.weight")) == ["bn.weight"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.formats.siblings import family, folder_family, missing_ranks, note_for
 
@@ -127,3 +128,17 @@ def test_the_folder_of_all_ranks_names_those_that_are_missing(megatron):
     with open_checkpoint(megatron.parent) as checkpoint:
         finding = next(each for each in checkpoint.findings if each.code == "missing-rank")
     assert (finding.path, finding.message) == (("iter_0001000",), "the folder of rank 1/1 is missing")
+
+
+def test_the_model_of_several_ranks_is_said_to_be_one(megatron):
+    with open_checkpoint(megatron) as checkpoint:
+        view = overview(checkpoint)
+    models = {pointer: role.detail for pointer, role in view.role_details.items() if role.name == "model"}
+    assert models == {
+        f"/mp_rank_{rank}/model_optim_rng.pt/model": f"part of rank {text}"
+        for rank, text in (("00_000", "0/0"), ("00_001", "0/1"), ("01_000", "1/0"))
+    }
+    (finding,) = (each for each in view.findings if each.code == "model-of-ranks")
+    assert finding.message == "one model is spread over 3 ranks; its number of parameters here is that of rank 0/0"
+    with open_checkpoint(megatron / "mp_rank_00_000" / "model_optim_rng.pt") as checkpoint:
+        assert "model-of-ranks" not in {each.code for each in overview(checkpoint).findings}
