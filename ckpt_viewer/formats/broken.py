@@ -44,14 +44,24 @@ class _Count(NamedTuple):
             of = "1 storage" if self.whole == 1 else f"{self.whole} storages"
             return f"the bytes of {of}, without the names, dtypes and shapes of their tensors"
         if self.open_end:
-            if self.tensors == self.whole == 1:
-                return "the one tensor that stands before its end"
-            return f"the {f'{self.whole} tensors' if self.tensors else 'values'} that stand before its end"
+            return self._before_end
         if not self.tensors:
             return "its structure, which holds no tensors"
         if not self.whole:
             return f"its structure, but none of its {self.tensors} tensors"
         return f"{self.whole} of its {self.tensors} tensors"
+
+    @property
+    def _before_end(self) -> str:
+        """The same of a file that ends in what describes it, so that there were more."""
+        one = self.tensors == 1
+        there = "the one tensor that stands" if one else f"the {self.tensors} tensors that stand"
+        if not self.tensors:
+            return "the values that stand before its end"
+        if not self.whole:
+            name = "name and shape" if one else "names and shapes"
+            return f"the {name} of {there} before its end, but not {'its' if one else 'their'} values"
+        return f"{'' if self.whole == self.tensors else f'{self.whole} of '}{there} before its end"
 
 
 def open_left(found: Format, head: Head, inside: Inside) -> Opened:

@@ -189,6 +189,16 @@ def inflate(source: Bytes, local: Local, size: int | None) -> tuple[bytes, int]:
     Raises:
         Damaged, Truncated: it cannot be inflated. OverBudget: it would be too large.
     """
+    data, stored = inflate_some(source, local, size)
+    if local.start + stored > source.size:
+        raise Truncated(f"record {local.name!r}", wanted=1, found=0, offset=source.size)
+    if size is not None and len(data) != size:
+        raise Damaged(f"record {local.name!r} inflates to another size than expected; the archive is damaged")
+    return data, stored
+
+
+def inflate_some(source: Bytes, local: Local, size: int | None) -> tuple[bytes, int]:
+    """Return the same of a record that may be cut off: it takes a byte more then than the file has. Raises the same."""
     limit = min(INFLATE_LIMIT, INFLATE_BASE + 15 * source.size)
     if size is not None and size > limit:
         raise OverBudget(f"record {local.name!r} would inflate to {size} bytes; it is damaged or hostile")
@@ -197,9 +207,9 @@ def inflate(source: Bytes, local: Local, size: int | None) -> tuple[bytes, int]:
     try:
         while not unpacker.eof:
             block = unpacker.unconsumed_tail
+            if not block and at >= source.size:
+                return b"".join(pieces), source.size + 1 - local.start
             if not block:
-                if at >= source.size:
-                    raise Truncated(f"record {local.name!r}", wanted=1, found=0, offset=at)
                 block = source.read_at(at, min(_BLOCK, source.size - at))
                 at += len(block)
             piece = unpacker.decompress(block, most + 1 - count)
@@ -209,6 +219,4 @@ def inflate(source: Bytes, local: Local, size: int | None) -> tuple[bytes, int]:
                 raise Damaged(f"record {local.name!r} inflates to more than {most} bytes; the archive is damaged")
     except zlib.error as error:
         raise Damaged(f"record {local.name!r} cannot be inflated; the archive is damaged") from error
-    if size is not None and count != size:
-        raise Damaged(f"record {local.name!r} inflates to another size than expected; the archive is damaged")
     return b"".join(pieces), at - len(unpacker.unused_data) - local.start

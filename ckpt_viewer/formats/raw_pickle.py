@@ -61,7 +61,9 @@ class RawPickle:
         try:
             reader.read(0)
         except Truncated as error:
-            read = reader.left()
+            from ckpt_viewer.formats.salvage_pickle import left_of  # few files need it
+
+            read = left_of(reader)
             if read is None:
                 raise
             opened = Opened(read, refused=OTHER_FILE.reason, says=OTHER_FILE.message)

@@ -23,7 +23,7 @@ _NEXT = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x06\x06", END)
 """What can follow a record: another one, the directory, its end records."""
 _END_RECORD = 22
 _TAIL = 65_535 + _END_RECORD
-_WHOLE_ONLY = (".pkl", ".debug_pkl", ".json", ".py", ".txt", "version", "byteorder")
+_WHOLE_ONLY = (".debug_pkl", ".json", ".py", ".txt", "version", "byteorder")
 """How the names of records end of which a part is of no use."""
 
 
@@ -32,6 +32,7 @@ class RebuiltDirectory(ZipDirectory):
 
     Attributes:
         lost: name of a record -> what is wrong with it, a sentence; those that are cut off among them.
+        cut_pickle: name of the pickle that the file ends in, of which the beginning is a record; ``""`` without one.
         has_end: whether the file goes on to the record that ends a zip, so that it is damaged and not cut off.
     """
 
@@ -43,6 +44,7 @@ class RebuiltDirectory(ZipDirectory):
         self.flags, self.packed, self.crcs = 0, False, False
         self.records: dict[str, Record] = {}
         self.lost: dict[str, str] = {}
+        self.cut_pickle = ""
         self._locals = Locals(source, inside.context)
         self.start = self.end = 0
         for record in self._walk():
@@ -102,6 +104,10 @@ class RebuiltDirectory(ZipDirectory):
         if length is None or after is None or not self._goes_on(after.end):
             self.end = local.start + max(length or 0, size - local.start)
             name, there = local.name, self._there(local)
+            if name.endswith(".pkl") and not local.method:
+                there = min(there, written_end(self.source, local.start) - local.start)
+                self.cut_pickle = name if there else ""
+                return _made(local, there, there, 0) if there else None, None
             self.lost[name] = f"record {name!r} is cut off: {there} of its bytes are there"
             useless = local.method or name.endswith(_WHOLE_ONLY) or not there
             return None if useless else _made(local, there, there, 0), None

@@ -1,17 +1,18 @@
 """What is left of an archive whose parts come before what describes them: TorchScript, packages, ``.pt2``, any zip.
 
 torch.save puts the pickle first (see `salvage_zip`); these put it behind the bytes of the tensors. So the directory is
-rebuilt from local headers, and read as ever. Where the file ends before names and shapes, the bytes are all that is
-left, and they are shown as such.
+rebuilt from local headers, and read as ever. Where the file ends before names and shapes, or within them, the bytes of
+the tensors without a name are all that is left of those, and they are shown as such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from collections.abc import Mapping as Table
 
+from ckpt_viewer.core.outline import build_outline
 from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
-from ckpt_viewer.core.value import Mapping
+from ckpt_viewer.core.value import Instance, Mapping
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, Truncated
 from ckpt_viewer.formats.base import Inside, Opened, Salvaged, ZipFormat, described
 from ckpt_viewer.formats.rebuilt import RebuiltDirectory
@@ -34,16 +35,21 @@ def salvage(source: Bytes, inside: Inside, formats: Table[str, ZipFormat]) -> Sa
     archive = RebuiltDirectory(source, inside)
     name = _kind(archive)
     wanted = None if archive.has_end else archive.least_size
+    nameless = _bytes_of(archive, inside)
     try:
         opened = formats[name].read(archive, inside._replace(salvage=True))
     except CheckpointError as error:
-        nameless = _bytes_of(archive, inside)
         if nameless is not None:
             return Salvaged(nameless, wanted, "at least ", name, nameless=True)
         if isinstance(error, NotACheckpoint) and wanted is not None:  # what makes it one may be what is missing
             raise Truncated("the archive", wanted=source.size + 1, found=source.size, offset=0) from error
         raise
-    return Salvaged(opened, wanted, "at least ", name)
+    if not archive.cut_pickle:
+        return Salvaged(opened, wanted, "at least ", name)
+    if nameless is not None and not opened.unpickled.storages:
+        return Salvaged(nameless, wanted, "at least ", name, nameless=True)
+    _add_nameless(opened, archive, inside)
+    return Salvaged(opened, wanted, "at least ", name, open_end=True)
 
 
 def _below_root(archive: RebuiltDirectory) -> list[str]:
@@ -74,14 +80,30 @@ def _behind_storages(names: Iterable[str]) -> bool:
     return next((name for name in names if name == "data.pkl" or name.startswith("data/")), "data.pkl") != "data.pkl"
 
 
-def _bytes_of(archive: RebuiltDirectory, inside: Inside) -> Opened | None:
-    """Return the records with bytes of tensors, each as a vector of uint8; None if there are none."""
+def _bytes_of(archive: RebuiltDirectory, inside: Inside, known: Container[str] = ()) -> Opened | None:
+    """Return the records with bytes of tensors, each as a vector of uint8; None if there are none.
+
+    Args:
+        known: names of the records that are left out.
+    """
     root, home = Mapping(), Records(archive, inside.prefix, "")
     storages: dict[str, StorageSpec] = {}
     base = f"{archive.root}/" if archive.root else ""
     for path, record in archive.records.items():
         name = path.removeprefix(base)
-        if name.startswith(_STORAGES) and not name.endswith(_TEXTS) and record.size:
+        if name.startswith(_STORAGES) and not name.endswith(_TEXTS) and record.size and path not in known:
             storages[name] = StorageSpec(name, None, "uint8", record.size, home, len(storages))
             root.pairs += (name, TensorSpec(storages[name], "uint8", (record.size,), (1,)))
     return Opened(described(root, storages)) if storages else None
+
+
+def _add_nameless(opened: Opened, archive: RebuiltDirectory, inside: Inside) -> None:
+    """Put beside what was described the bytes of storages that are not: the file ends before it comes to them."""
+    root, known = opened.unpickled.value, set[str]()
+    for _, tensor in build_outline(root, inside.context).tensors():
+        storage = tensor.storage
+        if storage is not None and isinstance(storage.home, Records) and (record := storage.home.record(storage.key)):
+            known.add(record.name)
+    others = _bytes_of(archive, inside, known)
+    if others is not None and isinstance(root, Mapping | Instance) and isinstance(others.unpickled.value, Mapping):
+        root.pairs += others.unpickled.value.pairs

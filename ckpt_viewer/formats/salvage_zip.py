@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ckpt_viewer.core.finding import Note
-from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec
-from ckpt_viewer.errors import CheckpointError, Damaged, Lost, Truncated
+from ckpt_viewer.core.tensor import Bytes
+from ckpt_viewer.errors import CheckpointError, Damaged, Truncated
 from ckpt_viewer.formats.base import Inside, NestedOpener, Opened, Salvaged
 from ckpt_viewer.formats.local_headers import Local, Locals, inflate
+from ckpt_viewer.formats.salvage_pickle import read_pickle
+from ckpt_viewer.formats.salvage_storages import Found, SalvagedStorages
 from ckpt_viewer.formats.torch_zip import USUAL
-from ckpt_viewer.formats.zip_directory import END
-from ckpt_viewer.sources import CutSource, MemorySource, written_end
-from ckpt_viewer.unpickle.reader import PickleReader, Unpickled
+from ckpt_viewer.formats.zip_directory import END, ENTRY_SIZE
+from ckpt_viewer.sources import written_end
+from ckpt_viewer.unpickle.reader import Unpickled
 
-_WINDOW = 1 << 20
 _BLOCK = 1 << 20
 _SMALL = 64
 """Bytes of the records that are read for what they say: byteorder, .storage_alignment."""
@@ -33,22 +33,6 @@ _END_RECORDS = 56 + 20 + 22
 _CONFIRMING = 16
 _END_RECORD = 22
 _TAIL = 65_535 + _END_RECORD
-
-
-class Found(NamedTuple):
-    """A storage of which a record was found.
-
-    Attributes:
-        local: its header. stored: bytes it takes in the file. trusted: bytes of its data, from their start, that are
-        there and right, as far as can be told. crc: as stated behind the data; None without.
-        problem: why not all of it is trusted; ``""`` if it is.
-    """
-
-    local: Local
-    stored: int
-    trusted: int
-    crc: int | None
-    problem: str
 
 
 def salvage(source: Bytes, inside: Inside, nested: NestedOpener | None) -> Salvaged | None:
@@ -61,7 +45,9 @@ def salvage(source: Bytes, inside: Inside, nested: NestedOpener | None) -> Salva
     pickle = walk.find_pickle()
     if pickle is None:
         return None
-    walk.read_pickle(pickle, nested)
+    if not walk.read_pickle(pickle, nested):
+        least = None if _has_end(source) else max(walk.least_size(), source.size + 1)
+        return Salvaged(Opened(walk.read, tuple(walk.notes)), least, "at least ", open_end=True)
     walk.run()
     home = walk.home
     home.big_endian = walk.big_endian()
@@ -75,31 +61,6 @@ def _has_end(source: Bytes) -> bool:
     return END in tail[: 4 - _END_RECORD]
 
 
-class _Home:
-    """The storages of a broken archive."""
-
-    def __init__(self, source: Bytes, prefix: str) -> None:
-        self.source, self.prefix, self.big_endian = source, prefix, False
-        self.found: dict[str, Found] = {}
-        self.sizes: dict[str, StorageSpec] = {}
-
-    def extent(self, key: str) -> Extent:
-        """Return where the bytes of a storage lie; raises Lost. A part that is cut off raises Lost when it is read."""
-        found = self.found.get(key)
-        if found is None:
-            raise Lost(f"storage {key} is not in what is left of the file; copy or download it again")
-        problem = f"storage {key} is {found.problem}; copy or download the file again"
-        if found.problem and not found.trusted:
-            raise Lost(problem)
-        start, nbytes = found.local.start, self.sizes[key].nbytes
-        if found.problem:
-            return Extent(CutSource(self.source, start + found.trusted, problem), start, nbytes, self.big_endian)
-        if found.local.method:
-            data = inflate(self.source, found.local, nbytes)[0]
-            return Extent(MemorySource(data, found.local.name), 0, len(data), self.big_endian, found.crc)
-        return Extent(self.source, start, nbytes, self.big_endian, found.crc)
-
-
 class _Walk:
     """Goes from local header to local header.
 
@@ -110,7 +71,7 @@ class _Walk:
     def __init__(self, source: Bytes, inside: Inside) -> None:
         self.source, self.inside, self.context = source, inside, inside.context
         self.locals = Locals(source, inside.context)
-        self.home = _Home(source, inside.prefix)
+        self.home = SalvagedStorages(source, inside.prefix)
         self.notes: list[Note] = []
         self.others: dict[str, tuple[Local, int]] = {}
         self.keys: dict[str, str] = {}
@@ -121,29 +82,21 @@ class _Walk:
 
     # --- the pickle
 
-    def read_pickle(self, local: Local, nested: NestedOpener | None) -> None:
-        """Read ``data.pkl``; raises Truncated, Damaged, OverBudget."""
-        self.pickle = local
-        self.root = local.name[: -len("data.pkl")]
-        if local.method:
-            limit = None if local.streamed else local.size
-            data, stored = inflate(self.source, local, limit)
-            self.read = self._unpickle(data, nested)
-        elif not local.streamed:
-            data = self.source.read_at(local.start, local.stored)
-            self.read, stored = self._unpickle(data, nested), local.stored
-        else:
-            data, self.read = self._unpickle_unsized(local, nested)
-            stored = self.locals.length(local, self.read.end) or self.read.end
-            data = data[:stored] if stored <= len(data) else self.source.read_at(local.start, stored)
-        after = self.locals.after(local, stored, len(data))
-        self.behind_pickle = after.end if after is not None else local.start + stored + _CONFIRMING
-        if after is not None and after.crc and zlib.crc32(data) != after.crc:
+    def read_pickle(self, local: Local, nested: NestedOpener | None) -> bool:
+        """Read ``data.pkl``, or what the file has of it; whether that is all. Raises Truncated, Damaged, OverBudget."""
+        self.pickle, self.root = local, local.name[: -len("data.pkl")]
+        found = read_pickle(self.locals, local, self.home, self.inside, nested)
+        self.read, self.home.sizes = found.read, found.read.storages
+        self.keys = {f"{self.root}{folder}/{key}": key for folder in ("data", "tensors") for key in self.home.sizes}
+        if found.missing:
+            self.end = self.source.size + found.missing
+            return False
+        after = self.locals.after(local, found.stored, len(found.data))
+        self.behind_pickle = after.end if after is not None else local.start + found.stored + _CONFIRMING
+        if after is not None and after.crc and zlib.crc32(found.data) != after.crc:
             message = "data.pkl does not match its checksum; names, shapes and numbers may be wrong"
             self.notes.append(Note("error", "crc-mismatch", None, message))
-        home, storages = self.home, self.read.storages
-        home.sizes = storages
-        self.keys = {f"{self.root}{folder}/{key}": key for folder in ("data", "tensors") for key in storages}
+        return True
 
     def find_pickle(self) -> Local | None:
         """Return the header of ``data.pkl``; None where other records come first. Raises Truncated, Damaged."""
@@ -167,24 +120,6 @@ class _Walk:
             return None
         self.others[local.name] = (local, length)
         return after.end
-
-    def _unpickle(self, data: bytes, nested: NestedOpener | None) -> Unpickled:
-        size = self.source.size
-        return PickleReader(
-            data, self.home, context=self.context, depth=self.inside.depth, nested=nested, justified=size
-        ).read(0)
-
-    def _unpickle_unsized(self, local: Local, nested: NestedOpener | None) -> tuple[bytes, Unpickled]:
-        """Read a pickle that nothing states the length of: more and more of the file, until it ends."""
-        rest, window = self.source.size - local.start, _WINDOW
-        while True:
-            data = self.source.read_at(local.start, min(window, rest))
-            try:
-                return data, self._unpickle(data, nested)
-            except Truncated:
-                if window >= rest:
-                    raise
-            window *= 8
 
     # --- the records
 
@@ -289,7 +224,12 @@ class _Walk:
         for name, size in self._missing():
             _, at = self.locals.predict(at, len(name.encode()), size)
             names.append(name)
-        return at + sum(46 + len(name.encode()) for name in set(names)) + _END_RECORDS
+        return at + sum(ENTRY_SIZE + len(name.encode()) for name in set(names)) + _END_RECORDS
+
+    def least_size(self) -> int:
+        """Return how long the file has been at the least, where it ends in its pickle: no padding, no descriptors."""
+        stored = sum(storage.nbytes for storage in self.home.sizes.values()) if not self.pickle.method else 0
+        return self.end + stored + (1 + len(self.home.sizes)) * (ENTRY_SIZE + len(self.pickle.name)) + _END_RECORD
 
     def _missing(self) -> Iterator[tuple[str, int]]:
         for key, storage in self.home.sizes.items():

@@ -70,13 +70,21 @@ class TorchLegacy:
         """Read the pickles, and place the storages that are there; the stream has no checksums to verify.
 
         Raises:
-            CheckpointError: the pickles are damaged or cut off.
+            CheckpointError: the pickles are damaged, or cut off before anything of the object is whole.
         """
         home = Tail(source, inside.prefix)
         try:
             main, keys, refused = self._read(home, source, inside.context, inside.depth)
         except _OnlyMain as cut:
             return Salvaged(Opened(cut.main), source.size + 1 + _bytes_of(cut.main), "about ")
+        except _InMain as cut:
+            from ckpt_viewer.formats.salvage_pickle import left_of  # few files need it
+
+            left = left_of(cut.reader)
+            if left is None:
+                raise
+            least = cut.offset + cut.wanted + _bytes_of(left)
+            return Salvaged(Opened(left), max(least, source.size + 1), "at least ", open_end=True)
         wanted = home.place(_in_order(keys, main), keys.end)
         return Salvaged(Opened(main, refused=refused), wanted if wanted > source.size else None)
 
@@ -110,10 +118,14 @@ class TorchLegacy:
             values.append(read.value)
             at, refused = read.end, refused or read.refused
         _check_header(values)
-        main = PickleReader(
+        reader = PickleReader(
             data, home, context=context, depth=depth, nested=self.nested, legacy=True,
             justified=min(len(data), justified),
-        ).read(at)  # fmt: skip
+        )  # fmt: skip
+        try:
+            main = reader.read(at)
+        except Truncated as error:
+            raise _InMain(error, reader) from error
         try:
             keys = PickleReader(data, home).read(main.end)
         except Truncated as error:
@@ -168,3 +180,15 @@ class _OnlyMain(Truncated):
     def __init__(self, error: Truncated, main: Unpickled) -> None:
         super().__init__("the list of storages", wanted=error.wanted, found=error.found, offset=error.offset)
         self.main = main
+
+
+class _InMain(Truncated):
+    """The stream ends within the object.
+
+    Attributes:
+        reader: has what was read of it.
+    """
+
+    def __init__(self, error: Truncated, reader: PickleReader) -> None:
+        super().__init__("the object", wanted=error.wanted, found=error.found, offset=error.offset)
+        self.reader = reader

@@ -12,6 +12,7 @@ from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, OverBudget
 from ckpt_viewer.formats.base import Inside, NestedOpener, Opened
 from ckpt_viewer.formats.parts import Parts
+from ckpt_viewer.formats.salvage_pickle import read_or_left
 from ckpt_viewer.formats.torch_zip import Records, check_storages, read_pickle_record
 from ckpt_viewer.formats.torchscript import note_program
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
@@ -81,7 +82,7 @@ class _Reader:
                                   nested=self.nested, justified=backing(self.archive.source),
                                   place=record.name, refer=_reduced)  # fmt: skip
             reader.storages.update(self.storages)
-            read = reader.read(0)
+            read = read_or_left(reader, self.inside)
         except CheckpointError as error:
             self.failure = self.failure or error
             self.parts.failed(record.size)

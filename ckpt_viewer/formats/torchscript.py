@@ -12,10 +12,11 @@ import re
 
 from ckpt_viewer.core.progress import stepped
 from ckpt_viewer.core.value import Global, Instance, Mapping, Members, Value
-from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.errors import CheckpointError, Truncated
 from ckpt_viewer.formats.base import Inside, NestedOpener, Opened
 from ckpt_viewer.formats.behind import look_into
 from ckpt_viewer.formats.parts import Parts
+from ckpt_viewer.formats.salvage_pickle import read_or_left
 from ckpt_viewer.formats.torch_zip import Records, check_storages, hidden_pickles, read_pickle_record
 from ckpt_viewer.formats.zip_directory import ZipDirectory
 from ckpt_viewer.formats.zip_members import Members as Files
@@ -85,7 +86,13 @@ class _Reader:
             read_pickle_record(self.archive, record), home, context=self.inside.context, depth=self.inside.depth,
             nested=self.nested, justified=backing(self.archive.source), place=name,
         )  # fmt: skip
-        read = reader.read(0)
+        try:
+            read = read_or_left(reader, self.inside)
+        except Truncated as error:
+            if name == "data.pkl" or not self.inside.salvage:
+                raise
+            self.parts.note("error", "unreadable-member", f"{name!r} cannot be read: {error}")
+            return None
         if name == "data.pkl":
             self._declare(reader)
         return self.parts.add(read, tuple(check_storages(home, read, self.inside.context)))

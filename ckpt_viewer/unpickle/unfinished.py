@@ -69,6 +69,8 @@ def _close(items: list[Value]) -> None:
         last, before = items[-1], items[-2] if len(items) > 1 else None
         if type(before) is Instance and before.new and before.state is None and type(last) is Mapping:
             before.state = last
+        elif type(last) is tuple and type(before) is Global:
+            pass  # the arguments of a call
         elif type(last) is not Global and not (type(last) is NdArray and last.shape == (0,)):
             return
         items.pop()

@@ -131,6 +131,22 @@ def test_before_the_names_the_bytes_are_left(form):
     assert "without the names" in next(each.message for each in checkpoint.findings if each.code == "salvaged")
 
 
+@pytest.mark.parametrize("form", ["TorchScript", "package"])
+def test_within_the_names_those_before_the_end_have_their_values(form):
+    data = FORMS[form][1]()
+    end = data.index(b"w1") + 2
+    with pytest.raises(CheckpointError, match="salvage the 3 tensors that stand before its end") as refused:
+        open_broken(data[:end], salvage=False)
+    assert "at least" in str(refused.value)
+    checkpoint = open_broken(data[:end])
+    assert named(checkpoint) == ["w0"]
+    nodes = (checkpoint.node(checkpoint.outline.path(row)) for row, _ in checkpoint.outline.tensors())
+    tensors = {node.name: node.numpy(copy=True).tobytes() for node in nodes}
+    names = [f".data/{key}.storage" if form == "package" else f"data/{key}" for key in ("1", "2")]
+    assert tensors == {"w0": DATA["0"], names[0]: DATA["1"], names[1]: DATA["2"]}
+    assert not checkpoint.lost
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_damaged_directory_does_not_matter(form):
     data = bytearray(FORMS[form][1]())

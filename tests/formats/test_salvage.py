@@ -138,7 +138,7 @@ def test_cut_at_any_byte_it_says_what_is_missing(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_cut_at_any_byte_no_wrong_value_is_shown(form):
     data = FORMS[form]()
-    counts = []
+    counts, names = [], []
     for length in range(1, len(data)):
         try:
             checkpoint = open_broken(data[:length])
@@ -146,12 +146,48 @@ def test_cut_at_any_byte_no_wrong_value_is_shown(form):
             assert not counts
             continue
         counts.append(len(whole(checkpoint)))
-        assert len(checkpoint.lost) == len(ORIGINAL) - counts[-1]
+        listed = [checkpoint.outline.path(row)[-1] for row, _ in checkpoint.outline.tensors()]
+        assert listed == [f"w{key}" for key in ORIGINAL][: len(listed)]
+        names.append(len(listed))
+        assert len(checkpoint.lost) == len(listed) - counts[-1]
         assert [each.code for each in checkpoint.findings].count("tensor-lost") == len(checkpoint.lost)
-        assert checkpoint["/epoch"].value == 3
-    assert counts == sorted(counts)
+        values = [node.value for node in checkpoint.root.children if node.name == "epoch"]
+        assert values in ([], [3])
+    assert (counts, names) == (sorted(counts), sorted(names))
     assert (counts[0], counts[-1]) == (0, len(ORIGINAL) if form != "legacy" else len(ORIGINAL) - 1)
     assert set(counts) >= set(range(len(ORIGINAL)))
+    assert (names[-1], values) == (len(ORIGINAL), [3])
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "zip with deflated records"])
+def test_a_file_that_ends_within_its_pickle_lists_what_stands_before_its_end(form):
+    data = FORMS[form]()
+    end = data.index(b"\x00w2") + 3  # within the key of the third
+    with pytest.raises(CheckpointError, match=r"at least \d+ are missing.*salvage the names and shapes of the 2") as no:
+        open_broken(data[:end], salvage=False)
+    least = int(re.search(r"of at least (\d+) bytes", str(no.value))[1])
+    assert end < least <= len(data)
+    assert no.value.salvage == ("the names and shapes of the 2 tensors that stand before its end, but not their values")
+    checkpoint = open_broken(data[:end])
+    tensors = {node.name: node.shape for node in checkpoint.root.children}
+    assert tensors == {"w0": (1,), "w1": (2,)}
+    assert len(checkpoint.lost) == 2
+    with pytest.raises(Lost, match=r"not in (what is left of )?the file"):
+        checkpoint["/w0"].numpy(copy=True)
+
+
+def test_a_deflated_pickle_that_is_cut_off_is_inflated_as_far_as_it_goes():
+    data = FORMS["zip with deflated records"]()
+    begin = data.index(b"data.pkl") + 64
+    found = set()
+    for end in range(begin, data.index(b"archive/data/0") - 30):
+        try:
+            checkpoint = open_broken(data[:end])
+        except CheckpointError:
+            continue
+        found.add(len(checkpoint.root.children))
+        assert whole(checkpoint) == []
+    assert found >= {2, 3, 4}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -163,6 +199,10 @@ def test_what_is_offered_is_what_salvaging_gives(form):
         if refused.value.salvage:
             count = len(whole(open_broken(data[:length])))
             found = re.search(r"(\d+|none) of its (\d+) tensors", refused.value.salvage)
+            if found is None:  # the file ends within its pickle
+                assert count == 0
+                assert re.search("before its end, but not (its|their) values$", refused.value.salvage)
+                continue
             assert (found[1], found[2]) == (str(count or "none"), str(len(ORIGINAL)))
             assert "--salvage" in str(refused.value)
 
@@ -380,6 +420,6 @@ def test_an_empty_file_may_not_be_done_either(tmp_path: Path, data):
 
 def test_a_cut_pickle_tells_that_nothing_is_left(tmp_path: Path):
     path = tmp_path / "model.pth"
-    path.write_bytes(FORMS["zip"]()[:200])
-    with pytest.raises((Damaged, Truncated), match="cut off after 200 bytes, within what describes its tensors"):
+    path.write_bytes(FORMS["zip"]()[:70])
+    with pytest.raises((Damaged, Truncated), match="cut off after 70 bytes, within what describes its tensors"):
         open_checkpoint(path, salvage=True)
