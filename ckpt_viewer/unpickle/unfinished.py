@@ -4,8 +4,9 @@ The machine's stacks hold every container that was begun. Which of them a group 
 written before its end, but pickle's writers fill dicts and lists in groups of a thousand: one that has another number
 of members is whole, and what is begun behind it is the tuple or the call that comes next. Whatever may be a part of
 such a tuple or call is left out, so that nothing stands in a place where it does not belong.
-One thing cannot be known: a dict of one entry is written without a group, so while that entry is not done, it looks
-like the entry behind an empty dict. It is kept there, and the doubt is told.
+Two things cannot be known. A dict of one entry is written without a group, so while that entry is not done, it looks
+like the entry behind an empty dict. And a plain value, a text and a dict may become a tuple, or be one entry's value
+and the next entry, as in ``{"epoch": 3, "model": {...``. Both are kept as entries, and the doubt is told.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Finished(NamedTuple):
 
     Attributes:
         root: what the pickle gives as far as it goes; None if nothing is whole.
-        doubtful: keys of an entry and of the empty dict before it that may be the one which has the entry.
+        doubtful: keys of an entry and of the one before it, of which it may be a part.
     """
 
     root: Value
@@ -50,6 +51,9 @@ def finished(memory: Memory) -> Finished:
             holder.extend(items[: min(_trusted(items), _begun(items) + 1)])
         elif type(holder) is Mapping and len(holder) % BATCH == 0:
             whole, begun = _trusted_pairs(items), _begun(items)
+            if len(items) == whole + 4 and type(items[whole + 2]) is str and type(items[-1]) in (Mapping, Instance):
+                doubtful.append((items[whole + 2], items[whole]))
+                whole = len(items)
             holder.pairs.extend(items[:whole])
             if begun % 2 and begun + 2 < whole:
                 doubtful.append((items[begun + 1], items[begun - 1]))

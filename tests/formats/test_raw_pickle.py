@@ -6,6 +6,7 @@ import pickle
 import pickletools
 import re
 import zipfile
+from collections import OrderedDict
 
 import pytest
 from builders import call, floats, integer, legacy_stream, mapped, name, pickled, storage, tensor, text
@@ -15,7 +16,7 @@ from opening import open_bytes
 from ckpt_viewer import open_checkpoint
 from ckpt_viewer.cli import main
 from ckpt_viewer.core.value import Instance, Mapping
-from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.errors import CheckpointError, Truncated
 from ckpt_viewer.formats.raw_pickle import Nowhere
 from ckpt_viewer.unpickle.reader import PickleReader
 
@@ -147,6 +148,20 @@ def test_what_is_left_of_a_pickle_that_is_cut_anywhere_stands_in_its_place(proto
             assert_part_of(left.value, RESUME)
             found = max(found, len(left.value.pairs) // 2)
     assert found >= len(RESUME) - 1
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_the_model_behind_a_number_is_kept_and_the_doubt_is_told(protocol):
+    whole = {"epoch": 3, "arch": "resnet", "model": OrderedDict((str(number), [number]) for number in range(9)), "z": 1}
+    data = pickle.dumps(whole, protocol)
+    reader = PickleReader(data[: data.index(b"\x01\x00\x00\x005" if protocol < 4 else b"\x8c\x015")], Nowhere())
+    with pytest.raises(Truncated):
+        reader.read(0)
+    left = reader.left()
+    assert [note.code for note in left.notes] == ["place-unknown"]
+    assert "whether 'model' lies in 'arch' or beside it, where it is shown" in left.notes[0].message
+    assert left.value.pairs[:5] == ["epoch", 3, "arch", "resnet", "model"]
+    assert left.value.pairs[5].pairs == ["0", [0], "1", [1], "2", [2], "3", [3], "4", [4]]
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
