@@ -159,8 +159,8 @@ class Native:
 
 def _nothing(block: Array) -> Array:
     """Return what a kernel adds the census of a block to."""
-    start: Array = _NOTHING[block.itemsize]
-    return start.copy()
+    out: Array = _NOTHING[block.itemsize].copy()
+    return out
 
 
 def _census(block: Array, out: Array) -> Census:
