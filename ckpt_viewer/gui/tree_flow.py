@@ -15,9 +15,12 @@ from ckpt_viewer.gui.settings import Settings
 from ckpt_viewer.gui.tree.widget import TreePanel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ckpt_viewer.core.progress import Context
     from ckpt_viewer.gui.tree.cells import Cells
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.finding import Found
     from ckpt_viewer.gui.tree.index import TreeIndex
     from ckpt_viewer.gui.tree.ordering import Order
     from ckpt_viewer.gui.tree.texts import PathText
@@ -43,12 +46,15 @@ class TreeFlow(QObject):
         panel.groupedWanted.connect(self._on_grouped)
         panel.scanWanted.connect(session.scan.start)
         panel.sparksWanted.connect(self._draw_sparks)
+        panel.searchWanted.connect(self._search)
         panel.orderWanted.connect(self._sort)
         panel.roleChosen.connect(session.correct)
         session.corrected.connect(panel.remark)
         session.compared.connect(panel.remark)
         self._sorting = Latest(session.jobs, self)
         self._sorting.finished.connect(self._on_sorted)
+        self._searching = Latest(session.jobs, self)
+        self._searching.finished.connect(panel.show_found)
         self._sparks = Latest(session.jobs, self)
         self._sparks.finished.connect(lambda _: self._show_figures())
         session.scan.changed.connect(self._show_figures)
@@ -87,6 +93,9 @@ class TreeFlow(QObject):
     def _show_figures(self) -> None:
         scan = self._session.scan
         self._panel.set_figures(scan.table, complete=scan.state is ScanState.DONE)
+
+    def _search(self, work: Callable[[Context], Found]) -> None:
+        self._searching.start(work, title="Filtering the tree")
 
     def _sort(self, cells: Cells, column: int, descending: bool) -> None:
         def work(context: Context) -> tuple[Cells, Order]:

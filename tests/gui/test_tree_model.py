@@ -6,6 +6,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
 from tree_samples import checkpoint_of, flat_checkpoint, large_checkpoint, training_checkpoint
 
 from ckpt_viewer.core.location import Locator
+from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.gui.tree import build, build_index, pages
 from ckpt_viewer.gui.tree.cells import DEVICE, NAME, PARAMETERS, Cells
 from ckpt_viewer.gui.tree.model import CheckpointTreeModel, TreeRole
@@ -31,6 +32,13 @@ def long_model(qapp):
     return made
 
 
+def filtered(model, text):
+    """Show what a filter leaves; return the rows to open."""
+    found = model.find(text)(SILENT)
+    model.show_found(found)
+    return found.opened
+
+
 def at(model, pointer, column=0):
     return model.index_of(model.tree.find(pointer), column)
 
@@ -40,13 +48,13 @@ def test_an_empty_model_is_sound(qtmodeltester, qapp):
     qtmodeltester.check(model, force_py=True)
     assert model.rowCount() == 0
     assert not model.hasChildren()
-    assert model.set_filter("x") == []
+    model.show_found(None)
 
 
 CHANGES = {
-    "filter": lambda model: model.set_filter("bn1"),
-    "filter that leaves nothing": lambda model: model.set_filter("nothing at all"),
-    "no filter any more": lambda model: (model.set_filter("bn1"), model.set_filter("")),
+    "filter": lambda model: filtered(model, "bn1"),
+    "filter that leaves nothing": lambda model: filtered(model, "nothing at all"),
+    "no filter any more": lambda model: (filtered(model, "bn1"), model.show_found(None)),
     "other devices": lambda model: model.set_locator(Locator("cpu"), [at(model, "/model")]),
     "flat keys": lambda model: model.set_tree(cells_of(training_checkpoint(), grouped=False)),
     "cleared": lambda model: model.set_tree(None),
@@ -174,12 +182,12 @@ def test_persistent_indexes_stay_with_their_rows(long_model):
 
 def test_a_filter_resets_and_names_what_to_open(qtbot, model):
     with qtbot.waitSignal(model.modelReset):
-        opened = model.set_filter("fc bias")
+        opened = filtered(model, "fc bias")
     assert model.is_filtered
     assert opened == [0, model.tree.find("/model"), model.tree.find("/model/fc.")]
     assert [index.data() for index in below(model, model.index(0, 0))] == ["model"]
     assert not at(model, "/epoch").isValid()
-    model.set_filter("")
+    model.show_found(None)
     assert not model.is_filtered
     assert at(model, "/epoch").isValid()
 
@@ -188,9 +196,9 @@ def test_pages_that_were_loaded_are_still_there_after_a_filter(long_model):
     many = at(long_model, "/many")
     long_model.fetchMore(many)
     long_model.show_more(long_model.index(1000, 0, many))
-    long_model.set_filter("key77")
+    filtered(long_model, "key77")
     assert long_model.rowCount(at(long_model, "/many")) == 11
-    long_model.set_filter("")
+    long_model.show_found(None)
     assert long_model.rowCount(at(long_model, "/many")) == 2001
 
 

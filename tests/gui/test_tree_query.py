@@ -12,9 +12,12 @@ from PySide6.QtCore import Qt
 from tree_samples import checkpoint_of, mapping_of, tensor
 
 from ckpt_viewer.core.progress import SILENT
-from ckpt_viewer.gui.tree import build_index, conditions
+from ckpt_viewer.errors import Cancelled
+from ckpt_viewer.gui.tree import asking, build_index, conditions, texts
+from ckpt_viewer.gui.tree.cells import Cells
 from ckpt_viewer.gui.tree.completion import EXAMPLES, completions
 from ckpt_viewer.gui.tree.figures import Columns, FigureTable
+from ckpt_viewer.gui.tree.finding import find
 from ckpt_viewer.gui.tree.query import KEYS, Condition, Query, WrongWord, parse_query
 from ckpt_viewer.gui.tree.widget import TreePanel
 from ckpt_viewer.stats.figures import Figures
@@ -325,3 +328,68 @@ def test_what_a_name_must_not_contain_is_left_out_however_it_is_searched(without
     wanted = [row for row, path in paths.items()
               if all(word in path for word in words) and not any(word in path for word in without)]  # fmt: skip
     assert found == wanted
+
+
+@pytest.fixture
+def asked(panel, monkeypatch):
+    """What a panel wants to be searched for on a thread, as for a tree of many rows."""
+    monkeypatch.setattr(asking, "QUICK", 0)
+    wanted = []
+    panel.searchWanted.connect(wanted.append)
+    return wanted
+
+
+def test_words_are_looked_for_on_a_thread_where_rows_are_many(panel, asked):
+    panel.filter.setText("conv")
+    assert asked == []  # a part of a name takes no time
+    shown = panel.view.tree_model.pages
+    panel.filter.setText("-weight -bias")
+    assert len(asked) == 1
+    assert panel.view.tree_model.pages is shown
+    panel.show_found(asked[0](SILENT))
+    assert panel.view.first_match() == panel.index.find("/model/steps")
+
+
+def test_an_answer_that_comes_too_late_is_not_shown(panel, asked):
+    panel.filter.setText("-weight")
+    panel.filter.setText("dtype:int64")
+    panel.show_found(asked[1](SILENT))
+    panel.show_found(asked[0](SILENT))
+    assert panel.view.first_match() == panel.index.find("/model/steps")
+    panel.filter.clear()
+    panel.show_found(asked[1](SILENT))
+    assert not panel.view.tree_model.is_filtered
+
+
+def test_enter_goes_to_the_first_match_once_it_is_found(panel, asked, qtbot):
+    panel.filter.setText("dtype:int64")
+    qtbot.keyClick(panel.filter, Qt.Key.Key_Return)
+    assert panel.current_pointer() == ""
+    panel.show_found(asked[0](SILENT))
+    assert panel.current_pointer() == "/model/steps"
+
+
+class Ended:
+    """A context that ends work at once."""
+
+    def step(self, done, total):
+        raise Cancelled
+
+
+def test_a_long_search_can_be_ended(index, monkeypatch):
+    monkeypatch.setattr(texts.PathText, "may_leave", lambda *_: True)
+    cells = Cells(index, checkpoint().locator, "x.pth")
+    query = parse_query("-weight -bias -steps -odd -momentum")
+    assert not find(cells, None, query).opened
+    with pytest.raises(Cancelled):
+        find(cells, None, query, None, Ended())
+
+
+def test_what_leaves_no_tensor_is_known_without_a_search(index, monkeypatch):
+    monkeypatch.setattr(conditions.TensorMatches, "_search", lambda self, row: pytest.fail("searched"))
+    matches = index.matches(parse_query("-weight -bias -steps -odd -momentum"))
+    monkeypatch.undo()
+    assert list(matches.rows()) == []
+    assert [index.pointer(row) for row in index.matches(parse_query("-weight -bias -odd -momentum")).rows()] == [
+        "/model/steps"
+    ]

@@ -42,9 +42,10 @@ class TensorMatches(Matches):
         self._without = [search_word(word) for word in query.without]
         self._rows, self._ends = index.totals.tensor_rows, index.ends
         self._asked = b""
-        if index.paths.may_match(self.words):
+        compared = any(condition.key == COMPARED_KEY and not condition.negated for condition in query.conditions)
+        if index.paths.may_match(self.words) if compared else index.paths.may_leave(self.words, self._without):
             self._asked = mask_of(index, query.conditions, figures)
-            if any(condition.key == COMPARED_KEY and not condition.negated for condition in query.conditions):
+            if compared:
                 self._rows, self._asked = _compared(index, query.conditions, self._asked)
         self._mask = bytearray(self._asked)  # and by and by without those whose names must not be so
         self._named: set[int] = set()
@@ -66,6 +67,7 @@ class TensorMatches(Matches):
             self._mask[at:stop] = bytes(stop - at)
             return
         self._named.add(stretch)
+        self.context.step(at, len(self._mask))
         part = slice(stretch * STRETCH, min((stretch + 1) * STRETCH, len(self._mask)))
         if self._mask.count(YES, part.start, part.stop) < STRETCH // SPARSE:  # each is looked at by itself
             return
@@ -109,6 +111,8 @@ class TensorMatches(Matches):
                 return rows[at]
             misses += 1
             at += 1
+            if misses % PATIENCE == 0:
+                self.context.step(at, len(rows))
             if self.words and misses % PATIENCE == 0 and at < len(rows):
                 at = bisect_left(rows, super()._search(rows[at]))
         return len(self._starts) - 1

@@ -105,7 +105,7 @@ class TreeIndex:
 
     def write_text(self, context: Context) -> PathText:
         """Return what `paths` is to be; raises Cancelled by `context`."""
-        return write_text(self.names, self.kinds, self.ends, context)
+        return write_text(self.names, self.kinds, self.ends, self.totals.tensor_rows, context)
 
     def keep_text(self, paths: PathText) -> None:
         """Take what `write_text` returned."""
@@ -209,7 +209,8 @@ class TreeIndex:
 
     def has_name(self, word: str) -> bool:
         """Whether a lower-case word is a part of any path."""
-        return self.paths.text.find(search_word(word)) >= 0
+        looked_for, paths = search_word(word), self.paths
+        return paths.may_match([looked_for]) and paths.text.find(looked_for) >= 0
 
     def match(self, query: str) -> list[int]:
         """Return the rows whose path contains every word of `query`, ascending; none for a blank one."""

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.gui.tree.texts import PathText, search_words
 
 
@@ -15,10 +16,10 @@ class Matches:
     The search runs from row to row over one text, and each stretch of it is searched once.
 
     Attributes:
-        words: what is looked for, in UTF-8.
+        words: what is looked for, in UTF-8. context: is told how far a long search is, and may end it.
     """
 
-    __slots__ = ("_found", "_from", "_inherited", "_parents", "_starts", "_text", "words")
+    __slots__ = ("_found", "_from", "_inherited", "_parents", "_starts", "_text", "context", "words")
 
     def __init__(self, paths: PathText, parents: array[int], words: str | list[bytes]) -> None:
         self._text, self._starts, self._parents = paths.text, paths.starts, parents
@@ -27,6 +28,7 @@ class Matches:
         self._from = [0] if nothing else []
         self._found = [len(paths.starts) - 1] if nothing else []
         self._inherited: dict[int, bool] = {}
+        self.context: Context = SILENT
 
     def hit(self, row: int) -> bool:
         """Whether the row's own text contains every word."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,15 @@ from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, FIGURES, NAME, PARAMETERS, PICTURE, SIZE, Cells
+from ckpt_viewer.gui.tree.finding import Found, find, make_pages
 from ckpt_viewer.gui.tree.index import TreeIndex
 from ckpt_viewer.gui.tree.pages import Change, Pages
 
 if TYPE_CHECKING:
+    from ckpt_viewer.core.progress import Context
     from ckpt_viewer.gui.tree.figures import FigureTable
-    from ckpt_viewer.gui.tree.matches import Matches
     from ckpt_viewer.gui.tree.ordering import Order
     from ckpt_viewer.gui.tree.query import Query
-
-MOST_FOUND = 150
-"""Rows from which on a filter opens no further ones by itself."""
 
 
 class TreeRole(IntEnum):
@@ -108,32 +106,26 @@ class CheckpointTreeModel(QAbstractItemModel):
             return
         self.beginResetModel()
         self._order = order
-        self._pages = self._all = self._make_pages(None)
+        self._pages = self._all = make_pages(self._cells, order, None)
         self.endResetModel()
 
-    def _make_pages(self, matches: Matches | None) -> Pages:
+    def find(self, query: str | Query, figures: FigureTable | None = None) -> Callable[[Context], Found]:
+        """Return work for any thread: what a filter that is not blank leaves; see `finding.find`."""
         assert self._cells is not None
-        if self._order is None:
-            return Pages(self._cells.index, matches)
-        from ckpt_viewer.gui.tree.sorted_pages import SortedPages
+        cells, order = self._cells, self._order
+        return lambda context: find(cells, order, query, figures, context)
 
-        return SortedPages(self._cells.index, self._order, matches)
+    def is_of_now(self, found: Found) -> bool:
+        """Whether what was found is of the tree that is shown, in its order."""
+        return found.cells is self._cells and found.order is self._order
 
-    def set_filter(self, query: str | Query, figures: FigureTable | None = None, most: int = MOST_FOUND) -> list[int]:
-        """Show only what a filter finds and what is above it; everything for a blank one. See `TreeIndex.matches`.
-
-        Returns:
-            The rows to open so that about `most` matches show, in pre-order; none without a filter.
-        """
+    def show_found(self, found: Found | None) -> None:
+        """Show only what a filter leaves and what is above it; everything for None."""
         if self._cells is None or self._all is None:
-            return []
-        index = self._cells.index
+            return
         self.beginResetModel()
-        blank = not (query.split() if isinstance(query, str) else query)
-        self._pages = self._all if blank else self._make_pages(index.matches(query, figures))
-        opened = self._pages.opened(most) if self._pages.matches is not None else []
+        self._pages = self._all if found is None else found.pages
         self.endResetModel()
-        return opened
 
     def set_locator(self, locator: Locator, visible: Iterable[QModelIndex]) -> None:
         """Map the devices anew; tells of the rows in `visible` only, all others are asked for again when they show."""

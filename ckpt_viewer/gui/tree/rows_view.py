@@ -14,6 +14,7 @@ from ckpt_viewer.gui.tree.typeahead import TypeAhead
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.finding import Found
     from ckpt_viewer.gui.tree.ordering import Order
     from ckpt_viewer.gui.tree.query import Query
 
@@ -57,19 +58,18 @@ class RowsView(QTreeView):
             self.open_rows(rows_to_open(tree))
             self.select(row)
 
-    def set_filter(self, query: str | Query, figures: FigureTable | None = None) -> bool:
-        """Show what a filter finds; selection and what was open come back with it. False if nothing matches."""
+    def show_found(self, found: Found | None) -> None:
+        """Show what a filter leaves, None for no filter; selection and what was open come back with that."""
         was_filtered = self.tree_model.is_filtered
-        opened = self.tree_model.set_filter(query, figures)
-        if not self.tree_model.is_filtered:
+        self.tree_model.show_found(found)
+        if found is None:
             if was_filtered:
                 self.open_rows(self._opened)
             self._restore_current(scroll=True)
-            return True
-        self.open_rows(opened)
+            return
+        self.open_rows(found.opened)
         self.scrollToTop()
         self._restore_current(scroll=False)
-        return bool(opened)
 
     def set_order(self, order: Order | None) -> None:
         """Show the rows sorted, or as saved; what was open and selected stays so."""

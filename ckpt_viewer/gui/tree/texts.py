@@ -29,21 +29,29 @@ BUDGET = 250_000_000
 _NUMBER, _DIGITS = re.compile("[0-9]+"), re.compile(b"[0-9]")
 
 
-def write_text(names: Sequence[Step], kinds: bytearray, ends: array[int], context: Context) -> PathText:
+def write_text(
+    names: Sequence[Step], kinds: bytearray, ends: array[int], tensors: Sequence[int], context: Context
+) -> PathText:
     """Return all names and paths of rows in pre-order.
 
     Args:
-        names, kinds: see `table.Table`. ends: one past the last row below each.
+        names, kinds: see `table.Table`. ends: one past the last row below each. tensors: rows of tensors, ascending.
 
     Raises:
         Cancelled: by `context`.
     """
     writer, total = _Writer(), len(names)
+    following = iter(tensors)
+    tensor = next(following, -1)
     for row in range(total):
         if not row & EVERY:
             context.step(3 * total + row, 4 * total)
             writer.flush()
-        writer.write(row, names[row], kinds[row], ends[row])
+        if row == tensor:
+            tensor = next(following, -1)
+            writer.write(row, names[row], kinds[row], ends[row], True)
+        else:
+            writer.write(row, names[row], kinds[row], ends[row], False)
     writer.flush()
     return writer.result()
 
@@ -54,11 +62,13 @@ class PathText(NamedTuple):
     Attributes:
         text: see above. starts: where each row begins in it, and its length as the last entry.
         forms: the different paths with each number in them written 0; None where there are too many.
+        tensor_forms: those of tensors among them.
     """
 
     text: bytes
     starts: array[int]
     forms: tuple[bytes, ...] | None
+    tensor_forms: tuple[bytes, ...] | None
 
     def may_match(self, words: list[bytes]) -> bool:
         """Whether one row might contain all words: ``q_proj norm`` is in no row of a million, found out without a look
@@ -69,18 +79,29 @@ class PathText(NamedTuple):
             return True
         return any(all(word in form for word in plain) for form in self.forms)
 
+    def may_leave(self, words: list[bytes], without: list[bytes]) -> bool:
+        """Whether a tensor might contain all words and none of the others: the same for what is to be left out."""
+        if self.tensor_forms is None:
+            return True
+        wanted, unwanted = ([word for word in each if not _DIGITS.search(word)] for each in (words, without))
+        return any(
+            all(word in form for word in wanted) and not any(word in form for word in unwanted)
+            for form in self.tensor_forms
+        )
+
 
 class _Writer:
     def __init__(self) -> None:
-        self._forms: dict[str, dict[str, None]] | None = {}
+        self._forms: dict[str, dict[str, bool]] | None = {}
+        """Beginnings of forms -> how they go on -> whether any that does is of a tensor."""
         self._count = 0
         self._known: dict[str, tuple[str, str, str]] = {}
         self.chunks: list[bytes] = []
         self.starts = array("q", [0])
         self._rows: list[str] = []
-        self._above: list[tuple[int, str, str, dict[str, None]]] = []
+        self._above: list[tuple[int, str, str, dict[str, bool]]] = []
 
-    def write(self, row: int, name: object, kind: int, end: int) -> None:
+    def write(self, row: int, name: object, kind: int, end: int, is_tensor: bool) -> None:
         """Append one row; rows have to come in order."""
         above = self._above
         while above and above[-1][0] <= row:
@@ -97,8 +118,8 @@ class _Writer:
         known = self._known.get(name) if type(name) is str else None
         head, text, name_form = known or self._known_form(name)
         self._rows.append(f"{head}{prefix}{text}")
-        if name_form not in names:
-            self._collect(name_form, names)
+        if name_form not in names or (is_tensor and not names[name_form]):
+            self._collect(name_form, names, is_tensor)
         if end > row + 1:
             path = prefix + text
             mark = "." if kind == GROUP else "/"
@@ -117,14 +138,14 @@ class _Writer:
             self._known[name] = found
         return found
 
-    def _collect(self, form: str, names: dict[str, None]) -> None:
-        self._count += 1
+    def _collect(self, form: str, names: dict[str, bool], is_tensor: bool) -> None:
+        self._count += form not in names
         if self._count > MOST_FORMS:
             self._forms = None
         if self._forms is not None:
-            names[form] = None
+            names[form] = is_tensor
 
-    def _below(self, form: str) -> dict[str, None]:
+    def _below(self, form: str) -> dict[str, bool]:
         """Return where the names of what is below paths of a form are collected."""
         if len(form) > LONGEST_FORM:
             self._forms = None
@@ -149,11 +170,17 @@ class _Writer:
 
     def result(self) -> PathText:
         """Return what was written and flushed."""
-        forms: tuple[bytes, ...] | None = None
-        if self._forms is not None:
-            every = (above + name for above, names in self._forms.items() for name in ("", *names))
-            forms = tuple(form.encode("utf-8", "backslashreplace") for form in every)
-        return PathText(b"".join(self.chunks), self.starts, forms)
+        text = b"".join(self.chunks)
+        if self._forms is None:
+            return PathText(text, self.starts, None, None)
+        every = [(above + name, is_tensor) for above, names in self._forms.items() for name, is_tensor in names.items()]
+        forms = [*self._forms, *(form for form, _ in every)]
+        of_tensors = [form for form, is_tensor in every if is_tensor]
+        return PathText(text, self.starts, *(tuple(map(_encoded, each)) for each in (forms, of_tensors)))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def search_words(text: str) -> list[bytes]:
@@ -168,4 +195,4 @@ def search_words(text: str) -> list[bytes]:
 
 def search_word(word: str) -> bytes:
     """Return a lower-case word as it would stand in the text."""
-    return escape_text(word).encode("utf-8", "backslashreplace")
+    return _encoded(escape_text(word))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QLabel, QStackedLayout, QVBoxLayout, QWidget
 
+from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.gui.tree.asking import Asking, nothing_words
 from ckpt_viewer.gui.tree.cells import FIGURES, Cells
-from ckpt_viewer.gui.tree.compared import WORDS
 from ckpt_viewer.gui.tree.filter_edit import FilterEdit
 from ckpt_viewer.gui.tree.view import CheckpointTreeView
 
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.path import Path
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.finding import Found
     from ckpt_viewer.gui.tree.index import TreeIndex
     from ckpt_viewer.gui.tree.ordering import Order
-    from ckpt_viewer.gui.tree.query import Query
 
 SCAN_AFTER_MS = 700
 """How long a word about values stands there before they are scanned for it."""
 TIP = (
     "Parts of names, and words about tensors: dtype:bf16 ndim:4 shape:64x* size>1MB nan inf zeros>50% max>10 role:model"
 )
-_MAY_BE_WORD = r'[:<>="]|(^|\s)-|(^|\s)(nan|inf)(\s|$)'
-"""Finds, without regard to case, what is not just parts of names; compiled when something is typed."""
 
 
 class TreePanel(QWidget):
@@ -54,6 +52,8 @@ class TreePanel(QWidget):
     """What is shown needs the numbers of all tensors: see `set_figures`."""
     textWanted = Signal()
     """Something is looked for before the index has its text (`TreeIndex.has_text`); after it does, `find_again`."""
+    searchWanted = Signal(object)
+    """Work that takes a context, for a thread: what it returns is to be given to `show_found`."""
     orderWanted = Signal(object, int, bool)
     """Cells, a column, whether descending: an Order shall be worked out and be given to `set_order`."""
     roleChosen = Signal(str, str)
@@ -73,8 +73,8 @@ class TreePanel(QWidget):
         self.filter.offer = self._offer
         self._figures: FigureTable | None = None
         self._knows_all = False
-        self._query: str | Query = ""
-        self._no_name = ""
+        self._asking = Asking()
+        self._is_searching = self._leaves = False
         self._hint = QLabel()
         self._hint.setObjectName("treeFilterHint")
         self._hint.setTextFormat(Qt.TextFormat.PlainText)
@@ -149,7 +149,8 @@ class TreePanel(QWidget):
         self.filter.blockSignals(False)
         self.filter.setEnabled(cells is not None)
         self._want_scan.stop()
-        self._figures, self._knows_all, self._query, self._no_name = None, False, "", ""
+        self._figures, self._knows_all, self._asking = None, False, Asking()
+        self._is_searching = self._leaves = False
         self._say("")
         self._stack.setCurrentWidget(self.view)
         self.view.header().setSortIndicatorShown(False)
@@ -217,49 +218,53 @@ class TreePanel(QWidget):
             self._on_filter(self.filter.text())
 
     def _on_filter(self, text: str) -> None:
-        if self.index is not None and not self.index.has_text and text.strip():
+        self._leaves = False
+        if self.index is None:
+            return
+        if not self.index.has_text and text.strip():
             self._say("the names are being indexed; what you look for shows in a moment")
             self.textWanted.emit()
             return
         try:
-            self._query = self._parsed(text)
+            self._asking.parse(text, self.index)
         except CheckpointError as error:  # what was found for the words before stays
             self._say(str(error))
             return
         self._say("")
-        if isinstance(self._query, str) or not self._query.needs_scan or self._knows_all:
-            self._want_scan.stop()
-        else:
+        if self._asking.needs_scan and not self._knows_all:
             self._want_scan.start()  # not at once: “nan” may become “nano”
+        else:
+            self._want_scan.stop()
         self._filter()
 
-    def _parsed(self, text: str) -> str | Query:
-        """Return the query, a text where it asks for parts of names only; raises WrongWord."""
-        assert self.index is not None
-        compared = WORDS if self.index.compared.rows else ()
-        if not compared and not re.search(_MAY_BE_WORD, text, re.IGNORECASE):
-            return text
-        from ckpt_viewer.gui.tree.query import parse_query
-
-        return parse_query(text, self._is_name, compared, self.index.totals.tags)
-
-    def _is_name(self, word: str) -> bool:
-        """Whether a word is a part of a name; of one that goes on from one that is none it is known."""
-        assert self.index is not None
-        if self._no_name and self._no_name in word:
-            return False
-        found = self.index.has_name(word)
-        if not found:
-            self._no_name = word
-        return found
-
     def _filter(self) -> None:
-        found = self.view.set_filter(self._query, self._figures)
-        so_far = not isinstance(self._query, str) and self._query.needs_scan and not self._knows_all
+        assert self.index is not None
+        model = self.view.tree_model
+        self._is_searching = False
+        if self._asking.is_blank:
+            self.show_found(None)
+            return
+        work = model.find(self._asking.query, self._figures)
+        if self._asking.is_quick(self.index, is_sorted=model.order is not None):
+            self.show_found(work(SILENT))
+        else:
+            self._is_searching = True
+            self.searchWanted.emit(work)
+
+    def show_found(self, found: Found | None) -> None:
+        """Show what the filter leaves, None for everything; nothing happens where it asks for something else by now."""
+        if found is not None and not (found.query is self._asking.query and self.view.tree_model.is_of_now(found)):
+            return
+        self._is_searching = False
+        self.view.show_found(found)
+        nothing = found is not None and not found.opened
+        so_far = self._asking.needs_scan and not self._knows_all
         end = "so far: the values are still to be scanned" if so_far else ""
-        self._nothing.setText("" if found else _nothing_words(self.filter.text().strip(), end))
+        self._nothing.setText(nothing_words(self.filter.text().strip(), end) if nothing else "")
         self._nothing.setAccessibleName(self._nothing.text())
-        self._stack.setCurrentWidget(self.view if found else self._nothing)
+        self._stack.setCurrentWidget(self._nothing if nothing else self.view)
+        if self._leaves:
+            self._leave_filter(True)
 
     def _say(self, sentence: str) -> None:
         self._hint.setText(sentence)
@@ -280,7 +285,7 @@ class TreePanel(QWidget):
         finished = complete and not self._knows_all
         self.view.show_figures(figures)
         self._figures, self._knows_all = figures, complete
-        query = self._query
+        query = self._asking.query
         if not isinstance(query, str) and query.needs_scan and (finished or self.view.is_outdated(query, figures)):
             self._filter()
         order = self.view.tree_model.order
@@ -304,7 +309,7 @@ class TreePanel(QWidget):
             down = Qt.SortOrder.DescendingOrder if order.descending else Qt.SortOrder.AscendingOrder
             header.setSortIndicator(order.column, down)
         self.view.set_order(order)
-        if self._query if not isinstance(self._query, str) else self._query.split():
+        if not self._asking.is_blank:
             self._filter()
 
     def _want_figures(self) -> None:
@@ -312,16 +317,13 @@ class TreePanel(QWidget):
             self.scanWanted.emit()
 
     def _leave_filter(self, to_match: bool) -> None:
+        self._leaves = to_match and self._is_searching
+        if self._leaves:  # once it is known where to
+            return
         row = self.view.first_match() if to_match else None
         if row is not None:
             self.view.select(row)
         self.view.setFocus(Qt.FocusReason.OtherFocusReason)
-
-
-def _nothing_words(text: str, end: str) -> str:
-    if end:
-        return f"Nothing matches “{text}” {end}."
-    return f"Nothing matches “{text}”.\nEsc shows everything again."
 
 
 def _title(path: str) -> str:
