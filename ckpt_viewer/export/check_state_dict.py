@@ -8,8 +8,8 @@ from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Mapping, Sequence, Value
 from ckpt_viewer.export.blocks import StepBytes
 from ckpt_viewer.export.copier import differs
+from ckpt_viewer.export.emit import tensors_in
 from ckpt_viewer.export.pieces import Pieces
-from ckpt_viewer.export.retag import storages
 from ckpt_viewer.export.verify import same_shallow
 
 _NOTHING = TensorExtra()
@@ -29,12 +29,22 @@ def check_state_dict(
     written = root.state.get("_metadata") if isinstance(root.state, Mapping) else None
     if not _same(metadata, written, pieces):
         raise differs("_metadata")
-    sizes: dict[str, int] = {}
-    for storage in storages(copy):
-        sizes[storage.key] = storage.extent().nbytes
+    found = bytearray(len(pieces.used))
+    for value in (*root.pairs[1::2], written):
+        for tensor in tensors_in(value):
+            _check_size(tensor, pieces, found)
         step(0)
-    if sizes != {piece.key: piece.nbytes for piece in pieces.used}:
+    if 0 in found:
         raise differs("the sizes of its storages")
+
+
+def _check_size(tensor: TensorSpec, pieces: Pieces, found: bytearray) -> None:
+    """Check the size of a tensor's storage, whose key has been compared, and mark it as found."""
+    if tensor.storage is not None:
+        number = int(tensor.storage.key)
+        if not found[number] and tensor.storage.extent().nbytes != pieces.used[number].nbytes:
+            raise differs("the sizes of its storages")
+        found[number] = 1
 
 
 def _same(one: Value, other: Value, pieces: Pieces) -> bool:

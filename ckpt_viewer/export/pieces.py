@@ -41,14 +41,19 @@ class Piece:
     Attributes:
         storage: where its bytes come from.
         start, nbytes: the part of `storage` that is used.
-        dtypes: of the tensors that view it. key: name of its record, once it has one.
+        dtypes: of the tensors that view it. number: its place among the pieces of the file; -1 before it has one.
     """
 
-    __slots__ = ("dtypes", "key", "nbytes", "start", "storage")
+    __slots__ = ("dtypes", "nbytes", "number", "start", "storage")
 
     def __init__(self, storage: StorageSpec, start: int, nbytes: int, dtypes: frozenset[str]) -> None:
         self.storage, self.start, self.nbytes, self.dtypes = storage, start, nbytes, dtypes
-        self.key = ""
+        self.number = -1
+
+    @property
+    def key(self) -> str:
+        """Name of its record."""
+        return str(self.number)
 
     @property
     def dtype(self) -> str:
@@ -88,38 +93,49 @@ class Pieces:
     """The pieces of all tensors of an export.
 
     Attributes:
-        used: pieces that have a key, in the order of their keys.
+        used: pieces that have a number, in the order of their numbers.
         unused: bytes of their storages that no tensor of the export reaches.
     """
 
     def __init__(self, tensors: Iterable[TensorSpec], context: Context = SILENT) -> None:
         """Lay the pieces out; raises Cancelled by `context`."""
         self.used: list[Piece] = []
-        self.unused = 0
-        self._of_root: dict[int, tuple[Piece, ...]] = {}
-        roots: dict[int, StorageSpec] = {}
-        reaches: dict[int, list[tuple[int, int, str]]] = {}
+        # of 100,000 storages nearly all have one tensor
+        self._of_root: dict[int, Piece | tuple[Piece, ...]] = {}
+        several: dict[int, list[tuple[int, int, str]]] = {}
         for tensor in stepped(tensors, context):
             if tensor.storage is not None:
-                root, _ = root_of(tensor.storage)
-                roots[id(root)] = root
-                reaches.setdefault(id(root), []).append((*reach(tensor), tensor.dtype))
-        for key, root in stepped(roots.items(), context):
-            self._of_root[key] = pieces = tuple(_divide(root, reaches.pop(key)))  # smaller than lists
-            self.unused += root.nbytes - sum(piece.nbytes for piece in pieces)
-        drain(roots, context)
+                self._add(tensor, several)
+        for key, reaches in stepped(several.items(), context):
+            first = self._of_root[key]
+            assert isinstance(first, Piece)
+            self._of_root[key] = tuple(_divide(first.storage, reaches))
+        self.unused = sum(map(_unused, stepped(self._of_root.values(), context)))
+
+    def _add(self, tensor: TensorSpec, several: dict[int, list[tuple[int, int, str]]]) -> None:
+        """Note what a tensor reaches, in `several` where it is not the first on its storage."""
+        assert tensor.storage is not None
+        root, (start, end) = root_of(tensor.storage)[0], reach(tensor)
+        first = self._of_root.get(id(root))
+        if first is None:
+            self._of_root[id(root)] = Piece(root, start, end - start, _only(tensor.dtype))
+            return
+        if id(root) not in several:
+            assert isinstance(first, Piece)
+            several[id(root)] = [(first.start, first.start + first.nbytes, next(iter(first.dtypes)))]
+        several[id(root)].append((start, end, tensor.dtype))
 
     def of(self, tensor: TensorSpec) -> tuple[Piece, int]:
-        """Return the piece that holds a tensor and the tensor's offset in it, in elements; gives the piece its key."""
+        """Return the piece that holds a tensor and the tensor's offset in it, in elements; numbers the piece."""
         assert tensor.storage is not None
         root, shift = root_of(tensor.storage)
-        pieces = self._of_root[id(root)]
-        at = reach(tensor)[0]
-        piece = pieces[bisect_right(pieces, at, key=lambda one: one.start) - 1]
+        piece = self._of_root[id(root)]
+        if isinstance(piece, tuple):
+            piece = piece[bisect_right(piece, reach(tensor)[0], key=lambda one: one.start) - 1]
         row = DTYPES[tensor.dtype]
         offset = (shift + tensor.offset * row.itemsize - piece.start) // row.itemsize if tensor.numel else 0
-        if not piece.key:
-            piece.key = str(len(self.used))
+        if piece.number < 0:
+            piece.number = len(self.used)
             self.used.append(piece)
         return piece, offset
 
@@ -149,6 +165,13 @@ def reach(tensor: TensorSpec) -> tuple[int, int]:
         return 0, root.nbytes
     last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
     return shift + tensor.offset * row.itemsize, shift + (last + 1) * row.itemsize
+
+
+def _unused(pieces: Piece | tuple[Piece, ...]) -> int:
+    """Return how many bytes of their storage no piece has."""
+    if isinstance(pieces, Piece):
+        return pieces.storage.nbytes - pieces.nbytes
+    return pieces[0].storage.nbytes - sum(piece.nbytes for piece in pieces)
 
 
 def _divide(root: StorageSpec, reaches: list[tuple[int, int, str]]) -> list[Piece]:

@@ -71,11 +71,16 @@ class Recipe(Protocol):
         """Free what is large, with steps between; the recipe is of no use then. Raises Cancelled."""
 
 
-def reopened(path: Path, meter: Meter, check: Callable[[Checkpoint, StepBytes], None]) -> None:
-    """Let `check` look at what our reader makes of a file; raises as it does, and as reading does."""
+def reopened(path: Path, meter: Meter, check: Callable[[Checkpoint, StepBytes], None], *, outline: bool = True) -> None:
+    """Let `check` look at what our reader makes of a file; raises as it does, and as reading does.
+
+    Args:
+        outline: whether it needs that, which takes memory.
+    """
     cancelling = _Cancelling(meter)
     with open_checkpoint(path, context=cancelling) as copy:
-        copy.load_outline(cancelling)
+        if outline:
+            copy.load_outline(cancelling)
         check(copy, meter)
         copy.free(cancelling)
 

@@ -24,6 +24,7 @@ from ckpt_viewer.export.remap_zip import remap_zip
 from ckpt_viewer.export.retag import Retagger, in_container, storages
 from ckpt_viewer.export.verify import Pairing, compare_places, compare_trees
 from ckpt_viewer.formats.legacy_tail import Tail
+from ckpt_viewer.formats.zip_directory import ZipDirectory
 from ckpt_viewer.sources import MemorySource
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def plan_tags(
             "export its state_dict instead"
         )
     if checkpoint.format == "torch-zip":
-        parts, references = remap_zip(source, retagger, context, slim.keys if slim is not None else ())
+        left_out = slim.keys if slim is not None else ()
+        parts, references = remap_zip(source, retagger, context, left_out, _directory(checkpoint, source))
     else:
         parts, references = _legacy(checkpoint, source, retagger, slim, context)
     if retagger.missed():
@@ -146,6 +148,13 @@ def plan_tags(
         )
     warnings = (mismatch(parts.wrong),) if parts.wrong else ()
     return Remap(checkpoint, retagger, parts, references, warnings)
+
+
+def _directory(checkpoint: Checkpoint, source: Bytes) -> ZipDirectory | None:
+    """Return the directory that was read when the file was opened; None where no storage leads to it."""
+    first = next((one for one in storages(checkpoint) if in_container(one)), None)
+    directory = getattr(first.home, "directory", None) if first is not None else None
+    return directory if isinstance(directory, ZipDirectory) and directory.source is source else None
 
 
 def _legacy(

@@ -32,17 +32,24 @@ _LAYOUT_PROMISES = (".format_version", ".storage_alignment")
 """Records that promise torch a predictable layout."""
 
 
-def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT, drop: Collection[str] = ()) -> tuple[Parts, int]:
+def remap_zip(
+    source: Bytes,
+    retag: Retag,
+    context: Context = SILENT,
+    drop: Collection[str] = (),
+    known: ZipDirectory | None = None,
+) -> tuple[Parts, int]:
     """Return the new zip, and how many references to storages have a new tag.
 
     Args:
         drop: keys of the outermost dict that are left out, with the storages that nothing else refers to.
+        known: the directory, where somebody has read it before.
 
     Raises:
         CheckpointError: the source is damaged, or its tags cannot be rewritten.
         Cancelled: by `context`.
     """
-    directory = ZipDirectory(source)
+    directory = ZipDirectory(source) if known is None else known
     pickle = directory.get("data.pkl")
     if pickle is None:
         raise Damaged("the archive has no data.pkl any more; open it again")
@@ -56,8 +63,22 @@ def remap_zip(source: Bytes, retag: Retag, context: Context = SILENT, drop: Coll
     if directory.crcs:
         if pickle.crc != zlib.crc32(data):
             parts.wrong.append("data.pkl")
-        copier.state(parts)
+        _state(parts, directory, [record for record in copier.copied if record.size])
     return parts, new.references
+
+
+def _state(parts: Parts, directory: ZipDirectory, taken: list[Record]) -> None:
+    """Say which checksums the copy takes over, of records that are not empty; nothing else is kept."""
+    plain = [record for record in taken if not record.method]
+    parts.stating, parts.packed = len(plain), len(taken) - len(plain)
+    folder = f"{directory.root}/" if directory.root else ""
+
+    def stated() -> Iterator[Stated]:
+        for record in plain:
+            name = f"record {record.name.removeprefix(folder)!a}"
+            yield Stated(directory.data_offset(record), record.size, record.crc, name)
+
+    parts.stated = stated
 
 
 class _Copier:
@@ -109,20 +130,6 @@ class _Copier:
                 self.writer.end(record.crc)
         self.writer.finish()
         return self.parts
-
-    def state(self, parts: Parts) -> None:
-        """Say which checksums the copy takes over."""
-        taken = [record for record in self.copied if record.size]
-        plain = [record for record in taken if not record.method]
-        parts.stating, parts.packed = len(plain), len(taken) - len(plain)
-        folder = f"{self.directory.root}/" if self.directory.root else ""
-
-        def stated() -> Iterator[Stated]:
-            for record in plain:
-                name = f"record {record.name.removeprefix(folder)!a}"
-                yield Stated(self.directory.data_offset(record), record.size, record.crc, name)
-
-        parts.stated = stated
 
     def _start_again(self) -> None:
         self.parts = Parts(self.source)

@@ -33,7 +33,7 @@ class Retagger:
         if new is None:
             # a storage that only something unknown refers to is in no tensor
             storage = self._specs.setdefault(key, StorageSpec(key, tag, "", 0, None, len(self.tags)))
-            new = self.tags[key] = self.locator.storage(storage)
+            new = self.tags[storage.key] = self.locator.storage(storage)  # its own text: `key` is one more
             if new != tag and not known_tag(new):
                 raise BadMapLocation(f"torch has no device {new!r}; use cpu, cuda:0, mps or another device of torch")
         return new

@@ -19,6 +19,7 @@ from ckpt_viewer.export.gather import Pick, gather
 from ckpt_viewer.export.leaving import Dropped, leave_out, names_text
 from ckpt_viewer.export.naming import Naming, plan_naming, unused_rules
 from ckpt_viewer.export.new_metadata import new_metadata
+from ckpt_viewer.export.sharing import met_again
 from ckpt_viewer.export.words import count_text
 
 MOST_ERRORS = 5
@@ -110,13 +111,13 @@ def select(checkpoint: Checkpoint, choice: Choice, context: Context = SILENT) ->
     lines = _lines(left.picks, naming, choice.dtype, context)
     before = names if len(names) == len(gathered.picks) else [pick.name for pick in stepped(gathered.picks, context)]
     metadata = new_metadata(gathered.metadata, before, names, naming, context)
+    for used_up in (gathered.picks, left.picks):
+        drain(used_up, context)
     errors = [note.message for note in checkpoint.contents.notes if note.severity == "error"]
     said = [*left.notes, *errors[:MOST_ERRORS], *gathered.notes, *_said(lines, naming, choice, context)]
     if metadata is not None and not is_plain(metadata):
         said.append("_metadata (versions of the modules) holds more than plain values and is left out")
         metadata = None
-    for used_up in (gathered.picks, left.picks):
-        drain(used_up, context)
     return Selection(
         lines,
         left.dropped,
@@ -180,9 +181,14 @@ def collision_text(collisions: Mapping[str, tuple[str, ...]]) -> str:
 
 def _tied(lines: list[Line], context: Context) -> tuple[tuple[str, ...], ...]:
     """Group the new names of tensors that are the same view of the same storage."""
+    several = met_again(
+        id(value.storage)
+        for _, _, value, _ in stepped(lines, context)
+        if isinstance(value, TensorSpec) and value.storage is not None
+    )
     groups: dict[object, list[str]] = {}
-    for _, new, value, _ in stepped(lines, context):
-        if isinstance(value, TensorSpec) and value.storage is not None and value.numel:
+    for _, new, value, _ in stepped(lines if several else [], context):
+        if isinstance(value, TensorSpec) and id(value.storage) in several and value.numel:
             view = (id(value.storage), value.offset, value.shape, value.stride, value.dtype)
             groups.setdefault(view, []).append(new)
     found = tuple(tuple(names) for names in stepped(groups.values(), context) if len(names) > 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.export.cargo import Cargo
 from ckpt_viewer.export.pieces import reach, root_of
@@ -66,6 +66,17 @@ def untied(cargo: Cargo, context: Context = SILENT) -> list[str]:
     return [f"tensors that share memory as different dtypes will not once some of them are cast: {listed(parted)}"]
 
 
+def met_again(keys: Iterable[int]) -> dict[int, None]:
+    """Return the numbers that come more than once, in the order in which they do."""
+    seen: set[int] = set()
+    again: dict[int, None] = {}
+    for key in keys:
+        if key in seen:
+            again[key] = None
+        seen.add(key)
+    return again
+
+
 def listed(names: Iterable[str], most: int = 5) -> str:
     """Return names for a sentence."""
     found = list(names)
@@ -75,11 +86,8 @@ def listed(names: Iterable[str], most: int = 5) -> str:
 
 def _by_storage(cargo: Cargo, context: Context) -> Iterator[list[_Reach]]:
     """Yield the tensors of each storage that has several."""
-    counts: dict[int, int] = {}
-    for _, _, root in _on_storages(cargo, context):
-        counts[id(root)] = counts.get(id(root), 0) + 1
-    reaches: dict[int, list[_Reach]] = {key: [] for key, count in stepped(counts.items(), context) if count > 1}
-    drain(counts, context)
+    several = met_again(id(root) for _, _, root in _on_storages(cargo, context))
+    reaches: dict[int, list[_Reach]] = {key: [] for key in several}
     if not reaches:
         return
     for name, tensor, root in _on_storages(cargo, context):

@@ -69,6 +69,7 @@ class ZipWriter:
         self.position = 0
         self.count = 0
         self._directory = bytearray()
+        self._forgotten = 0
         self._begun = CentralEntry(b"", 0, 0, 0, 0)
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
@@ -114,10 +115,16 @@ class ZipWriter:
         self._directory += self.central(entry)
         self.count += 1
 
+    def forget(self) -> None:
+        """Only count what the directory holds so far: for whoever asks for sizes."""
+        self._forgotten += len(self._directory)
+        self._directory.clear()
+
     def finish(self) -> None:
         """Write the directory and its end records (the zip64 ones always, as torch does)."""
         start = self.position
         self.append(self._directory)
+        self.skip(self._forgotten)
         length, end, count = self.position - start, self.position, self.count
         self.append(_END64.pack(b"PK\6\6", _END64.size - 12, 45, 45, 0, 0, count, count, length, start))
         self.append(_LOCATOR.pack(b"PK\6\7", 0, end, 1))
@@ -146,5 +153,6 @@ def zip_size(records: Iterable[tuple[bytes, int]], context: Context = SILENT) ->
         writer.begin(name, size)
         writer.skip(size)
         writer.end(0)
+        writer.forget()
     writer.finish()
     return writer.position

@@ -31,14 +31,19 @@ class Push:
     Attributes:
         start, end: where the opcode lies, bytes from the start of the pickle.
         source: for a read, the push whose string was in the slot; None for a literal.
-        literal: where the text stands; the push itself for a literal.
     """
 
-    __slots__ = ("end", "literal", "source", "start")
+    __slots__ = ("_first", "end", "source", "start")
 
     def __init__(self, start: int, end: int, source: Push | None = None) -> None:
         self.start, self.end, self.source = start, end, source
-        self.literal: Push = source.literal if source is not None else self
+        # None, not itself: a million of them would be cycles, which nobody frees in time
+        self._first = source.literal if source is not None else None
+
+    @property
+    def literal(self) -> Push:
+        """Where the text stands; the push itself for a literal."""
+        return self._first or self
 
 
 class Pid:

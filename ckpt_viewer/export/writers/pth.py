@@ -50,7 +50,7 @@ class StateDict(NamedTuple):
 
     cargo: Cargo
     recast: Recast
-    pickle: bytes
+    pickle: bytearray
     pieces: Pieces
     nbytes: int
     warnings: tuple[str, ...]
@@ -92,7 +92,7 @@ class StateDict(NamedTuple):
 
     def verify(self, path: Path, meter: Meter) -> None:
         """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
-        reopened(path, meter, self.check)
+        reopened(path, meter, self.check, outline=False)
 
     def check(self, copy: Checkpoint, step: StepBytes) -> None:
         """Compare what our reader finds in the copy with the source; raises WriteFailed where they differ."""
@@ -107,7 +107,7 @@ class StateDict(NamedTuple):
         self.pieces.discard(context)
 
 
-def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
+def _write_record(writer: ZipWriter, name: bytes, data: bytes | bytearray) -> None:
     writer.begin(ROOT + name, len(data))
     writer.append(data)
     writer.end(zlib.crc32(data))
@@ -144,7 +144,7 @@ def _records(pickle: int, pieces: Pieces) -> Iterator[tuple[bytes, int]]:
     yield ROOT + b"version", 2
 
 
-def _emitted(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> tuple[bytes, Needs]:
+def _emitted(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> tuple[bytearray, Needs]:
     """Return the pickle, and which torch can load it."""
     emitter = Emitter(pieces, context)
     emitter.pickler.ordered_dict()
@@ -154,4 +154,4 @@ def _emitted(items: dict[str, Value], metadata: Value, pieces: Pieces, context: 
         emitter.pairs(["_metadata", metadata])
         emitter.pickler.op(b"b")
     emitter.pickler.op(b".")
-    return bytes(emitter.pickler.data), emitter.needs
+    return emitter.pickler.data, emitter.needs
