@@ -24,6 +24,7 @@ class Cast:
 
     Attributes:
         name: of the source. size: bytes, cast. readers: how many threads may read at once; it is worth their while.
+        costly: whether the source is slow to read.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Cast:
         self._item, self._wide = DTYPES[target].itemsize, DTYPES[dtype].itemsize
         self.size = numel * self._item
         self._counts: dict[int, CastCounts] = {} if found is None else found
+        self.costly: bool = getattr(source, "costly", False)
         at_once = isinstance(bottom(source, 0)[0], FileSource) and hasattr(os, "preadv")
         self.readers = 2 if at_once else 1
 

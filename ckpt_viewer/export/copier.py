@@ -33,7 +33,11 @@ one that has not begun."""
 
 
 class _Written(NamedTuple):
-    """Bytes that were copied: from where, and to which position in the new file."""
+    """Bytes that were copied: from where, and to which position in the new file.
+
+    Attributes:
+        digest: of what was read from a source that is slow to read; it is not read again.
+    """
 
     source: Bytes
     offset: int
@@ -41,13 +45,15 @@ class _Written(NamedTuple):
     position: int
     nbytes: int
     checksums: Checksums | None
+    digest: Any = None
 
 
 class Copier:
     """Appends to a file. A context manager: on leaving normally everything has been compared, if that is wanted.
 
     Where the kernel can copy from file to file, it does (twice as fast as reading and writing, measured on ext4): the
-    bytes are then seen only when they are compared, and that is also when checksums of the source are.
+    bytes are then seen only when they are compared, and that is also when checksums of the source are. Of a source that
+    is slow to read (`costly`: it gathers what lies far apart) a digest is compared instead: SHA-256.
 
     Args:
         step: told of every byte that is copied, and again when it is compared.
@@ -100,7 +106,8 @@ class Copier:
         """
         for start in range(0, nbytes, STRETCH):
             size = min(STRETCH, nbytes - start)
-            written = _Written(source, offset + start, swap, self.file.position, size, checksums)
+            digest = _digest() if self.check and getattr(source, "costly", False) else None
+            written = _Written(source, offset + start, swap, self.file.position, size, checksums, digest)
             if swap == 1 and self._kernel and size >= LARGE and hasattr(source, "copy_to"):
                 # another thread reads what the kernel copies, which together is as fast as the kernel alone
                 whole = self._threads().submit(self._crc_of, source, offset + start, size, crc) if checksum else None
@@ -109,7 +116,7 @@ class Copier:
                     crc = whole.result()
                 self._by_hand(source, offset + start + done, size - done, swap, None)
             else:
-                found = self._by_hand(source, offset + start, size, swap, crc if checksum else None)
+                found = self._by_hand(source, offset + start, size, swap, crc if checksum else None, digest)
                 crc = crc if found is None else found
             if self.check:
                 self._waiting.append(written)
@@ -143,13 +150,17 @@ class Copier:
                 crc = crc32(block, crc)
         return crc
 
-    def _by_hand(self, source: Bytes, offset: int, nbytes: int, swap: int, crc: int | None) -> int | None:
+    def _by_hand(
+        self, source: Bytes, offset: int, nbytes: int, swap: int, crc: int | None, digest: Any = None
+    ) -> int | None:
         """Read and write; return the CRC-32 of the bytes after those that have `crc`, None without one."""
         with closing(self._reader.blocks(source, offset, nbytes, swap)) as blocks:
             for block in blocks:
                 large = crc is not None and len(block) >= LARGE
                 ahead = self._threads().submit(crc32, block, crc or 0) if large else None
                 self.file.write(block)
+                if digest is not None:
+                    digest.update(block)
                 if crc is not None:
                     crc = ahead.result() if ahead is not None else crc32(block, crc)
                 self._step(len(block))
@@ -166,8 +177,19 @@ class Copier:
                 self.wrong += written.checksums.taken()
         self._waiting_bytes = 0
 
+    def _same_digest(self, written: _Written) -> bool:
+        """Compare with what was read when it was written."""
+        found = _digest()
+        with closing(self._other.blocks(self.file, written.position, written.nbytes)) as blocks:
+            for block in blocks:
+                found.update(block)
+                self._step(len(block))
+        return bool(found.digest() == written.digest.digest())
+
     def _same(self, written: _Written) -> bool:
         """Compare, with checksums in another thread."""
+        if written.digest is not None:
+            return self._same_digest(written)
         offset, left = written.offset, written.nbytes
         ours = self._reader.blocks(written.source, offset, left, written.swap)
         theirs = self._other.blocks(self.file, written.position, left)
@@ -206,6 +228,12 @@ class Copier:
         finally:
             if self._pool is not None:
                 self._pool.shutdown()
+
+
+def _digest() -> Any:
+    from hashlib import sha256  # for the few exports that need it
+
+    return sha256()
 
 
 def differs(where: str) -> WriteFailed:

@@ -104,8 +104,10 @@ class Gathered:
     """Reads like a file of the elements of a strided tensor in row-major order.
 
     Attributes:
-        name: for messages. size: bytes.
+        name: for messages. size: bytes. costly: each reading of all of it reads the source several times.
     """
+
+    costly = True
 
     def __init__(self, tensor: TensorSpec) -> None:
         self.name, self.size = "the tensor", tensor.numel * DTYPES[tensor.dtype].itemsize

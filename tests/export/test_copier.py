@@ -72,6 +72,47 @@ def test_a_byte_that_the_kernel_got_wrong_is_noticed(tmp_path, source, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+class Costly:
+    """A source that is slow to read, and counts what is read of it."""
+
+    name, size, costly = "slow", len(DATA), True
+
+    def __init__(self):
+        self.read = 0
+
+    def read_into(self, offset, buffer):
+        self.read += len(buffer)
+        buffer[:] = DATA[offset : offset + len(buffer)]
+
+
+def test_what_is_slow_to_read_is_read_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(copying, "STRETCH", 1_100_000)
+    slow, steps = Costly(), []
+    with AtomicFile(tmp_path / "x") as file, Copier(file, steps.append, check=True) as copier:
+        found = copier.copy(slow, 5, 2_900_000, checksum=True)
+    assert (tmp_path / "x").read_bytes() == DATA[5:2_900_005]
+    assert (found, slow.read, sum(steps)) == (zlib.crc32(DATA[5:2_900_005]), 2_900_000, 2 * 2_900_000)
+
+
+@pytest.mark.parametrize("at", [0, 1_234_567, 2_999_999])
+def test_a_byte_of_it_that_the_disk_got_wrong_is_noticed(tmp_path, monkeypatch, at):
+    flush = AtomicFile.flush
+
+    def wrong(self):
+        flush(self)
+        if self.position > at:
+            os.pwrite(self._fd, bytes([DATA[at] ^ 1]), at)
+
+    monkeypatch.setattr(AtomicFile, "flush", wrong)
+    with (
+        pytest.raises(WriteFailed, match="differs from the source at bytes 0"),
+        AtomicFile(tmp_path / "x") as file,
+        Copier(file, lambda nbytes: None, check=True) as copier,
+    ):
+        copier.copy(Costly(), 0, len(DATA))
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EFBIG"])
 def test_a_disk_that_is_full_for_the_kernel_too(tmp_path, source, monkeypatch, number):
     import errno
