@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,9 +11,6 @@ if TYPE_CHECKING:
 
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.gui.windows import Windows
-
-SWITCH_INTERVAL = 1e-4
-"""Seconds that one thread keeps the GIL: with Python's 5 ms a busy job makes the window stutter."""
 
 LONG_START_MS = 150
 """A start that takes longer has a large file to read. In a short one the switching would cost a tenth of the time."""
@@ -68,21 +64,18 @@ def run(paths: Sequence[str], options: ViewOptions) -> int:
         windows.shut_down()
 
 
-def _share_the_interpreter() -> None:
-    sys.setswitchinterval(SWITCH_INTERVAL)
-
-
 def _show(application: QApplication, windows: Windows, paths: Sequence[str], options: ViewOptions) -> int:
     from PySide6.QtCore import QTimer
 
+    from ckpt_viewer.gui import turns
     from ckpt_viewer.gui.application import end_on_signals, window_icon
     from ckpt_viewer.gui.theme import themes
 
     themes().start(windows.settings.text("theme", "system"))
     windows.empty.connect(application.quit)
     windows.started.connect(lambda: application.setWindowIcon(window_icon()))
-    windows.started.connect(_share_the_interpreter)
-    QTimer.singleShot(LONG_START_MS, application, _share_the_interpreter)
+    windows.started.connect(turns.share_the_interpreter)
+    QTimer.singleShot(LONG_START_MS, application, turns.share_the_interpreter)
     if options.screenshot is not None:
         from ckpt_viewer.gui.screenshot import take_screenshot
 

@@ -11,17 +11,20 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from ckpt_viewer.gui.turns import window_works
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def called_by_qt(method: F) -> F:
     """Have a method that Qt calls answer None where it fails; the error goes to `sys.excepthook`, as any other does.
 
-    For ``data`` and ``headerData`` of models, and for whatever paints.
+    For ``data`` and ``headerData`` of models, and for whatever paints. Jobs stand back while Qt calls them.
     """
 
     @wraps(method)
     def guarded(*args: Any, **named: Any) -> Any:
+        window_works()
         try:
             return method(*args, **named)
         except Exception:

@@ -18,7 +18,9 @@ from PySide6.QtCore import QObject, QThreadPool, Signal
 from shiboken6 import isValid
 
 from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.turn import WINDOW_FIRST
 from ckpt_viewer.errors import Cancelled, CheckpointError
+from ckpt_viewer.gui.turns import window_works
 
 T = TypeVar("T")
 
@@ -32,7 +34,7 @@ _tickets = count(1)
 
 
 class JobContext:
-    """What a job's callable receives: reports progress, gives up the GIL, raises Cancelled once that was asked for."""
+    """What a job's callable receives: reports progress, lets the window go first, raises Cancelled once asked to."""
 
     __slots__ = ("_progress", "_report_at", "_yield_at", "cancelled", "ticket")
 
@@ -50,6 +52,8 @@ class JobContext:
         """
         if self.cancelled:
             raise Cancelled
+        if not WINDOW_FIRST.is_free():
+            self._stand_back()
         now = time.perf_counter()
         if now < self._yield_at:
             return
@@ -58,6 +62,11 @@ class JobContext:
             self._progress(self.ticket, done, total)
         time.sleep(0)
         self._yield_at = time.perf_counter() + YIELD_EVERY
+
+    def _stand_back(self) -> None:
+        WINDOW_FIRST.stand_back()
+        if self.cancelled:
+            raise Cancelled
 
 
 class Job(QObject):
@@ -122,11 +131,13 @@ class _Relay(QObject):
         self.arrived.connect(self._on_arrival)
 
     def _on_progress(self, ticket: int, done: int, total: int) -> None:
+        window_works()
         runner = self.runners.get(ticket)
         if runner is not None and isValid(runner):
             runner._jobs[ticket]._report(done, total)
 
     def _on_arrival(self, ticket: int, error: BaseException | None, result: object) -> None:
+        window_works()
         runner = self.runners.pop(ticket, None)
         if runner is not None and isValid(runner):
             runner._deliver(ticket, error, result)
@@ -194,6 +205,7 @@ class JobRunner(QObject):
 
     def wait(self, milliseconds: int) -> bool:
         """Wait until this runner's threads are done; False if they were not in time. Outcomes are delivered later."""
+        WINDOW_FIRST.give()  # now it waits for them
         return self.pool.waitForDone(milliseconds)
 
     def _deliver(self, ticket: int, error: BaseException | None, result: object) -> None:

@@ -10,6 +10,7 @@ from ckpt_viewer.gui.joined_names import JoinedNames
 from ckpt_viewer.gui.scan_flow import ScanFlow
 from ckpt_viewer.gui.stale_watch import StaleWatch
 from ckpt_viewer.gui.summary_flow import SummaryFlow
+from ckpt_viewer.gui.turns import window_works
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.overview import Overview
@@ -38,6 +39,7 @@ class LateParts(QObject):
 
     def go_on(self) -> None:
         """Another file's tree stands: now what takes a walk through the file, and the details."""
+        window_works()
         window = self._window
         window.session.describe()
         window.windows.settings.add_recent(window.session.path)
@@ -61,6 +63,7 @@ class LateParts(QObject):
         self.scan.consider()
 
     def _make_details(self) -> None:
+        window_works()
         window = self._window
         if window.details is None:
             from ckpt_viewer.gui.panels import DetailTabs
@@ -71,6 +74,7 @@ class LateParts(QObject):
             QTimer.singleShot(0, self, self._fill_details)
 
     def _fill_details(self) -> None:
+        window_works()
         window = self._window
         assert window.details is not None
         window.details.show_node(window.session.selected)

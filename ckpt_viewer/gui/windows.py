@@ -14,6 +14,7 @@ from ckpt_viewer.gui.devices import Devices
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.role_memory import RoleMemory
 from ckpt_viewer.gui.settings import Settings
+from ckpt_viewer.gui.turns import window_works
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.location import MapLocation
@@ -113,6 +114,7 @@ class Windows(QObject):
             near: the window that was asked; the first file goes there if it is empty.
             remap: write a copy for the CPU of each as well.
         """
+        window_works()
         if len(paths) > MANY:
             from ckpt_viewer.gui.asking import ask_many
 

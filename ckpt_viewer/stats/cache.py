@@ -142,21 +142,18 @@ def save(key: str, profiles: Sequence[Profile], context: Context = SILENT) -> No
     path = _path(key)
     if path is None:
         return
+    parts = list(_lines(profiles, context))
+    count = len(parts)
     exact, wide = ([each.cells for each in profiles if (each.cells.bits == EXACT) is kind] for kind in (True, False))
-    arrays = [
-        _joined([cells.keys for cells in exact], "<i8"),
-        _joined([cells.keys for cells in wide], "<i4"),
-        _joined([each.cells.counts for each in profiles], "<i8"),
-    ]
-    lines: list[bytes] = []
-    for start in range(0, len(profiles), A_LINE):
+    parts += _joined([cells.keys for cells in exact], "<i8", context)
+    parts += _joined([cells.keys for cells in wide], "<i4", context)
+    parts += _joined([each.cells.counts for each in profiles], "<i8", context)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
         context.step(0, 0)
-        entries = [_entry(each) for each in profiles[start : start + A_LINE]]
-        lines.append(json.dumps(entries, allow_nan=False).encode() + b"\n")
-    body = b"".join(lines + arrays)
-    head = {"key": key, "digest": hashlib.sha256(body).hexdigest(), "lines": len(lines)}
-    line = json.dumps(head).encode()
-    if len(line) + len(body) < LARGEST and store(path, [line, b"\n", body]):
+    line = json.dumps({"key": key, "digest": digest.hexdigest(), "lines": count}).encode()
+    if len(line) + sum(map(len, parts)) < LARGEST and store(path, [line, b"\n", *parts]):
         shrink(path.parent, MOST_BYTES, MOST_FILES)
 
 
@@ -165,8 +162,18 @@ def _path(key: str) -> Path | None:
     return None if folder is None else folder / f"{key[:40]}.scan"
 
 
-def _joined(arrays: list[Array], dtype: str) -> bytes:
-    return np.concatenate(arrays).astype(dtype).tobytes() if arrays else b""
+def _lines(profiles: Sequence[Profile], context: Context) -> Iterator[bytes]:
+    for start in range(0, len(profiles), A_LINE):
+        context.step(0, 0)
+        entries = [_entry(each) for each in profiles[start : start + A_LINE]]
+        yield json.dumps(entries, allow_nan=False).encode() + b"\n"
+
+
+def _joined(arrays: list[Array], dtype: str, context: Context) -> Iterator[bytes]:
+    """Yield the bytes of arrays, some together: all at once would hold the interpreter for as long as it takes."""
+    for start in range(0, len(arrays), A_LINE):
+        context.step(0, 0)
+        yield np.concatenate(arrays[start : start + A_LINE]).astype(dtype).tobytes()
 
 
 def _entry(profile: Profile) -> list[Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.turn import WINDOW_FIRST
 
 T = TypeVar("T")
 H = TypeVar("H")
@@ -108,7 +109,7 @@ class Crew(Generic[T, H]):
 
     def _help(self) -> None:
         try:
-            self._go(lambda: None)
+            self._go(WINDOW_FIRST.stand_back)
         except BaseException as error:  # whatever it is, the calling thread has to raise it
             self._error = self._error or error
             self._stop.set()

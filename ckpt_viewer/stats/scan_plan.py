@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.progress import SILENT, stepped
+from ckpt_viewer.core.progress import SILENT, drain, stepped
 from ckpt_viewer.core.ranges import Range, range_of
 from ckpt_viewer.core.stored import open_values
 from ckpt_viewer.core.strided import GAP_BYTES
@@ -85,10 +88,11 @@ class Plan:
     def __init__(self, tensors: Iterable[TensorSpec], context: Context = SILENT) -> None:
         self.of: dict[int, int] = {}
         self.errors: dict[int, CheckpointError] = {}
-        found = sorted(self._find(tensors, context).values(), key=lambda each: each.place)
+        found = _in_file_order(self._find(tensors, context), context)
         self.items = [each.item for each in found]
-        for number, each in enumerate(found):
+        for number, each in enumerate(stepped(found, context)):
             self.of.update(dict.fromkeys(each.tensors, number))
+        drain(found, context)
         self.tasks = list(_tasks(self.items, context))
         self.shares = [0] * len(self.items)
         for task in self.tasks:
@@ -96,7 +100,7 @@ class Plan:
                 self.shares[number] += 1
         self.nbytes = sum(task.nbytes for task in self.tasks)
 
-    def _find(self, tensors: Iterable[TensorSpec], context: Context) -> dict[object, _Found]:
+    def _find(self, tensors: Iterable[TensorSpec], context: Context) -> list[_Found]:
         sources: dict[int, int] = {}
         found: dict[object, _Found] = {}
         seen: set[int] = set()
@@ -118,13 +122,23 @@ class Plan:
                 place = sources.setdefault(id(item.source), len(sources)), item.start, item.stop
                 found[key] = _Found(place, item, [])
             found[key].tensors.append(id(tensor))
-        return found
+        every = list(found.values())
+        drain(found, context)
+        drain(seen, context)
+        return every
 
 
 class _Found(NamedTuple):
     place: tuple[int, int, int]
     item: Item
     tensors: list[int]
+
+
+def _in_file_order(found: list[_Found], context: Context) -> list[_Found]:
+    """Sort by place. By numpy, which gives the interpreter up: Python's own holds it, 60 ms for 100,000."""
+    places = np.fromiter(chain.from_iterable(each.place for each in stepped(found, context)), np.int64, 3 * len(found))
+    source, start, stop = places.reshape(-1, 3).T
+    return [found[number] for number in stepped(np.lexsort((stop, start, source)).tolist(), context)]
 
 
 def item_of(tensor: TensorSpec) -> Item:

@@ -24,6 +24,7 @@ from ckpt_viewer.gui.panels.picture import Wish, bin_text
 from ckpt_viewer.gui.panels.saving import SaveMenu
 from ckpt_viewer.gui.panels.statistics import side_by_side, special_words, statistics
 from ckpt_viewer.gui.panels.targets import holds_tensors, target_of
+from ckpt_viewer.gui.turns import window_works
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.plot import HistogramPlot
@@ -171,6 +172,7 @@ class HistogramPanel(Panel):
             self.show_seen(seen)
 
     def _show_next(self) -> None:
+        window_works()
         if self._next is not None:
             seen, self._next = self._next, None
             self.show_seen(seen)

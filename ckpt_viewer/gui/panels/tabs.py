@@ -13,6 +13,7 @@ from ckpt_viewer.core.progress import Context
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.header import Header
+from ckpt_viewer.gui.turns import window_works
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
@@ -145,6 +146,7 @@ class DetailTabs(QWidget):
             self._prepare_next()
 
     def _prepare_next(self) -> None:
+        window_works()
         for _ in self._pieces or ():
             QTimer.singleShot(0, self, self._prepare_next)
             return
