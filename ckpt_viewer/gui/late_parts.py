@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject
 
 from ckpt_viewer.gui.joined_names import JoinedNames
 from ckpt_viewer.gui.scan_flow import ScanFlow
 from ckpt_viewer.gui.stale_watch import StaleWatch
 from ckpt_viewer.gui.summary_flow import SummaryFlow
-from ckpt_viewer.gui.turns import window_works
+from ckpt_viewer.gui.turns import soon, window_works
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.overview import Overview
@@ -71,10 +71,9 @@ class LateParts(QObject):
             window.details = DetailTabs(window.session, window.details_place)
             window.details_layout.addWidget(window.details)
             window.actions_of_window.connect_details(window.details)
-            QTimer.singleShot(0, self, self._fill_details)
+            soon(self, self._fill_details)
 
     def _fill_details(self) -> None:
-        window_works()
         window = self._window
         assert window.details is not None
         window.details.show_node(window.session.selected)

@@ -7,8 +7,9 @@ Qt does not tell when it begins to work and when it waits again. So whatever beg
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
-from PySide6.QtCore import QCoreApplication, QEvent, QObject
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, QTimer
 
 from ckpt_viewer.core.turn import WINDOW_FIRST
 
@@ -37,6 +38,20 @@ def share_the_interpreter() -> None:
     if _calm is None:
         sys.setswitchinterval(SWITCH_INTERVAL)
         _calm = _Calm()
+
+
+def soon(receiver: QObject, work: Callable[[], None]) -> None:
+    """Do something large in a turn of its own: timers that are due and what the user does come before it.
+
+    Not with a timer of 0 ms, which Qt queues: what is queued comes first, so several such pieces would follow each
+    other. Nothing is done where `receiver` is gone by then.
+    """
+
+    def begin() -> None:
+        window_works()
+        work()
+
+    QTimer.singleShot(1, receiver, begin)
 
 
 def window_works() -> None:

@@ -6,7 +6,7 @@ import sys
 import threading
 
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 
 from ckpt_viewer.core import turn
 from ckpt_viewer.core.turn import WINDOW_FIRST, Turn
@@ -109,3 +109,32 @@ def test_an_outcome_takes_the_turn_and_then_gives_it_back(qtbot):
     assert seen == [False]
     qtbot.waitUntil(WINDOW_FIRST.is_free)
     assert runner.wait(10_000)
+
+
+@pytest.mark.usefixtures("shared")
+def test_what_is_due_comes_between_two_large_pieces(qtbot):
+    order, receiver = [], QObject()
+    due = QTimer(interval=0, singleShot=True)
+    due.timeout.connect(lambda: order.append("timer"))
+
+    def second() -> None:
+        order.append(("second", WINDOW_FIRST.is_free()))
+
+    def first() -> None:
+        order.append(("first", WINDOW_FIRST.is_free()))
+        due.start()
+        turns.soon(receiver, second)
+
+    turns.soon(receiver, first)
+    qtbot.waitUntil(lambda: len(order) == 3)
+    assert order == [("first", False), "timer", ("second", False)]
+
+
+def test_a_piece_for_something_that_is_gone_is_not_done(qtbot):
+    done, receiver = [], QObject()
+    turns.soon(receiver, lambda: done.append("gone"))
+    receiver.deleteLater()
+    other = QObject()
+    turns.soon(other, lambda: done.append("there"))
+    qtbot.waitUntil(lambda: bool(done))
+    assert done == ["there"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.progress import Context
@@ -13,6 +12,7 @@ from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.panels.base import Panel
 from ckpt_viewer.gui.panels.picture_menu import PictureMenu, Writer, text_writer
+from ckpt_viewer.gui.turns import soon
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.tensor import TensorSpec
@@ -102,7 +102,7 @@ class CurvePanel(Panel):
         """Draw in a turn of its own: making the first plot takes long enough."""
         self.found = found
         self._the_plot()
-        QTimer.singleShot(0, self, self._draw)
+        soon(self, self._draw)
 
     def _draw(self, *_: object) -> None:
         if self.found is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QStackedLayout, QVBoxLayout, QWidget
 
@@ -24,7 +24,7 @@ from ckpt_viewer.gui.panels.picture import Wish, bin_text
 from ckpt_viewer.gui.panels.saving import SaveMenu
 from ckpt_viewer.gui.panels.statistics import side_by_side, special_words, statistics
 from ckpt_viewer.gui.panels.targets import holds_tensors, target_of
-from ckpt_viewer.gui.turns import window_works
+from ckpt_viewer.gui.turns import soon
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.plot import HistogramPlot
@@ -165,14 +165,13 @@ class HistogramPanel(Panel):
         if self._plot is None and seen.picture is not None:
             self._the_plot()
             self._next = seen
-            QTimer.singleShot(0, self, self._show_next)
+            soon(self, self._show_next)
         elif self._next is not None:
             self._next = seen
         else:
             self.show_seen(seen)
 
     def _show_next(self) -> None:
-        window_works()
         if self._next is not None:
             seen, self._next = self._next, None
             self.show_seen(seen)

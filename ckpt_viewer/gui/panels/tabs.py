@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.panels.base import UNSUPPORTED, Panel
 from ckpt_viewer.gui.panels.header import Header
-from ckpt_viewer.gui.turns import window_works
+from ckpt_viewer.gui.turns import soon
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
@@ -146,9 +146,8 @@ class DetailTabs(QWidget):
             self._prepare_next()
 
     def _prepare_next(self) -> None:
-        window_works()
         for _ in self._pieces or ():
-            QTimer.singleShot(0, self, self._prepare_next)
+            soon(self, self._prepare_next)
             return
         self.is_prepared = True
 
