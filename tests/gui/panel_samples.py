@@ -108,7 +108,7 @@ class OpenDetails:
         self.tabs.resize(700, 500)
         self.tabs.show()
         self.tabs.show_node(self.session.selected)
-        qtbot.waitUntil(lambda: self.tabs.tabs.count() > 0, timeout=30_000)
+        qtbot.waitUntil(lambda: self.tabs.tabs.count() > 0)
 
     def _read(self, path, *rest):
         return Loaded(self.checkpoint, build_index(self.checkpoint, rest[-1]))
@@ -125,7 +125,7 @@ class OpenDetails:
 
     def wait(self):
         """Wait until the panel has nothing left to read."""
-        self.qtbot.waitUntil(lambda: self.tabs.is_settled and not self.session.jobs.active, timeout=10_000)
+        self.qtbot.waitUntil(lambda: self.tabs.is_settled and not self.session.jobs.active)
 
     def close(self):
         """Stop everything."""

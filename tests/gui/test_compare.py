@@ -69,7 +69,7 @@ def compared(qtbot, windows, tmp_path):
         second = save(other or other_state(), tmp_path / "b.pth")
         windows.open([str(first)])
         a = windows.all[0]
-        qtbot.waitUntil(lambda: a.session.overview is not None, timeout=20_000)
+        qtbot.waitUntil(lambda: a.session.overview is not None)
         shown = windows.comparisons.compare_with_file(a, str(second))
         settle(qtbot, shown)
         return shown
@@ -82,7 +82,7 @@ def settle(qtbot, shown):
         busy = [side.window.session.jobs.active for side in shown.sides if side.is_open]
         return shown.comparison is not None and not shown.jobs.active and not any(busy)
 
-    qtbot.waitUntil(is_settled, timeout=20_000)
+    qtbot.waitUntil(is_settled)
 
 
 def rows(shown):
@@ -231,7 +231,7 @@ def test_the_comparison_follows_a_file_that_is_read_again(qtbot, compared, tmp_p
     before = shown.comparison
     save(state(), tmp_path / "b.pth")
     shown.sides[1].window.session.reload()
-    qtbot.waitUntil(lambda: shown.comparison is not None and shown.comparison is not before, timeout=20_000)
+    qtbot.waitUntil(lambda: shown.comparison is not None and shown.comparison is not before)
     settle(qtbot, shown)
     assert shown.sentence.text().startswith("Nothing differs")
 
@@ -249,10 +249,10 @@ def test_a_window_that_is_closed_leaves_the_table(qtbot, compared):
 def test_a_file_that_cannot_be_opened_is_named(qtbot, windows, tmp_path):
     windows.open([str(save(state(), tmp_path / "a.pth"))])
     a = windows.all[0]
-    qtbot.waitUntil(lambda: a.session.overview is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: a.session.overview is not None)
     (tmp_path / "b.pth").write_text("no checkpoint")
     shown = windows.comparisons.compare_with_file(a, str(tmp_path / "b.pth"))
-    qtbot.waitUntil(lambda: shown.sentence.text().startswith("B could not be opened: "), timeout=20_000)
+    qtbot.waitUntil(lambda: shown.sentence.text().startswith("B could not be opened: "))
 
 
 def test_large_values_are_read_when_asked_for_and_reading_can_be_stopped(qtbot, compared, monkeypatch):

@@ -39,11 +39,11 @@ class Desk:
     def ask(self, *pointers):
         """Open the dialog and wait for its first plan."""
         self.flow.ask_export([self.session.index.find(pointer) for pointer in pointers])
-        self.qtbot.waitUntil(lambda: self.flow.dialog is not None, timeout=20_000)
+        self.qtbot.waitUntil(lambda: self.flow.dialog is not None)
         return self.planned(self.flow.dialog)
 
     def planned(self, dialog):
-        self.qtbot.waitUntil(lambda: not dialog.is_working, timeout=20_000)
+        self.qtbot.waitUntil(lambda: not dialog.is_working)
         return dialog
 
     def settle(self):

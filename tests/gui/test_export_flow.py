@@ -69,7 +69,7 @@ class Desk:
     def settle(self):
         """Wait until nothing runs. A plan that has ended is asked about in a round of the event loop of its own."""
         for _ in range(2):
-            self.qtbot.waitUntil(lambda: not self.session.jobs.active and not self.writes.active, timeout=20_000)
+            self.qtbot.waitUntil(lambda: not self.session.jobs.active and not self.writes.active)
             QApplication.processEvents()
 
     @property
@@ -175,7 +175,7 @@ def test_the_source_is_never_replaced(desk, answers, sample):
 
 def test_a_copy_for_the_cpu_is_written_beside_the_file_and_loads(desk, answers, sample):
     desk.open(sample)
-    with desk.qtbot.waitSignal(desk.flow.written, timeout=20_000) as got:
+    with desk.qtbot.waitSignal(desk.flow.written) as got:
         desk.flow.remap_to_cpu()
     target = sample.with_name("model_3.cpu.pth")
     assert got.args == [target]

@@ -70,7 +70,7 @@ def test_a_folder_is_reloaded_with_what_was_written_meanwhile(qtbot, windows, tr
     torch.save({"last_epoch": 3, "_step_count": 4}, trained / "scheduler.pt")
     with qtbot.waitSignal(window.session.opened):
         window.actions_of_window.actions["reload"].trigger()
-    qtbot.waitUntil(lambda: settled(window), timeout=20_000)
+    qtbot.waitUntil(lambda: settled(window))
     assert "folder, 5 files" in window.strip.text
     assert window.session.selected.pointer == "/pytorch_model_fsdp_0/model/weight"
 

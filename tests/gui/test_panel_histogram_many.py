@@ -188,7 +188,7 @@ def test_a_container_shows_a_sample_of_all_below_it_until_the_file_is_scanned(qt
     assert panel.controls.scan.text() == "Scan all values (2.4 MB)"
     assert facts_of(panel.table)["values"] == "counting …"
     panel.controls.scan.click()
-    qtbot.waitUntil(lambda: details.session.scan.state is ScanState.DONE, timeout=20_000)
+    qtbot.waitUntil(lambda: details.session.scan.state is ScanState.DONE)
     details.wait()
     assert facts_of(panel.table)["values"] == "601\u202f000"
     assert facts_of(panel.table)["NaN"] == "300\u202f000"
@@ -207,7 +207,7 @@ def scanned_container(qtbot, open_details, monkeypatch):
     huge = made_from(RANDOM.normal(size=300_000).astype("float32"))
     details = open_details(many(a=made_from(SMALL), b=huge))
     details.session.scan.start()
-    qtbot.waitUntil(lambda: details.session.scan.state is ScanState.DONE, timeout=20_000)
+    qtbot.waitUntil(lambda: details.session.scan.state is ScanState.DONE)
     return details, huge.storage.extent().source
 
 
@@ -292,7 +292,7 @@ def test_what_a_scan_has_found_is_not_counted_again(qtbot, open_details):
     details = open_details(many(a=tensor, b=floats(1)))
     details.select("/model/b")
     details.session.scan.start()
-    qtbot.waitUntil(lambda: details.session.scan.state is ScanState.DONE, timeout=20_000)
+    qtbot.waitUntil(lambda: details.session.scan.state is ScanState.DONE)
     source = tensor.storage.extent().source
     source.read = 0
     panel = details.select("/model/a")

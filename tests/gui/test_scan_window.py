@@ -44,8 +44,8 @@ def windows(qtbot, tmp_path, monkeypatch):
 def show(qtbot, windows, path):
     windows.open([str(path)])
     window = windows.all[-1]
-    qtbot.waitUntil(lambda: window.details is not None and window.details.panel is not None, timeout=20_000)
-    qtbot.waitUntil(lambda: window.session.overview is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: window.details is not None and window.details.panel is not None)
+    qtbot.waitUntil(lambda: window.session.overview is not None)
     return window
 
 

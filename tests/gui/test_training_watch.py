@@ -58,7 +58,7 @@ def opened(qtbot, tmp_path):
             session.describe()
         if scan:
             session.scan.start()
-            qtbot.waitUntil(lambda: session.scan.state is ScanState.DONE, timeout=30_000)
+            qtbot.waitUntil(lambda: session.scan.state is ScanState.DONE)
             qtbot.waitUntil(lambda: not session.jobs.active)
         return session
 
@@ -100,7 +100,7 @@ def test_before_the_scan_nothing_is_said_of_values_and_after_it_everything(opene
     session = opened(trained("weights"), scan=False)
     watch = TrainingWatch.of(session)
     assert advice_of(session).possible
-    with qtbot.waitSignal(watch.ready, timeout=30_000):
+    with qtbot.waitSignal(watch.ready):
         session.scan.start()
     assert not advice_of(session).possible
     assert advice_of(session).reason.startswith("1 tensor of the weights (0.weight) holds NaN")

@@ -25,7 +25,7 @@ def window(qtbot, tmp_path):
     (tmp_path / "many.pkl").write_bytes(pickle.dumps({f"entry {number}": number for number in range(QUICK + 10)}))
     windows = Windows(Devices(NoDevices()))
     made = windows.new()
-    with qtbot.waitSignal(made.session.opened, timeout=20_000):
+    with qtbot.waitSignal(made.session.opened):
         made.session.open(str(tmp_path / "many.pkl"))
     yield made
     made.close()
@@ -47,7 +47,7 @@ def test_what_is_typed_before_that_is_found_after_it(qtbot, window):
     assert asked == [False]
     assert "in a moment" in panel.filter.accessibleDescription()
     assert panel.view.tree_model.pages.matches is None
-    qtbot.waitUntil(lambda: panel.index.has_text, timeout=20_000)
+    qtbot.waitUntil(lambda: panel.index.has_text)
     assert panel.filter.accessibleDescription() == ""
     assert list(panel.view.tree_model.pages.matches.rows()) == panel.index.match("entry 4321")
     assert len(panel.index.match("entry 4321")) == 1
@@ -62,7 +62,7 @@ def test_letters_typed_into_the_tree_before_that_go_nowhere_and_do_not_block(win
 
 def test_a_tree_arranged_anew_gets_its_text_too(qtbot, window):
     first = window.session.index
-    with qtbot.waitSignal(window.session.indexed, timeout=20_000):
+    with qtbot.waitSignal(window.session.indexed):
         window.session.regroup(not window.session.grouped)
     assert window.session.index is not first
-    qtbot.waitUntil(lambda: window.session.index.has_text, timeout=20_000)
+    qtbot.waitUntil(lambda: window.session.index.has_text)

@@ -78,7 +78,7 @@ def show(qtbot, windows, *paths, **more):
     windows.open(paths, **more)
     for window in windows.all:
         if not window.session.is_empty:
-            qtbot.waitUntil(lambda each=window: settled(each), timeout=20_000)
+            qtbot.waitUntil(lambda each=window: settled(each))
     return windows.all[-1]
 
 
@@ -163,11 +163,11 @@ def test_a_tag_that_is_not_here_is_a_message_with_the_way_out(qtbot, windows, sa
 
 def test_the_panel_of_most_clicks_is_prepared_once_the_tree_stands(qtbot, windows, sample):
     window = show(qtbot, windows, sample)
-    qtbot.waitUntil(lambda: window.details.is_prepared, timeout=20_000)
+    qtbot.waitUntil(lambda: window.details.is_prepared)
     built = [host.kind.title for host in window.details._hosts.values() if host.panel is not None]
     assert sorted(built) == ["Histogram", "Overview"]
     other = show(qtbot, windows, str(sample_checkpoint()))
-    qtbot.waitUntil(lambda: other.details.is_prepared, timeout=20_000)
+    qtbot.waitUntil(lambda: other.details.is_prepared)
 
 
 def test_choosing_in_the_box_remaps_everything(qtbot, windows, sample):
@@ -192,7 +192,7 @@ def test_reload_keeps_the_selection_and_sees_the_new_file(qtbot, windows, sample
     before = window.session.checkpoint
     with qtbot.waitSignal(window.session.opened):
         window.actions_of_window.actions["reload"].trigger()
-    qtbot.waitUntil(lambda: settled(window), timeout=20_000)
+    qtbot.waitUntil(lambda: settled(window))
     assert window.session.checkpoint is not before
     assert window.session.selected.pointer == "/model/fc.weight"
     assert window.tree.current_pointer() == "/model/fc.weight"
@@ -218,7 +218,7 @@ def test_trying_again_once_the_file_is_mended(qtbot, windows, tmp_path):
     qtbot.waitUntil(lambda: window.session.error is not None)
     shutil.copy(sample_checkpoint(), path)
     window.actions_of_window.actions["reload"].trigger()
-    qtbot.waitUntil(lambda: settled(window), timeout=20_000)
+    qtbot.waitUntil(lambda: settled(window))
     assert window.pages.currentWidget() is window.splitter
     assert window.session.error is None
 
@@ -269,7 +269,7 @@ def test_the_sample_opens_from_the_empty_window(qtbot, windows):
     window = windows.new()
     window.come_forward()
     window.actions_of_window.open_sample()
-    qtbot.waitUntil(lambda: settled(window), timeout=20_000)
+    qtbot.waitUntil(lambda: settled(window))
     assert window.session.path == str(sample_checkpoint())
 
 
@@ -334,7 +334,7 @@ def test_dropping_on_the_large_half_opens(qtbot, windows, sample):
     window = windows.new()
     window.come_forward()
     drop(window, [sample], "dropOpen")
-    qtbot.waitUntil(lambda: settled(window), timeout=20_000)
+    qtbot.waitUntil(lambda: settled(window))
     assert window.session.path == sample
     assert window.session.map_location is None
 
@@ -344,8 +344,8 @@ def test_dropping_on_the_other_half_opens_mapped_and_writes_a_copy(qtbot, window
     window.come_forward()
     drop(window, [sample], "dropRemapCpu")
     copy = Path(sample).with_name("model_3.cpu.pth")
-    qtbot.waitUntil(copy.exists, timeout=20_000)
-    qtbot.waitUntil(lambda: settled(window) and not windows.writes.active, timeout=20_000)
+    qtbot.waitUntil(copy.exists)
+    qtbot.waitUntil(lambda: settled(window) and not windows.writes.active)
     assert window.session.map_location == "cpu"
     assert any(text.startswith("Wrote model_3.cpu.pth, a copy for the CPU") for text in said(window))
 
@@ -356,8 +356,8 @@ def test_dropping_several_queues_their_copies(qtbot, windows, sample, tmp_path):
     window.come_forward()
     drop(window, paths, "dropRemapCpu")
     copies = [tmp_path / f"{name}.cpu.pth" for name in ("one", "two", "three")]
-    qtbot.waitUntil(lambda: all(copy.exists() for copy in copies), timeout=30_000)
-    qtbot.waitUntil(lambda: all(settled(each) for each in windows.all) and not windows.writes.active, timeout=20_000)
+    qtbot.waitUntil(lambda: all(copy.exists() for copy in copies))
+    qtbot.waitUntil(lambda: all(settled(each) for each in windows.all) and not windows.writes.active)
     assert len(windows.all) == 3
 
 
@@ -405,9 +405,9 @@ def test_a_file_of_a_set_shows_the_whole_set_and_is_remapped_alone(qtbot, window
     assert whole.session.checkpoint.format == "sharded"
     assert set(whole.session.checkpoint.state_dict()) == {"layer1.weight", "layer2.weight"}
     windows.open([str(second)], map_location="cpu", remap=True)
-    qtbot.waitUntil((tmp_path / "m-2-of-2.cpu.pth").exists, timeout=20_000)
+    qtbot.waitUntil((tmp_path / "m-2-of-2.cpu.pth").exists)
     alone = windows.find(str(second))
-    qtbot.waitUntil(lambda: not alone.export_flow.writing, timeout=20_000)  # or closing it would ask
+    qtbot.waitUntil(lambda: not alone.export_flow.writing)  # or closing it would ask
     assert set(alone.session.checkpoint.state_dict()) == {"layer2.weight"}
     assert torch.load(tmp_path / "m-2-of-2.cpu.pth").keys() == {"layer2.weight"}
     with qtbot.waitSignal(alone.session.opened):
