@@ -6,23 +6,43 @@ Only the window accepts drops. A child that accepts them too loops enter and lea
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QObject, QPoint, QRect, Qt, Signal
-from PySide6.QtGui import QColor, QDragEnterEvent, QDragMoveEvent, QDropEvent, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtGui import (
+    QColor,
+    QDragEnterEvent,
+    QDragMoveEvent,
+    QDropEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.guard import called_by_qt
-from ckpt_viewer.gui.labels import NAME_LIMIT, label, larger, plain
+from ckpt_viewer.gui.labels import label, larger, plain
 from ckpt_viewer.gui.theme import theme
 
 OPEN, REMAP = "open", "remap"
+HEADING = 1.3
+"""Size of a half's title, beside that of other text."""
 SHARE = 0.62
 """Of the window's width for the half that opens."""
 GAP = 12
+SHORT_NAME = 34
+"""Characters of a file's name: with the word before it they fit on one line of the narrow half of a small window."""
+USUAL_HEIGHT, GREATEST = 700, 2.2
+"""Pixels of a half whose text has its usual size, and how much larger it becomes in a larger one."""
+
+
+_SIZE = re.compile(r"(\d) (\w?B\b)")
 
 
 def dropped_files(mime: QMimeData) -> list[str]:
@@ -33,14 +53,24 @@ def dropped_files(mime: QMimeData) -> list[str]:
     return paths if all(path and (Path(path).is_file() or Path(path).is_dir()) for path in paths) else []
 
 
+def why_not_remapped(paths: Sequence[str]) -> str:
+    """Return why dropping on the second half writes nothing, as far as names tell; ``""`` where it may."""
+    if any(Path(path).is_dir() for path in paths):
+        return "a folder is not remapped as a whole; drop the files in it that you want on the CPU"
+    if all(path.lower().endswith(".safetensors") for path in paths):
+        return "safetensors files name no devices; they load on the CPU as they are"
+    return ""
+
+
 def remap_sentence(paths: Sequence[str]) -> str:
     """Return what dropping on the second half writes: ``writes model_3.cpu.pth, 134 MB, beside it``."""
     from ckpt_viewer.export.names import remap_target
 
-    if any(Path(path).is_dir() for path in paths):
-        return "a folder is not remapped as a whole; drop the files in it that you want on the CPU"
+    why_not = why_not_remapped(paths)
+    if why_not:
+        return why_not
     size = bytes_text(sum(_size(path) for path in paths))
-    names = [plain(remap_target(path).name, NAME_LIMIT) for path in paths]
+    names = [plain(remap_target(path).name, SHORT_NAME) for path in paths]
     writable = all(os.access(Path(path).absolute().parent, os.W_OK) for path in paths)
     if len(paths) == 1:
         where = "beside it" if writable else "and asks where: its folder is read-only"
@@ -52,7 +82,7 @@ def remap_sentence(paths: Sequence[str]) -> str:
 def open_sentence(paths: Sequence[str]) -> str:
     """Return what dropping on the large half does."""
     if len(paths) == 1:
-        return f"shows {plain(Path(paths[0]).name, NAME_LIMIT)}; nothing in it is executed"
+        return f"shows {plain(Path(paths[0]).name, SHORT_NAME)}; nothing in it is executed"
     return f"shows {len(paths)} files, a window each; nothing in them is executed"
 
 
@@ -64,7 +94,11 @@ def _size(path: str) -> int:
 
 
 class DropHalf(QFrame):
-    """One of the two targets; accepts nothing itself."""
+    """One of the two targets; accepts nothing itself.
+
+    Attributes:
+        highlighted: whether the pointer is here. able: whether a drop here does something.
+    """
 
     clicked = Signal()
 
@@ -72,11 +106,11 @@ class DropHalf(QFrame):
         super().__init__(parent)
         self.setObjectName(name)
         self._picture_name, self._title = picture, title
-        self.highlighted = False
+        self.highlighted, self.able, self._scale = False, True, 1.0
         self._picture = QLabel()
         self._heading = label(title)
         self._text = label(wrap=True, muted=True)
-        larger(self._heading, 1.3, bold=True)
+        larger(self._heading, HEADING, bold=True)
         column = QVBoxLayout(self)
         column.setContentsMargins(18, 18, 18, 18)
         column.addStretch()
@@ -89,15 +123,31 @@ class DropHalf(QFrame):
     @property
     def text(self) -> str:
         """What it says that it will do."""
-        return self._text.text()
+        return self._said
 
-    def say(self, text: str) -> None:
-        """Say what a drop here does."""
-        self._text.setText(text)
+    def say(self, text: str, *, able: bool = True) -> None:
+        """Say what a drop here does, or if not `able` why nothing."""
+        self.able, self._said = able, text
+        self._text.setText(_SIZE.sub("\\1\N{NO-BREAK SPACE}\\2", text))
         self.setAccessibleName(f"{self._title}: {text}" if text else self._title)
-        drawn = icons.pixmap(self._picture_name, 64, theme().link)
+        self._draw_picture()
+
+    def _draw_picture(self) -> None:
+        drawn = icons.pixmap(self._picture_name, round(64 * self._scale), theme().link if self.able else theme().muted)
         drawn.setDevicePixelRatio(2)
         self._picture.setPixmap(drawn)
+
+    @called_by_qt
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Words and picture grow with a half that fills a large screen, or nobody would find them on it."""
+        super().resizeEvent(event)
+        scale = min(GREATEST, max(1.0, self.height() / USUAL_HEIGHT))
+        if abs(scale - self._scale) > 0.05:
+            for each, usual, bold in ((self._heading, HEADING, True), (self._text, 1.0, False)):
+                each.setFont(self.font())
+                larger(each, usual * scale, bold=bold)
+            self._scale = scale
+            self._draw_picture()
 
     def highlight(self, on: bool) -> None:
         """Show whether the pointer is here."""
@@ -116,10 +166,10 @@ class DropHalf(QFrame):
         super().paintEvent(event)
         shown, painter = theme(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setBrush(_mixed(shown.base, shown.accent, 0.15) if self.highlighted else QColor(shown.base))
+        marked = self.highlighted and self.able
+        painter.setBrush(_mixed(shown.base, shown.accent, 0.15) if marked else QColor(shown.base))
         style = Qt.PenStyle.SolidLine if self.highlighted else Qt.PenStyle.DashLine
-        colour = shown.link if self.highlighted else shown.muted
-        painter.setPen(QPen(QColor(colour), 3 if self.highlighted else 1.5, style))
+        painter.setPen(QPen(QColor(shown.link if marked else shown.muted), 3 if marked else 1.5, style))
         painter.drawRoundedRect(self.rect().adjusted(2, 2, -2, -2), 10, 10)
         painter.end()
 
@@ -155,7 +205,7 @@ class DropOverlay(QWidget):
     def appear(self, paths: Sequence[str]) -> None:
         """Cover the window and say what each half would do with these files."""
         self.open_half.say(open_sentence(paths))
-        self.remap_half.say(remap_sentence(paths))
+        self.remap_half.say(remap_sentence(paths), able=not why_not_remapped(paths))
         self.setGeometry(self._window.rect())
         self._arrange()
         self.raise_()

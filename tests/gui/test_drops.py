@@ -7,12 +7,14 @@ import pytest
 from hand_made import drag_event
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ckpt_viewer.gui.drop_window import DropWindow
 from ckpt_viewer.gui.drops import (
     OPEN,
     REMAP,
+    DropHalf,
+    DropOverlay,
     dropped_files,
     leave_drops_to_window,
     open_sentence,
@@ -213,3 +215,29 @@ def test_drag_events_reach_the_window_and_not_its_children(window, file):
     while widget is not None and not widget.acceptDrops():
         widget = widget.parentWidget()
     assert widget is window
+
+
+def test_a_file_that_names_no_devices_is_not_remapped(qtbot, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"")
+    window = QWidget()
+    qtbot.addWidget(window)
+    overlay = DropOverlay(window)
+    overlay.appear([str(path)])
+    assert overlay.remap_half.text == "safetensors files name no devices; they load on the CPU as they are"
+    assert (overlay.open_half.able, overlay.remap_half.able) == (True, False)
+    overlay.appear([str(path), str(tmp_path / "x.pth")])
+    assert overlay.remap_half.able
+
+
+def test_words_grow_on_a_large_screen(qtbot):
+    small, large = DropHalf("a", "open", "Open"), DropHalf("b", "open", "Open")
+    for half, size in ((small, (300, 500)), (large, (2000, 2000))):
+        qtbot.addWidget(half)
+        half.say("shows x.pth")
+        half.resize(*size)
+        half.show()
+    sizes = [[each.font().pointSizeF() for each in half.findChildren(QLabel)[1:]] for half in (small, large)]
+    assert [one / other for one, other in zip(sizes[1], sizes[0], strict=True)] == pytest.approx([2.2, 2.2], abs=0.01)
+    large.resize(300, 500)
+    assert [each.font().pointSizeF() for each in large.findChildren(QLabel)[1:]] == pytest.approx(sizes[0])
