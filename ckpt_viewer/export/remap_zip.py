@@ -86,18 +86,18 @@ class _Copier:
         self.directory, self.pickle, self.data, self.context = directory, pickle, data, context
         self.source = directory.source
         self.records = sorted(directory.records.values(), key=lambda record: record.header)
-        self.copied = [record for record in self.records if record is not pickle]
+        self.copied = [record for record in self.records if record != pickle]
         self._start_again()
 
     def leave(self, keys: Collection[str]) -> None:
         """Leave out the records of storages."""
-        gone = {id(self.directory.get(f"data/{key}")) for key in keys}
-        self.records = [record for record in self.records if id(record) not in gone]
-        self.copied = [record for record in self.copied if id(record) not in gone]
+        gone = {self.directory.get(f"data/{key}") for key in keys}
+        self.records = [record for record in self.records if record not in gone]
+        self.copied = [record for record in self.copied if record not in gone]
 
     def as_block(self) -> Parts | None:
         """Move all records behind ``data.pkl`` together; None where that would not do."""
-        if self.records[0] is not self.pickle or len(self.records) < 2:
+        if self.records[0] != self.pickle or len(self.records) < 2:
             return None
         second = self.records[1]
         start, alignment = self.directory.data_offset(second), self._alignment()
@@ -121,7 +121,7 @@ class _Copier:
         promises = [self.directory.get(name) for name in _LAYOUT_PROMISES]
         self.copied = [record for record in self.copied if record not in promises]
         for record in stepped(self.records, self.context):
-            if record is self.pickle:
+            if record == self.pickle:
                 self._write_pickle(ALIGNMENT)
             elif record not in promises:
                 packed = (record.stored, record.method)

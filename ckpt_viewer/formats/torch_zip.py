@@ -6,6 +6,7 @@ FORMATS sections 1.2 and 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from itertools import islice
 from typing import TypeAlias
 
 from ckpt_viewer.core.dtype import ITEMSIZES
@@ -23,6 +24,8 @@ from ckpt_viewer.unpickle.weights_only import OLD_FOLDER
 
 PICKLE_LIMIT = 2 << 30
 """Bytes of the largest ``data.pkl`` that is read."""
+TOGETHER = 512
+"""Storages that are looked up at once."""
 MOST_HIDDEN, MOST_TOLD = 5000, 50
 """Pickles beside the one that is shown that are looked into, and those with a finding of their own."""
 _PICKLES = (".pkl", ".pickle")
@@ -148,9 +151,12 @@ def hidden_pickles(
     notes: list[Note] = []
     uses: list[GlobalUse] = []
     left, count = directory.source.size + INFLATE_BASE, 0
-    for name, record in stepped(directory.records.items(), context):
-        if (name.startswith(folder) and not name.endswith(_PICKLES)) or name in shown:
+    beside = [name for name in stepped(directory.records, context) if not name.startswith(folder)
+              or name.endswith(_PICKLES)]  # fmt: skip
+    for name in beside:
+        if name in shown:
             continue
+        record = directory.records[name]
         try:
             if not _is_pickle(directory, record):
                 continue
@@ -185,17 +191,19 @@ def _is_pickle(directory: ZipDirectory, record: Record) -> bool:
 def check_storages(home: Records, read: Unpickled, context: Context) -> list[Note]:
     """Compare the sizes that the pickle claims with the directory; reads no data."""
     notes = []
-    find, folder, suffix = home.directory.records.get, home.folder, home.suffix  # as `Records.record`, 100,000 times
-    for key, storage in stepped(read.storages.items(), context):
-        record = find(f"{folder}{key}{suffix}")
-        if record is not None and record[3] == storage.numel * ITEMSIZES[storage.dtype]:
-            continue
-        if record is None:
-            message = f"storage {key} has no record in the archive, so its tensors cannot be read"
-            notes.append(Note("error", "missing-storage", storage, message))
-        else:
-            message = f"storage {key} has {record.size} bytes in the archive and {storage.nbytes} in the pickle"
-            notes.append(Note("error", "storage-size", storage, message))
+    folder, suffix, storages = home.folder, home.suffix, iter(read.storages.items())
+    while some := [*islice(storages, TOGETHER)]:
+        context.step(0, 0)
+        sizes = home.directory.sizes([f"{folder}{key}{suffix}" for key, _ in some])
+        for (key, storage), size in zip(some, sizes, strict=True):
+            if size == storage.numel * ITEMSIZES[storage.dtype]:
+                continue
+            if size is None:
+                message = f"storage {key} has no record in the archive, so its tensors cannot be read"
+                notes.append(Note("error", "missing-storage", storage, message))
+            else:
+                message = f"storage {key} has {size} bytes in the archive and {storage.nbytes} in the pickle"
+                notes.append(Note("error", "storage-size", storage, message))
     return notes
 
 
@@ -207,7 +215,7 @@ def unreferenced(home: Records, read: Unpickled) -> list[Note]:
     if len(records) == usual + len(read.storages):  # as in nearly every file; nothing is missing, or it was told
         return []
     start, end = len(home.folder), len(home.suffix)
-    left = [record.size for name, record in records.items() if name.startswith(home.folder)
+    left = [records[name].size for name in records if name.startswith(home.folder)
             and name.endswith(home.suffix) and name[start : len(name) - end] not in read.storages]  # fmt: skip
     if not left:
         return []

@@ -91,13 +91,14 @@ def _outside(archive: ZipDirectory, joined: str) -> Iterable[Note]:
 
 def _places(archive: ZipDirectory) -> Iterable[Note]:
     """H4, H12: records that share bytes, and bytes that belong to no record."""
-    records = list(archive.records.values())
-    if not records or (
-        not archive.jumps and records[0].header == 0 and 0 <= archive.start - _end(records[-1]) <= SLACK
-    ):
+    records = archive.records
+    if not records:
+        return
+    first, last = records[next(iter(records))], records[next(reversed(records))]
+    if not archive.jumps and first.header == 0 and 0 <= archive.start - _end(last) <= SLACK:
         return
     reached, gaps, bad = 0, 0, []
-    for record in sorted(records, key=lambda record: record.header):
+    for record in sorted(records.values(), key=lambda record: record.header):
         if record.header < reached or _end(record) > archive.start:
             bad.append(record.name)
         elif record.header - reached > (SLACK if reached else 0):

@@ -10,52 +10,31 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from ckpt_viewer.core.finding import Note
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import Damaged, OverBudget, Truncated, Unsupported
+from ckpt_viewer.formats.zip_entries import ENTRY, MAX16, MAX32, SLACK, Entries, Record, name_of
 from ckpt_viewer.sources import MemorySource, backing
+
+__all__ = ["END", "ENTRY_SIZE", "INFLATE_BASE", "INFLATE_LIMIT", "SLACK", "Record", "ZipDirectory"]
 
 END = b"PK\x05\x06"
 _END_RECORD = struct.Struct("<4s4H2IH")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ2H2I4Q")
-_ENTRY = struct.Struct("<4s4x2H4x3I3H4x2I")
-ENTRY_SIZE = _ENTRY.size
+ENTRY_SIZE = ENTRY.size
 _LOCAL = struct.Struct("<4s5H3I2H")
 TAIL = 65_535 + _END_RECORD.size
-_MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
 INFLATE_LIMIT = 1 << 30
 """Bytes that one compressed record may have in memory; for a small file `INFLATE_BASE` and 15 times its size."""
 INFLATE_BASE = 64_000_000
-SLACK = _MAX16 + 24
-"""Bytes that may lie between the data of one record and the header of the next: an extra field and a descriptor."""
-
-TWICE = "the archive has two records named {!r}, of which programs take different ones; do not load it"
 APPENDED = (
     "its directory does not end where its end record begins, by {} bytes, as where two archives were appended to each "
     "other: torch reads the first of them, other programs the second"
 )
-
-
-class Record(NamedTuple):
-    """One record of the central directory.
-
-    Attributes:
-        name: path inside the archive. header: bytes from the start of the file to its local header.
-        stored: bytes in the file. size: bytes once inflated; the same where nothing is compressed.
-        method: 0 stored, 8 deflated. flags: general purpose bits. crc: CRC-32 as stated.
-    """
-
-    name: str
-    header: int
-    stored: int
-    size: int
-    method: int
-    flags: int
-    crc: int
 
 
 class ZipDirectory:
@@ -74,15 +53,13 @@ class ZipDirectory:
         self.source = source
         self.notes: list[Note] = []
         count, self.start, size = self._find()
-        if size > source.size or count > source.size // _ENTRY.size or self.start + size > source.size:
+        if size > source.size or count > source.size // ENTRY.size or self.start + size > source.size:
             raise Damaged("the zip directory claims more than the file holds; copy or download the file again")
         self.end = self.start + size
-        self.flags = 0
-        self.packed = False
+        self.flags, self.packed, self.crcs = 0, False, False
         self.jumps: list[str] = []
         self.undecoded: list[str] = []
-        self.records = self._read(source.read_at(self.start, size), count, context)
-        self.crcs = any(record.crc for record in self.records.values())
+        self.records: Entries | dict[str, Record] = self._read(source.read_at(self.start, size), count, context)
         first = next(iter(self.records), "")
         self.root = first.partition("/")[0] if "/" in first else ""
 
@@ -123,7 +100,7 @@ class ZipDirectory:
 
     def _check_ends(self, stated: tuple[int, ...], true: tuple[int, ...], end: int, where: int) -> None:
         """Compare the two end records, which different programs believe."""
-        for value, real, saturated in zip(stated, true, (_MAX16, _MAX32, _MAX32), strict=True):
+        for value, real, saturated in zip(stated, true, (MAX16, MAX32, MAX32), strict=True):
             if value not in (real, saturated):
                 self._note("directory-disagrees", "its two end records describe different directories")
                 break
@@ -144,41 +121,18 @@ class ZipDirectory:
     def _note(self, code: str, message: str) -> None:
         self.notes.append(Note("error", code, None, message))
 
-    def _read(self, data: bytes, count: int, context: Context) -> dict[str, Record]:
-        records: dict[str, Record] = {}
-        at, unpack, head = 0, _ENTRY.unpack_from, _ENTRY.size
-        all_flags, methods, reached, jumps = 0, 0, 0, self.jumps
-        make = tuple.__new__  # Record's own is a Python function, which costs more than the rest of a turn
-        for _ in stepped(range(count), context):
-            if at + head > len(data):
-                raise Damaged("the zip directory is shorter than it says; copy or download the file again")
-            magic, flags, method, crc, stored, size, names, extras, comments, attributes, header = unpack(data, at)
-            if magic != b"PK\x01\x02":
-                raise Damaged("the zip directory is damaged; copy or download the file again")
-            at += head
-            try:
-                name = data[at : at + names].decode()
-            except UnicodeDecodeError:
-                name = _name(data[at : at + names])
-                self.undecoded.append(name)
-            if stored == _MAX32 or size == _MAX32 or header == _MAX32:
-                extra = data[at + names : at + names + extras]
-                size, stored, header = _zip64(extra, size, stored, header)
-            at += names + extras + comments
-            if name in records:
-                raise Damaged(TWICE.format(name), code="duplicate-record")
-            if attributes & 0x10 and not name.endswith("/"):
-                raise Damaged(f"the archive calls {name!r} a folder though it is a record", code="record-folder")
-            if not 0 <= header - reached <= SLACK:
-                jumps.append(name)
-            reached = header + 30 + names + stored
-            all_flags |= flags
-            methods |= method
-            records[name] = make(Record, (name, header, stored, size, method, flags, crc))
-        if at != len(data):
-            self._note("directory-disagrees", f"its directory has {len(data) - at} bytes more than its {count} records")
-        self.flags, self.packed = all_flags, methods != 0
-        return records
+    def _read(self, data: bytes, count: int, context: Context) -> Entries:
+        entries = Entries(data, count, self, context)
+        if entries.end != len(data):
+            more = len(data) - entries.end
+            self._note("directory-disagrees", f"its directory has {more} bytes more than its {count} records")
+        return entries
+
+    def sizes(self, names: Iterable[str]) -> list[int | None]:
+        """Return the bytes that records have once inflated; None for those that are not there."""
+        if isinstance(self.records, Entries):
+            return self.records.sizes(names)
+        return [None if (record := self.records.get(name)) is None else record.size for name in names]
 
     def get(self, name: str) -> Record | None:
         """Return the record of a path below the root folder."""
@@ -224,7 +178,7 @@ class ZipDirectory:
             self.source.read_at(record.header, _LOCAL.size)
         )
         name = self.source.read_at(record.header + _LOCAL.size, names)
-        return Record(_name(name), record.header, stored, size, method, flags, crc)
+        return Record(name_of(name), record.header, stored, size, method, flags, crc)
 
     def _inflate(self, record: Record, offset: int) -> bytes:
         if record.method != 8:
@@ -246,28 +200,3 @@ class ZipDirectory:
         """Return all bytes of a record; raises as `extent`."""
         extent = self.extent(record)
         return extent.source.read_at(extent.offset, extent.nbytes)
-
-
-def _name(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("cp437")
-
-
-def _zip64(extra: bytes, size: int, stored: int, header: int) -> tuple[int, int, int]:
-    """Return sizes and header offset, the saturated ones from the zip64 extra field."""
-    at = 0
-    while at + 4 <= len(extra):
-        tag, length = struct.unpack_from("<2H", extra, at)
-        if tag == 1:
-            wanted = [value == _MAX32 for value in (size, stored, header)]
-            if length < 8 * sum(wanted) or at + 4 + length > len(extra):
-                break
-            numbers = list(struct.unpack_from(f"<{sum(wanted)}Q", extra, at + 4))
-            size, stored, header = (
-                numbers.pop(0) if large else value for large, value in zip(wanted, (size, stored, header), strict=True)
-            )
-            return size, stored, header
-        at += 4 + length
-    raise Damaged("the zip directory has a record above 4 GB without its size; the archive is damaged")

@@ -1,0 +1,95 @@
+"""Entries of a zip's directory that are read together say what they say when they are read one by one."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from ckpt_viewer.errors import Damaged
+from ckpt_viewer.formats import zip_entries
+from ckpt_viewer.formats.zip_directory import ZipDirectory
+from ckpt_viewer.sources import MemorySource
+
+NUMBERS = [f"a/data/{number}" for number in range(1500)]
+
+
+def entry(name: bytes, header: int, **fields: int) -> bytes:
+    """One entry of a central directory, of a record of four bytes."""
+    given = {"flags": 0, "method": 0, "crc": 7, "stored": 4, "size": 4, "attributes": 0, **fields}
+    order = (given[each] for each in ("flags", "method"))
+    sizes = (given[each] for each in ("crc", "stored", "size"))
+    return (
+        struct.pack("<4s4x2H4x3I3H4x2I", b"PK\x01\x02", *order, *sizes, len(name), 0, 0, given["attributes"], header)
+        + name
+    )
+
+
+def archive(names: list[str | bytes], odd: dict[int, dict[str, int]] | None = None) -> bytes:
+    """A zip of records whose own headers are not there; some entries differ from the others."""
+    out, headers = b"", 0
+    for number, name in enumerate(names):
+        raw = name if isinstance(name, bytes) else name.encode()
+        fields = dict((odd or {}).get(number, {}))
+        out += entry(raw, headers + fields.pop("shift", 0), **fields)
+        headers += 30 + len(raw) + 4
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, len(names), len(names), len(out), headers, 0)
+    return b"\0" * headers + out + end
+
+
+def facts(data: bytes) -> object:
+    """All that a directory says, or the error."""
+    try:
+        read = ZipDirectory(MemorySource(data, "a.zip"))
+    except Damaged as error:
+        return str(error), error.code
+    records = read.records
+    return (list(records.items()), read.flags, read.packed, read.crcs, read.jumps, read.undecoded, read.root,
+            read.sizes([*records, "b"]), next(reversed(records)))  # fmt: skip
+
+
+ODD = {
+    "plain": (NUMBERS, {}),
+    "twice within": ([*NUMBERS[:600], NUMBERS[590], *NUMBERS[601:]], {}),
+    "twice far apart": ([*NUMBERS, NUMBERS[3]], {}),
+    "twice among entries of one length": ([*NUMBERS[1000:], *NUMBERS[1000:]], {}),
+    "a folder": (NUMBERS, {1203: {"attributes": 0x10}}),
+    "a flag": (NUMBERS, {1203: {"flags": 1}, 1300: {"flags": 8}}),
+    "packed": (NUMBERS, {1400: {"method": 8, "size": 9}}),
+    "no crc": (NUMBERS[:500], {number: {"crc": 0} for number in range(500)}),
+    "a gap": (NUMBERS, {1203: {"shift": 1 << 20}}),
+    "overlap": (NUMBERS, {1203: {"shift": -1}}),
+    "large without its size": (NUMBERS, {1203: {"size": 0xFFFFFFFF}}),
+    "large": (NUMBERS, {1203: {"size": 0xFF000001, "stored": 0xFF000001}}),
+    "two lines": ([*NUMBERS[:1200], "a/data/\n200", *NUMBERS[1201:]], {}),
+    "other letters": ([*NUMBERS[:1200], "a/data/é20", *NUMBERS[1201:]], {}),
+    "no letters": ([*NUMBERS[:1200], b"a/data/\xff\xfe20", *NUMBERS[1201:]], {}),
+    "magic in a name": ([*NUMBERS[:1200], b"a/data/PK\x01\x02", *NUMBERS[1201:]], {}),
+    "sorted as text": (sorted(NUMBERS), {}),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_many_together_say_what_they_say_one_by_one(kind: str, monkeypatch: pytest.MonkeyPatch):
+    data = archive(*ODD[kind])
+    together = facts(data)
+    monkeypatch.setattr(zip_entries, "WORTH", 1 << 30)
+    assert together == facts(data)
+
+
+def test_entries_of_one_length_are_read_together(monkeypatch: pytest.MonkeyPatch):
+    def refuse(self: object) -> None:
+        raise AssertionError("an entry was read alone")
+
+    monkeypatch.setattr(zip_entries.Entries, "_read_one", refuse)
+    assert len(ZipDirectory(MemorySource(archive(NUMBERS[1000:]), "a.zip")).records) == 500
+
+
+@pytest.mark.parametrize("cut", [46, 46 * 40])
+def test_a_directory_that_ends_first_is_refused(cut: int):
+    data = archive(NUMBERS)
+    at = data.index(b"PK\x01\x02")
+    end = data.rindex(b"PK\x05\x06")
+    short = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1500, 1500, end - at - cut, at, 0)
+    with pytest.raises(Damaged, match="shorter than it says"):
+        ZipDirectory(MemorySource(data[: end - cut] + short, "a.zip"))
