@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ckpt_viewer.core.dtype import DTYPES, ITEMSIZES
+from ckpt_viewer.core.forms import storage_form, tensor_form
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.value import Value
@@ -74,26 +73,39 @@ class StorageSpec:
     """One block of bytes that tensors view. Compared by identity: one object for each storage of a file.
 
     Attributes:
+        form: what it has in common with others, so that 100,000 storages take little memory.
         key: name of the record inside its container.
-        location: device tag as saved, e.g. ``"cuda:1"``; None where the container knows no devices.
-        dtype: name of the storage class's dtype, ``""`` if untyped.
-        numel: elements of `dtype` (bytes if untyped).
         home: the container; None for a storage without bytes (meta).
         order: position in order of first appearance in the file, from 0.
     """
 
-    __slots__ = ("dtype", "home", "key", "location", "numel", "order")
+    __slots__ = ("form", "home", "key", "order")
 
     def __init__(
         self, key: str, location: str | None, dtype: str, numel: int, home: StorageHome | None, order: int
     ) -> None:
-        self.key, self.location, self.dtype, self.numel = key, location, dtype, numel
-        self.home, self.order = home, order
+        self.form = storage_form(location, dtype, numel)
+        self.key, self.home, self.order = key, home, order
+
+    @property
+    def location(self) -> str | None:
+        """Device tag as saved, e.g. ``"cuda:1"``; None where the container knows no devices."""
+        return self.form.location
+
+    @property
+    def dtype(self) -> str:
+        """Name of the storage class's dtype, ``""`` if untyped."""
+        return self.form.dtype
+
+    @property
+    def numel(self) -> int:
+        """Elements of `dtype` (bytes if untyped)."""
+        return self.form.numel
 
     @property
     def nbytes(self) -> int:
         """Length in bytes, header and padding excluded."""
-        return self.numel * ITEMSIZES[self.dtype]
+        return self.form.nbytes
 
     @property
     def unique_key(self) -> str:
@@ -134,16 +146,11 @@ class TensorSpec:
 
     Attributes:
         storage: the bytes; None for meta, uninitialised and composite (sparse, nested) tensors.
-        dtype: name without ``torch.``; ``""`` where the file does not say (uninitialised parameters).
-        shape: sizes in elements; None where there is none (nested, uninitialised).
-        stride: elements, not bytes; None where the layout is not strided.
-        offset: elements from the start of the storage.
-        requires_grad: as saved.
-        type: class as in the file, ``"torch.Tensor"`` or ``"torch.nn.parameter.Parameter"`` as a rule.
+        form: what it has in common with others, so that 100,000 tensors take little memory.
         extra: whatever only few tensors have; None for most.
     """
 
-    __slots__ = ("dtype", "extra", "offset", "requires_grad", "shape", "storage", "stride", "type")
+    __slots__ = ("extra", "form", "storage")
 
     def __init__(
         self,
@@ -156,31 +163,52 @@ class TensorSpec:
         type: str = "torch.Tensor",
         extra: TensorExtra | None = None,
     ) -> None:
-        self.storage, self.dtype, self.shape, self.stride, self.offset = storage, dtype, shape, stride, offset
-        self.requires_grad, self.type, self.extra = requires_grad, type, extra
+        self.storage, self.extra = storage, extra
+        self.form = tensor_form(dtype, shape, stride, offset, requires_grad, type)
+
+    @property
+    def dtype(self) -> str:
+        """Name without ``torch.``; ``""`` where the file does not say (uninitialised parameters)."""
+        return self.form.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Sizes in elements; None where there is none (nested, uninitialised)."""
+        return self.form.shape
+
+    @property
+    def stride(self) -> tuple[int, ...] | None:
+        """Elements, not bytes; None where the layout is not strided."""
+        return self.form.stride
+
+    @property
+    def offset(self) -> int:
+        """Elements from the start of the storage."""
+        return self.form.offset
+
+    @property
+    def requires_grad(self) -> bool:
+        """As saved."""
+        return self.form.requires_grad
+
+    @property
+    def type(self) -> str:
+        """Class as in the file, ``"torch.Tensor"`` or ``"torch.nn.parameter.Parameter"`` as a rule."""
+        return self.form.type
 
     @property
     def numel(self) -> int:
         """Number of elements; for a nested tensor those of its buffer, 0 for an uninitialised one."""
-        if self.shape is not None:
-            return prod(self.shape)
-        parts = self.extra.parts if self.extra else {}
-        return sum(part.numel for name, part in parts.items() if name in ("buffer", "values"))
+        if self.form.shape is not None or self.extra is None:
+            return self.form.numel
+        return sum(part.numel for name, part in self.extra.parts.items() if name in ("buffer", "values"))
 
     @property
     def nbytes(self) -> int:
         """Bytes that the elements take; for a composite tensor those of its parts."""
-        if self.extra and self.extra.parts:
+        if self.extra is not None and self.extra.parts:
             return sum(part.nbytes for part in self.extra.parts.values())
-        row = DTYPES.get(self.dtype)
-        if row is None or self.shape is None:
-            return 0
-        if row.per_byte > 1:  # packed along the last dimension, each row starts at a byte
-            last = self.shape[-1] if self.shape else 1
-            return prod(self.shape[:-1]) * (-(-last // row.per_byte))
-        if row.bits:
-            return -(-self.numel * row.bits // 8)
-        return self.numel * row.itemsize
+        return self.form.nbytes
 
     @property
     def layout(self) -> str:
@@ -198,10 +226,12 @@ class TensorSpec:
             return self.extra.device
         return next((part.location for part in self.extra.parts.values()), None)
 
-    def with_(self, **changes: object) -> TensorSpec:
+    def with_(self, **changes: Any) -> TensorSpec:
         """Return a copy with some attributes replaced."""
-        fields = {name: getattr(self, name) for name in TensorSpec.__slots__}
-        return TensorSpec(**{**fields, **changes})
+        copy = TensorSpec.__new__(TensorSpec)
+        copy.storage, copy.extra = changes.pop("storage", self.storage), changes.pop("extra", self.extra)
+        copy.form = self.form.with_(**changes)
+        return copy
 
     def __repr__(self) -> str:
         shape = "?" if self.shape is None else list(self.shape)

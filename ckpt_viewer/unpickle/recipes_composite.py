@@ -94,7 +94,7 @@ def wrapper_subclass(m: Machine, args: Arguments) -> Answer:
     device = args[6].text if isinstance(args[6], Literal) else "cpu"
     tensor = _shell(m, (args[1], args[2], args[3], args[7]), 0, device, rebuilt=True)
     if type(tensor) is TensorSpec and isinstance(args[0], Global):
-        tensor.type = args[0].qualified
+        tensor.form = tensor.form.with_(type=args[0].qualified)
     return tensor
 
 

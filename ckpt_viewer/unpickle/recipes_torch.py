@@ -86,7 +86,7 @@ def buffer(m: Machine, args: Arguments) -> Answer:
     """torch.nn.parameter.Buffer(data, persistent)."""
     tensor = parameter(m, args)
     if type(tensor) is TensorSpec:
-        tensor.type, tensor.requires_grad = "torch.nn.parameter.Buffer", False
+        tensor.form = tensor.form.with_(type="torch.nn.parameter.Buffer", requires_grad=False)
     return tensor
 
 
@@ -130,7 +130,7 @@ def build_tensor(m: Machine, target: Value, state: Value) -> bool:
     if type(state) is tuple and len(state) == 5 and type(state[0]) is TensorSpec:
         return _fill(target, state[0].with_(type=target.type, requires_grad=state[3] is True))
     if type(state) is tuple and len(state) == 3 and type(state[0]) is bool:
-        target.requires_grad = state[0]
+        target.form = target.form.with_(requires_grad=state[0])
         return True
     if isinstance(state, Mapping) or (type(state) is tuple and len(state) == 2):
         with_state(target, state)
@@ -139,8 +139,8 @@ def build_tensor(m: Machine, target: Value, state: Value) -> bool:
 
 
 def _fill(target: TensorSpec, made: TensorSpec) -> bool:
-    for name in ("storage", "dtype", "shape", "stride", "offset", "requires_grad", "extra"):
-        setattr(target, name, getattr(made, name))
+    target.storage, target.extra = made.storage, made.extra
+    target.form = made.form.with_(type=target.type)
     return True
 
 
