@@ -8,12 +8,13 @@ layers of AutoGPTQ and AutoAWQ, bitsandbytes (`QuantState.as_dict(packed=True)`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias, TypeGuard
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.module import Entry
+from ckpt_viewer.core.module import Columns
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CheckpointError
@@ -64,7 +65,7 @@ class PackedWeights(NamedTuple):
 Tensors: TypeAlias = "Mapping[str, TensorSpec]"
 
 
-def packed_weights(models: Iterable[Sequence[Entry]], context: Context = SILENT) -> PackedWeights:
+def packed_weights(models: Iterable[Columns], context: Context = SILENT) -> PackedWeights:
     """Find the packed weights of models; reads small records beside them and no weights.
 
     Args:
@@ -75,10 +76,11 @@ def packed_weights(models: Iterable[Sequence[Entry]], context: Context = SILENT)
     """
     found: dict[int, Packed] = {}
     helpers: set[int] = set()
-    for entries in models:
-        if not _may_be_packed(entries, context):
+    for columns in models:
+        context.step(0, 0)
+        if not _may_be_packed(columns):
             continue
-        tensors = {entry.name: entry.tensor for entry in entries}
+        tensors = dict(zip(*columns, strict=True))
         for name, packed in find_packed(tensors, context):
             found[id(tensors[name])] = packed
             helpers.update(id(tensors[each]) for each in packed.helpers)
@@ -100,12 +102,15 @@ def find_packed(tensors: Tensors, context: Context = SILENT) -> Iterator[tuple[s
             yield name, Packed("float4", 4, (*tensor.shape[:-1], 2 * tensor.shape[-1]))
 
 
-def _may_be_packed(entries: Sequence[Entry], context: Context) -> bool:
-    """Whether any entry has a name or a type that packed weights have."""
-    for name, tensor, _ in stepped(entries, context):
-        if name.endswith(_ENDINGS) or tensor.dtype == _FLOAT4 or tensor.type.startswith(_TORCHAO):
-            return True
-    return False
+def _may_be_packed(columns: Columns) -> bool:
+    """Whether any entry has a name or a type that packed weights have; looks at all names at once."""
+    if any(form.dtype == _FLOAT4 or form.type.startswith(_TORCHAO) for form in {*map(_FORM, columns.tensors)}):
+        return True
+    joined = "\n".join((*columns.names, ""))
+    return any(f"{ending}\n" in joined for ending in _ENDINGS)
+
+
+_FORM = attrgetter("form")
 
 
 Found: TypeAlias = "tuple[str, Packed] | None"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from ckpt_viewer.core.path import TENSOR_KEY, Arg, Item, Step, key_step
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -73,8 +74,32 @@ def children(value: Value) -> Iterator[tuple[Step, Value]]:
     if type(value) is list or type(value) is tuple:  # no two members have one index, and there may be millions
         yield from enumerate(value)
         return
+    yield from _with_own_steps(_raw_children(value))
+
+
+def tensors_alone(value: Value) -> tuple[list[tuple[Step, Value]], list[str], list[TensorSpec]] | None:
+    """Return the children of a dict of plain tensors with names of their own: attributes, names and tensors.
+
+    The same that `children` gives, in columns; None for a dict that holds anything else, and for what is none.
+    """
+    if type(value) is not Mapping or len(value.pairs) % 2:
+        return None
+    names, tensors = value.pairs[::2], value.pairs[1::2]
+    if {*map(type, tensors)} != {TensorSpec} or {*map(type, names)} != {str} or any(map(_extra, tensors)):
+        return None
+    before = list(_with_own_steps(_chain(value.arguments, value.state, (), ())))
+    steps = {*names}
+    if len(steps) < len(names) or any(step in steps for step, _ in before):
+        return None
+    return before, names, tensors  # type: ignore[return-value]  # they are of these types
+
+
+_extra = attrgetter("extra")
+
+
+def _with_own_steps(raw: Iterable[tuple[Step, Value]]) -> Iterator[tuple[Step, Value]]:
     steps: set[Step] = set()
-    for index, (step, child) in enumerate(_raw_children(value)):
+    for index, (step, child) in enumerate(raw):
         # 1 == True, but their steps differ in type: Repr("True") against 1
         if step in steps and step != (TENSOR_KEY,):
             step = Item(index)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as Given
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.path import Path
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import EVERY, SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Mapping, Value
 
@@ -107,7 +109,7 @@ def is_state_dict(value: Value, key: str = "") -> bool:
     if isinstance(value.state, Mapping) and value.state.get("_metadata") is not None:
         return True
     tensors = [child for child in pairs[1::2] if type(child) is TensorSpec]
-    if any(map(is_distributed, tensors)) and not MOMENTS.issuperset(pairs[::2]):
+    if any_distributed(tensors) and not MOMENTS.issuperset(pairs[::2]):
         others = sum(type(child) not in PLAIN for child in pairs[1::2]) - len(tensors)
         return len(tensors) >= SHARE_OF_TENSORS * (len(tensors) + others) and 2 * len(tensors) > len(value)
     if len(tensors) < SHARE_OF_TENSORS * len(value):
@@ -162,6 +164,18 @@ def is_distributed(tensor: TensorSpec) -> bool:
     return asked is not None and bool(asked(tensor.storage.key if tensor.storage is not None else ""))
 
 
+def any_distributed(tensors: Sequence[TensorSpec]) -> bool:
+    """Whether any tensor `is_distributed`; asks each form and each container once where that is enough."""
+    if any(form.type.rpartition(".")[2] in DISTRIBUTED for form in {*map(_FORM, tensors)}):
+        return True
+    storages = [*filter(None, map(_STORAGE, tensors))]
+    homes = dict(zip(map(id, map(_HOME, storages)), map(_HOME, storages), strict=True))
+    return any(hasattr(home, "is_distributed") for home in homes.values()) and any(map(is_distributed, tensors))
+
+
+_FORM, _STORAGE, _HOME = attrgetter("form"), attrgetter("storage"), attrgetter("home")
+
+
 def _named_like_modules(value: Mapping) -> bool:
     names = [str(key) for key in value.pairs[::2]]
     dotted = sum("." in name for name in names)
@@ -181,8 +195,11 @@ def find_models(outline: Outline, context: Context = SILENT, given: Given[int, s
     models: list[Model] = []
     end = 0
     given = given or {}
-    for row, value in stepped(enumerate(outline.values), context):
-        said = given.get(row, "") if given else ""
+    row = -1
+    while (row := row + 1 if given else max(row + 1, end)) < len(outline):
+        if row % EVERY == 0:
+            context.step(row, len(outline))
+        value, said = outline.values[row], given.get(row, "") if given else ""
         if said in GIVEN_MODELS and type(value) in (Mapping, Instance):
             models.append(
                 Model(outline.path(row), "module" if is_whole_module(value) else "state_dict", row, said == EMA)

@@ -78,6 +78,23 @@ class Entries(NamedTuple):
         return self.entries + inside if inside else self.entries
 
 
+class Columns(NamedTuple):
+    """The tensors of a state_dict, those in packed weights too: `names` and `tensors`, both in torch's order."""
+
+    names: list[str]
+    tensors: list[TensorSpec]
+
+
+def state_dict_columns(value: Value, context: Context = SILENT) -> Columns:
+    """Return what `state_dict_entries` and `with_packed` give, without an object for each; raises Cancelled."""
+    if type(value) is Mapping:
+        items = value.string_items()
+        if {*map(type, items.values())} == {TensorSpec}:
+            return Columns([*items], [*items.values()])  # type: ignore[list-item]
+    entries = state_dict_entries(value, context).with_packed()
+    return Columns([entry.name for entry in entries], [entry.tensor for entry in entries])
+
+
 def state_dict_entries(value: Value, context: Context = SILENT) -> Entries:
     """Return what ``state_dict()`` of the object at `value` would hold; raises Cancelled by `context`.
 

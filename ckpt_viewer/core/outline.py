@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Iterator
 
-from ckpt_viewer.core.expand import SCALARS, children, is_leaf, is_scalar_tuple
+from ckpt_viewer.core.expand import SCALARS, children, is_leaf, is_scalar_tuple, tensors_alone
 from ckpt_viewer.core.path import Path, Step, escape_token
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
@@ -167,17 +167,20 @@ class _Builder:
         self.repeats = REPEATS
         self.leaves = MOST_LEAVES + size // BYTES_A_LEAF
         self.context = context
+        self.behind: dict[int, tuple[list[str], list[TensorSpec]]] = {}
 
     def build(self, root: Value) -> Outline:
         """Go through everything below `root` in pre-order; raises Cancelled."""
         outline = self.outline
         self._add(-1, "", root)
-        stack: list[tuple[int, Iterator[tuple[Step, Value]]]] = [(0, self._below(root))]
+        stack: list[tuple[int, Iterator[tuple[Step, Value]]]] = [(0, self._below(0, root))]
         self.seen[id(root)] = 0
         while stack:
             row, below = stack[-1]
             deeper = self._fill(row, below)
             if deeper is None:
+                if row in self.behind:
+                    self._append(row, *self.behind.pop(row))
                 outline.ends[row] = len(outline.values)
                 stack.pop()
             elif len(stack) > MAX_DEPTH:
@@ -212,14 +215,33 @@ class _Builder:
                 continue
             if self._is_new(new, value):
                 self.outline.unlisted += left_out
-                return new, self._below(value)
+                return new, self._below(new, value)
         self.outline.unlisted += left_out
         return None
 
-    def _below(self, value: Value) -> Iterator[tuple[Step, Value]]:
-        """Yield what is below a value; once no more leaves are listed, not those of long lists, which count here."""
+    def _append(self, row: int, names: list[str], tensors: list[TensorSpec]) -> None:
+        """Append rows that have nothing below them."""
+        outline = self.outline
+        for start in range(0, len(names), AT_ONCE):
+            first, some = len(outline.values), tensors[start : start + AT_ONCE]
+            outline.values += some
+            outline.steps += names[start : start + AT_ONCE]
+            outline.parents += array("q", (row,)) * len(some)
+            outline.ends.extend(range(first + 1, first + len(some) + 1))
+            self.context.step(first, 0)
+
+    def _below(self, row: int, value: Value) -> Iterator[tuple[Step, Value]]:
+        """Yield what is below a value; once no more leaves are listed, not those of long lists, which count here.
+
+        Of a dict of many plain tensors those are left to `_append`.
+        """
         if type(value) is not list and type(value) is not tuple:
-            yield from children(value)
+            alone = tensors_alone(value)
+            if alone is None:
+                yield from children(value)
+            else:
+                yield from alone[0]
+                self.behind[row] = alone[1:]
             return
         for start in range(0, len(value), AT_ONCE):
             some = value[start : start + AT_ONCE]

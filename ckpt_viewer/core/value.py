@@ -87,15 +87,17 @@ class Mapping:
     def get(self, key: str, default: Value = None) -> Value:
         """Return the last value of a string key."""
         pairs = self.pairs
-        for index in range(len(pairs) - 2, -1, -2):
-            if pairs[index] == key and type(pairs[index]) is str:
-                return pairs[index + 1]
-        return default
+        keys = pairs[len(pairs) - 2 :: -2] if len(pairs) > 1 else []
+        if key not in keys:  # nothing else is equal to a string
+            return default
+        return pairs[len(pairs) - 1 - 2 * keys.index(key)]
 
     def string_items(self) -> dict[str, Value]:
         """Return the pairs whose key is a string; of repeated keys the last."""
-        pairs = self.pairs
-        return {key: pairs[i + 1] for i in range(0, len(pairs), 2) if type(key := pairs[i]) is str}
+        keys, values = self.pairs[::2], self.pairs[1::2]
+        if {*map(type, keys)} <= {str}:
+            return dict(zip(keys, values, strict=False))  # type: ignore[arg-type]  # a key without a value does not count
+        return {key: value for key, value in zip(keys, values, strict=False) if type(key) is str}
 
 
 class Sequence:
