@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import attrgetter
 
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.analysis.packed import Packed
@@ -19,13 +21,18 @@ LOST_TOLD = 5
 """Lost tensors that are told above the tree."""
 RUN = 12
 """Members of a list of plain numbers that are printed one by one."""
+WORTH, TOGETHER = 16, 512
+"""Tensors in one container that are worth printing together, and how many are."""
 _SHORT, _KEPT = 32, 1000
 """Characters of a text whose words are kept for when it comes again, and how many of them."""
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
 def tree_lines(checkpoint: Checkpoint) -> Iterator[str]:
-    """Yield a heading and one line for each entry; long lists of scalars are cut short with a count."""
+    """Yield a heading and one line for each entry; long lists of scalars are cut short with a count.
+
+    Lines of many tensors come together, with line breaks between.
+    """
     view = overview(checkpoint)
     yield summary_line(checkpoint, view)
     told = 0
@@ -55,7 +62,7 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
     """Yield the line of each row; what siblings share is found once for all of them."""
     outline, words = checkpoint.outline, _Words(checkpoint, view)
     values, steps, parents, ends, describe_row = outline.values, outline.steps, outline.parents, outline.ends, words.of
-    special = {*view.role_rows, *outline.aliases, *checkpoint.lost}
+    special = words.special
     containers, above, indent = [-1], -2, ""  # those that the row is in
     row, plain, count = 0, 0, len(outline)
     while row < count:
@@ -70,6 +77,10 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
             last = _run_end(outline, row)
             yield f"{indent}… {last - row} more"
             row, plain = last, 0
+            continue
+        if type(value) is TensorSpec and (together := words.lines(row, indent)):
+            yield "\n".join(together)
+            row += len(together)
             continue
         name = str(step) if type(step) is int else name_text(step) if row else "(root)"
         if ends[row] > row + 1:
@@ -97,6 +108,21 @@ def _run_end(outline: Outline, row: int) -> int:
     return row
 
 
+def _are_plain(names: list[Step], values: list[Value]) -> bool:
+    """Whether values are plain tensors whose names are printed as they are."""
+    if {*map(type, values)} != {TensorSpec} or any(map(_EXTRA, values)) or not all(map(_STORAGE, values)):
+        return False
+    if {*map(type, names)} != {str} or max(map(len, names)) > NAME_LIMIT:  # type: ignore[arg-type]
+        return False
+    joined = "\n".join(names)  # type: ignore[arg-type]
+    if not joined.replace("\n", "").isprintable() or joined.count("\n") >= len(names):
+        return False
+    return not any(each in f"\n{joined}\n" for each in ("\n\n", "\n ", " \n"))
+
+
+_EXTRA, _STORAGE, _FORM, _STORAGE_FORM = map(attrgetter, ("extra", "storage", "form", "storage.form"))
+
+
 class _Words:
     """What stands behind names, for a terminal; that of many tensors which are alike is put together once."""
 
@@ -107,6 +133,31 @@ class _Words:
         self._texts: dict[str, str] = {}
         self._before: tuple[Value, str] = (None, "None")
         self._alike: dict[tuple[object, ...], str] = {}
+        self.special = {*view.role_rows, *checkpoint.outline.aliases, *checkpoint.lost}
+        self._stops = sorted(self.special)
+        self._looked = 0
+        self._together = not view.packed.found and not callable(checkpoint.locator.map_location)
+
+    def lines(self, row: int, indent: str) -> list[str]:
+        """Return the lines of plain tensors from `row` on that lie in one container; none where they are few."""
+        outline = self.checkpoint.outline
+        if row < self._looked or not row or not self._together:
+            return []
+        stop = bisect_left(self._stops, row)
+        end = min(row + TOGETHER, outline.ends[outline.parents[row]], *self._stops[stop : stop + 1])
+        if end - row < WORTH:
+            return []
+        self._looked = end  # if it is nothing now, it is none for the rows until there
+        names, tensors = outline.steps[row:end], outline.values[row:end]
+        if outline.parents[row:end] != outline.parents[row : row + 1] * (end - row) or not _are_plain(names, tensors):
+            return []
+        words: list[str] = []
+        for form in zip(map(_FORM, tensors), map(_STORAGE_FORM, tensors), strict=True):
+            text = self._alike.get(form)
+            if text is None:
+                text = self._alike[form] = self.of(tensors[len(words)])
+            words.append(text)
+        return [f"{indent}{name}  {text}" for name, text in zip(names, words, strict=True)]
 
     def of(self, value: Value) -> str:
         """Return the words for one entry."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from ckpt_viewer.core.expand import tensors_alone
 from ckpt_viewer.core.model import has_parts, is_module, is_script_module, part_entries, wrapped_module
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.quantised import (
@@ -87,10 +88,8 @@ class Columns(NamedTuple):
 
 def state_dict_columns(value: Value, context: Context = SILENT) -> Columns:
     """Return what `state_dict_entries` and `with_packed` give, without an object for each; raises Cancelled."""
-    if type(value) is Mapping:
-        items = value.string_items()
-        if {*map(type, items.values())} == {TensorSpec}:
-            return Columns([*items], [*items.values()])  # type: ignore[list-item]
+    if (alone := tensors_alone(value)) is not None:
+        return Columns(*alone[1:])
     entries = state_dict_entries(value, context).with_packed()
     return Columns([entry.name for entry in entries], [entry.tensor for entry in entries])
 
