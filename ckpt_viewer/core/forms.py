@@ -25,6 +25,11 @@ class StorageForm:
         self.location, self.dtype, self.numel = location, dtype, numel
         self.nbytes = numel * ITEMSIZES[dtype]
 
+    @property
+    def parts(self) -> tuple[str | None, str, int]:
+        """What it is made of: equal for equal forms."""
+        return self.location, self.dtype, self.numel
+
 
 class TensorForm:
     """What tensors that differ in name and storage only have in common. Compared by identity.

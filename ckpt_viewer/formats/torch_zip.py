@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from itertools import islice
+from operator import attrgetter
 from typing import TypeAlias
 
-from ckpt_viewer.core.dtype import ITEMSIZES
 from ckpt_viewer.core.finding import GlobalUse, Note, merged
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
@@ -191,20 +191,23 @@ def _is_pickle(directory: ZipDirectory, record: Record) -> bool:
 def check_storages(home: Records, read: Unpickled, context: Context) -> list[Note]:
     """Compare the sizes that the pickle claims with the directory; reads no data."""
     notes = []
-    folder, suffix, storages = home.folder, home.suffix, iter(read.storages.items())
-    while some := [*islice(storages, TOGETHER)]:
+    folder, suffix, keys, storages = home.folder, home.suffix, iter(read.storages), iter(read.storages.values())
+    while some := [*islice(keys, TOGETHER)]:
         context.step(0, 0)
-        sizes = home.directory.sizes([f"{folder}{key}{suffix}" for key, _ in some])
-        for (key, storage), size in zip(some, sizes, strict=True):
-            if size == storage.numel * ITEMSIZES[storage.dtype]:
-                continue
+        sizes, wanted = home.directory.sizes([f"{folder}{key}{suffix}" for key in some]), [*islice(storages, TOGETHER)]
+        if sizes == [*map(_NBYTES, wanted)]:
+            continue
+        for key, storage, size in zip(some, wanted, sizes, strict=True):
             if size is None:
                 message = f"storage {key} has no record in the archive, so its tensors cannot be read"
                 notes.append(Note("error", "missing-storage", storage, message))
-            else:
+            elif size != storage.nbytes:
                 message = f"storage {key} has {size} bytes in the archive and {storage.nbytes} in the pickle"
                 notes.append(Note("error", "storage-size", storage, message))
     return notes
+
+
+_NBYTES = attrgetter("form.nbytes")
 
 
 def unreferenced(home: Records, read: Unpickled) -> list[Note]:

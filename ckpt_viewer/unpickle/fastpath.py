@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Literal, Value
-from ckpt_viewer.unpickle.fastrun import Form, fast_entries, learn
+from ckpt_viewer.unpickle.fastmany import fast_run
+from ckpt_viewer.unpickle.fastrun import Form, learn
 from ckpt_viewer.unpickle.geometry import problem
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def fast_tensor(m: Machine, at: int) -> int:
     geometry: tuple[Value, ...] = tuple(each for each in (numbers.size, numbers.stride) if each)
     kept = (SKIPPED, *geometry, SKIPPED, SKIPPED)
     if slot >= 256:
-        learn(m, found, _KEY, _PUTS, Form(storage.dtype, names[1], *numbers, tensor.requires_grad, kept))
+        learn(m, found, _KEY, _PUTS, Form(storage.form, tensor.form, kept))
     memo.append(key)
     memo += kept
     memo.append(tensor)
@@ -93,7 +94,7 @@ def fast_tensor(m: Machine, at: int) -> int:
     if not m.shortcuts:  # the loop notes what a name described first, and may not have come to one
         m.made.setdefault(id(m.rebuild), (0, tensor))
     m.shortcuts += 1
-    return fast_entries(m, found.end()) if m.layouts else found.end()
+    return fast_run(m, found.end()) if m.layouts else found.end()
 
 
 def _expected(slot: int, numbers: Pattern) -> bytes:

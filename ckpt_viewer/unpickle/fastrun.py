@@ -15,7 +15,9 @@ from ckpt_viewer.core.value import Value
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Sequence
 
+    from ckpt_viewer.core.forms import StorageForm, TensorForm
     from ckpt_viewer.unpickle.machine import Machine
 
 MOST_FORMS, MOST_LAYOUTS = 20_000, 16
@@ -34,29 +36,28 @@ class Form(NamedTuple):
     """What entries that are written alike describe.
 
     Attributes:
-        dtype, location, numel: of the storage. offset, shape, stride, grad: of the tensor, as in `TensorSpec`.
+        storage, tensor: what they have in common.
         kept: what goes into the memo between the storage's key and the tensor.
     """
 
-    dtype: str
-    location: str
-    numel: int
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    grad: bool
+    storage: StorageForm
+    tensor: TensorForm
     kept: tuple[Value, ...]
 
 
-class Layout(NamedTuple):
+class Layout:
     """Where the memo slots of an entry stand.
 
     Attributes:
-        slots: a number with a one at the place of each memo slot. forms: what is written besides -> what it describes.
+        slots: a number with a one at the place of each memo slot. places: the same as bytes from the end of the name.
+        count: how many there are.
+        forms: what is written besides -> what it describes.
     """
 
-    slots: int
-    forms: dict[int, Form]
+    def __init__(self, slots: int) -> None:
+        self.slots, self.count = slots, slots.bit_count()
+        self.forms: dict[int, Form] = {}
+        self.places = [place for place in range(slots.bit_length() // 8 + 1) if slots >> 8 * place & 1]
 
 
 class Layouts:
@@ -87,7 +88,7 @@ class Layouts:
         for layout in known:
             if layout.slots == slots:
                 return layout
-        known.append(Layout(slots, {}))
+        known.append(Layout(slots))
         return known[-1]
 
 
@@ -121,11 +122,14 @@ def learn(m: Machine, found: re.Match[bytes], key: int, puts: tuple[int, ...], f
 def fast_entries(m: Machine, at: int) -> int:
     """Read entries of known forms, as many as follow each other; return the position behind the last.
 
-    One long function: a call for each part of an entry would cost more than the part.
+    One long loop: a call for each part of an entry would cost more than the part.
     """
-    data, last, memo, stack, storages, home = m.data, len(m.data) - LONGEST, m.memo, m.stack, m.storages, m.home
-    start, slot, before, integer, find = at, len(memo), len(stack), int.from_bytes, data.find
-    head, layouts = m.layouts.head, m.layouts.by_tail
+    data, last, integer, find = m.data, len(m.data) - LONGEST, int.from_bytes, m.data.find
+    start, slot, head, layouts = at, len(m.memo), m.layouts.head, m.layouts.by_tail
+    names: list[str] = []
+    keys: list[str] = []
+    forms: list[Form] = []
+    ends = [at]
     try:
         for _ in TURNS:
             if at > last or data[at] != _TEXT or data[at + 2 : at + 5] != _SHORT:
@@ -137,31 +141,50 @@ def fast_entries(m: Machine, at: int) -> int:
             behind = key + data[size]
             end = find(_CALL, behind, behind + LONGEST) + _AFTER_CALL
             written = integer(data[name:size] + data[size + 1 : key] + data[behind:end], "little")
-            for slots, forms in layouts.get(end - behind, ()):
-                form = forms.get(written - slot * slots)
+            for layout in layouts.get(end - behind, ()):
+                form = layout.forms.get(written - slot * layout.slots)
                 if form is not None:
                     break
             else:
                 break
-            dtype, location, numel, offset, shape, stride, grad, kept = form
             word, text = data[begin:name].decode("ascii"), data[key:behind].decode("ascii")
-            storage = storages.get(text)
-            if storage is None:
-                storages[text] = storage = StorageSpec(text, location, dtype, numel, home, len(storages))
-            elif storage.numel != numel or storage.location != location or storage.dtype != dtype:
-                break
-            made = TensorSpec(storage, dtype, shape, stride, offset, grad)
-            stack.append(word)
-            stack.append(made)
-            memo += (word, text)
-            memo += kept
-            memo.append(made)
-            slot, at = len(memo), end
+            names.append(word)
+            keys.append(text)
+            forms.append(form)
+            slot, at = slot + layout.count, end
+            ends.append(end)
     except UnicodeDecodeError:
         pass  # left to the opcodes
-    read = (len(stack) - before) // 2
-    m.shortcuts += read
-    m.charged += at - start
+    read = take(m, names, keys, forms)
+    m.charged += ends[read] - start
     if read >= WORTH_A_LOOK:
-        m.meter(at)
-    return at
+        m.meter(ends[read])
+    return ends[read]
+
+
+def take(m: Machine, names: Sequence[str], keys: Sequence[str], forms: Sequence[Form]) -> int:
+    """Do to stack, memo and storages what the opcodes of entries would do.
+
+    Returns:
+        For how many; those from the first on that describes a known storage in another way are left.
+    """
+    memo, stack, storages, home, new, read = m.memo, m.stack, m.storages, m.home, object.__new__, 0
+    for name, key, (form, view, kept) in zip(names, keys, forms, strict=True):
+        storage = storages.get(key)
+        if storage is None:
+            storage = new(StorageSpec)
+            storage.form, storage.key, storage.home, storage.order = form, key, home, len(storages)
+            storages[key] = storage
+        elif storage.form is not form and storage.form.parts != form.parts:
+            break
+        tensor = new(TensorSpec)
+        tensor.storage, tensor.form, tensor.extra = storage, view, None
+        stack.append(name)
+        stack.append(tensor)
+        memo.append(name)
+        memo.append(key)
+        memo += kept
+        memo.append(tensor)
+        read += 1
+    m.shortcuts += read
+    return read

@@ -115,9 +115,9 @@ class LongMachine(Machine):
         self.base += at
         return 0
 
-    def meter(self, at: int) -> None:
-        """Look at the budget after a burst of opcodes, and let others have their turn; raises OverBudget, Cancelled."""
-        self.opcodes += len(BURST)
+    def meter(self, at: int, bursts: int = 1) -> None:
+        """Look at the budget after bursts of opcodes, and let others have their turn; raises OverBudget, Cancelled."""
+        self.opcodes += bursts * len(BURST)
         self.check_budget()
         self.context.step(self.base + at, self.total)
 

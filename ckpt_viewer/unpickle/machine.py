@@ -155,9 +155,9 @@ class Machine(Memory):
             if collecting:
                 gc.enable()
 
-    def meter(self, at: int) -> None:
-        """Look at the budget after a burst of opcodes, and let others have their turn; raises OverBudget, Cancelled."""
-        self.opcodes += len(BURST)
+    def meter(self, at: int, bursts: int = 1) -> None:
+        """Look at the budget after bursts of opcodes, and let others have their turn; raises OverBudget, Cancelled."""
+        self.opcodes += bursts * len(BURST)
         self.check_budget()
         self.context.step(at, len(self.data))
 

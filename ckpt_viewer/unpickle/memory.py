@@ -5,6 +5,7 @@ from __future__ import annotations
 from ckpt_viewer.core.value import Global, Value
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.unpickle.budget import COST
+from ckpt_viewer.unpickle.fastmany import Many
 from ckpt_viewer.unpickle.fastpath import SKIPPED, Pattern, SkippedSlot
 from ckpt_viewer.unpickle.fastrun import Layouts
 
@@ -15,7 +16,7 @@ class Memory:
     Attributes:
         charged: bytes that its objects were charged with.
         stack: values above the last MARK. metastack: the stacks below the MARKs before. memo, far_memo: see `put`.
-        seen_names, seen_numbers, layouts: what the shortcut for tensors has met; changed memo slots make it forget.
+        seen_names, seen_numbers, layouts, many: what the shortcut for tensors has met; changed slots make it forget.
         stated: the last protocol stated in this pickle, which decides how names are spelled.
     """
 
@@ -31,6 +32,7 @@ class Memory:
         self.seen_names: dict[tuple[bytes, ...], tuple[Global, str]] = {}
         self.seen_numbers: dict[tuple[bytes, ...], Pattern] = {}
         self.layouts = Layouts()
+        self.many: Many | None = None
 
     # Memo slots: a list while they come in turn, as all real writers number them; a dict for the rest, so that a huge
     # index costs nothing.
