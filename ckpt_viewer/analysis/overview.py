@@ -164,12 +164,13 @@ def _model_tensors(checkpoint: Checkpoint, context: Context) -> list[Columns]:
 def parameter_count(tensors: Sequence[TensorSpec], packed: PackedWeights, context: Context = SILENT) -> int:
     """Return the elements of the distinct (storage, offset, shape, stride) of a model, the packed ones unpacked."""
     if not packed.found and not any(map(_EXTRA, tensors)):
-        uses: Counter[StorageSpec] = Counter()
+        storages: set[StorageSpec | None] = set()
         for start in range(0, len(tensors), AT_ONCE):
             context.step(start, len(tensors))
-            uses.update(map(_STORAGE, tensors[start : start + AT_ONCE]))
-        if len(uses) == len(tensors):
-            drain(uses, context)
+            storages.update(map(_STORAGE, tensors[start : start + AT_ONCE]))
+        alone = len(storages) == len(tensors)
+        drain(storages, context)
+        if alone:
             return sum(map(_NUMEL, tensors))
     first: dict[int, TensorSpec] = {}  # of each storage; nearly all have no other
     others: set[tuple[object, ...]] = set()
@@ -211,23 +212,18 @@ def _totals(outline: Outline, context: Context) -> tuple[Totals, _Storages]:
     for start in range(0, len(outline), AT_ONCE):
         context.step(start, len(outline))
         some = outline.values[start : start + AT_ONCE]
-        found = [value for value in some if type(value) is TensorSpec]
+        found: list[TensorSpec] = [value for value in some if type(value) is TensorSpec]
         tensors += len(found)
-        size += sum(map(_NBYTES, found)) if any(map(_EXTRA, found)) else sum(map(_FORM_BYTES, found))
-        if len(found) == len(some) and all(map(_STORAGE, found)) and not any(map(_EXTRA, found)):
-            here: list[StorageSpec] = [*map(_STORAGE, found)]
-            storages.update(zip(here, repeat(None)))
-            if [*map(_FORM_BYTES, found)] != [*map(_FORM_BYTES, here)]:
-                small.update((tensor.storage, None) for tensor in found if tensor.nbytes < tensor.storage.nbytes)  # type: ignore[misc,union-attr]
+        here = [*map(_STORAGE, found)]
+        if len(found) < len(some) or None in here or any(map(_EXTRA, found)):
+            size += sum(map(_NBYTES, found))
+            storages.update(dict.fromkeys(_storages_among(some, small)))
             continue
-        for value in some:
-            if type(value) is TensorSpec:
-                for storage, nbytes in _storages_of(value):
-                    storages[storage] = None
-                    if nbytes < storage.nbytes:
-                        small[storage] = None
-            elif type(value) is StorageSpec:
-                storages[value] = None
+        storages.update(zip(here, repeat(None)))
+        for (form, of_storage), count in Counter(zip(map(_FORM, found), map(_FORM, here), strict=True)).items():
+            size += form.nbytes * count
+            if form.nbytes < of_storage.nbytes:
+                small.update((each.storage, None) for each in found if each.form is form)  # type: ignore[misc]
     large = _large(outline, small, context) if small else set()
     sizes: dict[str | None, int] = {}
     for form, count in Counter(map(_FORM, storages)).items():
@@ -238,9 +234,7 @@ def _totals(outline: Outline, context: Context) -> tuple[Totals, _Storages]:
     return Totals(tensors, size, drained, sum(sizes.values())), _Storages(locations, large)
 
 
-_STORAGE, _EXTRA, _NBYTES, _FORM, _FORM_BYTES, _NUMEL = map(
-    attrgetter, ("storage", "extra", "nbytes", "form", "form.nbytes", "form.numel")
-)
+_STORAGE, _EXTRA, _NBYTES, _FORM, _NUMEL = map(attrgetter, ("storage", "extra", "nbytes", "form", "form.numel"))
 
 
 def _large(outline: Outline, small: Container[StorageSpec], context: Context) -> set[int]:
@@ -256,6 +250,18 @@ def _large(outline: Outline, small: Container[StorageSpec], context: Context) ->
         elif type(value) is StorageSpec:
             used[id(value)] = value.nbytes
     return {key for key, storage in kept.items() if used[key] < storage.nbytes and storage.home is not None}
+
+
+def _storages_among(values: Sequence[Value], small: dict[StorageSpec, None]) -> Iterator[StorageSpec]:
+    """Yield the storages of values one after the other; those that one of them does not fill go into `small`."""
+    for value in values:
+        if type(value) is TensorSpec:
+            for storage, nbytes in _storages_of(value):
+                yield storage
+                if nbytes < storage.nbytes:
+                    small[storage] = None
+        elif type(value) is StorageSpec:
+            yield value
 
 
 def _storages_of(tensor: TensorSpec) -> Iterator[tuple[StorageSpec, int]]:

@@ -6,9 +6,8 @@ What is here is asked of every file that is opened; `module` derives what a mode
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Given
-from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 

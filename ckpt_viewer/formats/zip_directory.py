@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import SILENT, Context
@@ -128,7 +127,7 @@ class ZipDirectory:
             self._note("directory-disagrees", f"its directory has {more} bytes more than its {count} records")
         return entries
 
-    def sizes(self, names: Iterable[str]) -> list[int | None]:
+    def sizes(self, names: list[str]) -> list[int | None]:
         """Return the bytes that records have once inflated; None for those that are not there."""
         if isinstance(self.records, Entries):
             return self.records.sizes(names)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from operator import sub
 from typing import NamedTuple, Protocol
@@ -151,6 +152,10 @@ class Entries(Mapping[str, Record]):
             size, stored, header = _zip64(self._data[behind : behind + extras], size, stored, header)
         return Record(name, header, stored, size, method, flags, crc)
 
+    @cached_property
+    def _names(self) -> list[str]:
+        return [*self._rows]
+
     def __getitem__(self, name: str) -> Record:
         return self._record(name, self._starts[self._rows[name]])
 
@@ -166,8 +171,11 @@ class Entries(Mapping[str, Record]):
     def __reversed__(self) -> Iterator[str]:
         return reversed(self._rows)
 
-    def sizes(self, names: Iterable[str]) -> list[int | None]:
+    def sizes(self, names: list[str]) -> list[int | None]:
         """Return the bytes that records have once inflated; None for those that are not there."""
+        first = self._rows.get(names[0]) if names else None
+        if first is not None and self._names[first : first + len(names)] == names:  # as torch writes them
+            return [*self._sizes[first : first + len(names)]]
         rows = [*map(self._rows.get, names)]
         if None in rows:
             return [None if row is None else self._sizes[row] for row in rows]

@@ -25,8 +25,11 @@ Row = tuple[bytes, bytes, bytes, bytes, bytes]
 """Of an entry: the opcode of its name, its name, what stands before the storage's key, the key, and what is behind."""
 Columns = tuple[tuple[bytes, ...], ...]
 """The same of many entries."""
-WORTH, FEWEST = 256, 8
-"""Tensors after which a pickle has been seen to have many, and entries that are worth reading together."""
+WORTH, FEWEST = 4096, 8
+"""Tensors after which a pickle has been seen to have many, and entries that are worth reading together.
+
+The expression takes some milliseconds to compile, in which a thousand entries are read alone.
+"""
 LEAST, MOST = 1 << 12, 1 << 15
 """Bytes that are looked at together: few at first; 300 entries are read in some 0.3 ms."""
 LONGEST_REST = 64
@@ -45,10 +48,11 @@ class Many:
     Attributes:
         split: gives the rows between two positions. window: bytes that are looked at together.
         rest: for how many turns entries are read alone. patience: for how many, once they are not alike again.
-        counted: the lower two bytes of all memo slots in turn.
+        counted: the lower two bytes of all memo slots in turn. until: tensors up to which this is good enough.
     """
 
-    def __init__(self, layouts: Layouts) -> None:
+    def __init__(self, layouts: Layouts, tensors: int) -> None:
+        self.until = 2 * tensors
         self.head, self.tails, self.window = layouts.head, {*layouts.by_tail}, LEAST
         self.rest, self.patience = 0, 1
         ends = b"|".join(rb"r.{%d}\)R.{17}" % (tail - _BEHIND) for tail in sorted(self.tails))
@@ -58,9 +62,9 @@ class Many:
         self.counted[::2] = bytes(range(256)) * 256
         self.counted[1::2] = b"".join(bytes((upper,)) * 256 for upper in range(256))
 
-    def fits(self, layouts: Layouts) -> bool:
-        """Whether the layouts are still those."""
-        return self.head == layouts.head and self.tails == layouts.by_tail.keys()
+    def is_old(self, layouts: Layouts, tensors: int) -> bool:
+        """Whether it is worth while to do without for one with more layouts."""
+        return tensors >= self.until and (self.head, self.tails) != (layouts.head, {*layouts.by_tail})
 
     def judge(self, read: int, rows: int) -> None:
         """Look at more together where all were alike, and at none for a while where they were not."""
@@ -87,9 +91,9 @@ class Many:
 def fast_run(m: Machine, at: int) -> int:
     """Read entries of known forms, as many as follow each other; return the position behind the last."""
     if m.shortcuts >= WORTH:
-        if m.many is None or not m.many.fits(m.layouts):
-            m.many = Many(m.layouts)
-        while m.many.rest == 0 and (end := fast_many(m, m.many, at)) > at:
+        if m.many is None or m.many.is_old(m.layouts, m.shortcuts):
+            m.many = Many(m.layouts, m.shortcuts)
+        while m.many.rest == 0 and m.many.head == m.layouts.head and (end := fast_many(m, m.many, at)) > at:
             at = end
         m.many.rest = max(0, m.many.rest - 1)
     return fast_entries(m, at)
