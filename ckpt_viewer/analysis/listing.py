@@ -139,11 +139,11 @@ class _TensorText:
         storage = tensor.storage
         if storage is None or tensor.extra is not None:
             return _encode(tensor_entry(tensor, self.locator.tensor(tensor)))[1:-1]
-        key = (tensor.shape, tensor.stride, tensor.dtype, tensor.type, tensor.offset, tensor.requires_grad,
-               storage.location, self.locator.storage(storage))  # fmt: skip
+        form, device = storage.form, self.locator.storage(storage)
+        key = (tensor.form, form.location, device)
         shared = self._shared.get(key)
         if shared is None:
-            fields = tensor_entry(tensor, key[7])
+            fields = tensor_entry(tensor, device)
             del fields["storage"]
             shared = self._shared[key] = _encode(fields)[1:-1]
         key_text = storage.key if storage.home is None or not storage.home.prefix else storage.unique_key

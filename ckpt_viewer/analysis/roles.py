@@ -16,7 +16,6 @@ from ckpt_viewer.core.path import Path, step_text
 from ckpt_viewer.core.progress import EVERY, SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Value
-from ckpt_viewer.formats.siblings import is_rank_folder, rank_text
 
 FOLDER = "folder"
 """Type of the dict that stands for a folder of files."""
@@ -105,7 +104,11 @@ def _model_role(outline: Outline, model: Model) -> Role:
 
 def rank_of(outline: Outline, row: int) -> str:
     """Return which rank's part an entry is, by the folder that its file lies in; ``""`` where none tells."""
-    for step in outline.path(row) if _is_folder(outline.values[0]) else ():
+    if not _is_folder(outline.values[0]):
+        return ""
+    from ckpt_viewer.formats.siblings import is_rank_folder, rank_text  # few files need it
+
+    for step in outline.path(row):
         if type(step) is str and is_rank_folder(step):
             return f"part of rank {rank_text(step)}"
     return ""

@@ -82,7 +82,7 @@ def tensors_alone(value: Value) -> tuple[list[tuple[Step, Value]], list[str], li
 
     The same that `children` gives, in columns; None for a dict that holds anything else, and for what is none.
     """
-    if type(value) is not Mapping or len(value.pairs) % 2:
+    if type(value) is not Mapping or len(value.pairs) % 2 or not value.pairs or type(value.pairs[1]) is not TensorSpec:
         return None
     names, tensors = value.pairs[::2], value.pairs[1::2]
     if {*map(type, tensors)} != {TensorSpec} or {*map(type, names)} != {str} or any(map(_extra, tensors)):

@@ -14,13 +14,15 @@ from ckpt_viewer.core.expand import SCALARS, children, is_leaf, is_scalar_tuple,
 from ckpt_viewer.core.path import Path, Step, escape_token
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.value import Sequence, Value
+from ckpt_viewer.core.value import Mapping, Sequence, Value
 
 MOST_LEAVES, BYTES_A_LEAF = 700_000, 40
 """Plain values and containers met again that are listed of a small file, and bytes of a file for each one more.
 
 A pickle has one for every byte or two, and listing each takes 70 to 170 bytes and 1 to 4 microseconds.
 """
+WORTH = 16
+"""Tensors of a dict that are worth looking at together."""
 AT_ONCE = 2048
 """Members of a list that are left out at once; some 0.1 ms."""
 REPEATS = 1_000_000
@@ -236,7 +238,7 @@ class _Builder:
         Of a dict of many plain tensors those are left to `_append`.
         """
         if type(value) is not list and type(value) is not tuple:
-            alone = tensors_alone(value)
+            alone = tensors_alone(value) if type(value) is Mapping and len(value) >= WORTH else None
             if alone is None:
                 yield from children(value)
             else:

@@ -155,6 +155,8 @@ def fast_entries(m: Machine, at: int) -> int:
             ends.append(end)
     except UnicodeDecodeError:
         pass  # left to the opcodes
+    if not forms:
+        return start
     read = take(m, names, keys, forms)
     m.charged += ends[read] - start
     if read >= WORTH_A_LOOK:
