@@ -41,9 +41,13 @@ def open_checkpoint(
         salvage: rebuild what can be trusted of a file that is cut off or damaged; `Checkpoint.lost` says what is not.
 
     Raises:
-        CheckpointError: it cannot be read or is no checkpoint; the message says why and what to do.
+        CheckpointError: it cannot be read or is no checkpoint; the message says why and what to do. BadMapLocation, one
+            of them: `map_location` names a device that no torch has.
     """
+    from ckpt_viewer.core.location import require_known
     from ckpt_viewer.formats import open_checkpoint as open_file
+
+    require_known(map_location)
 
     return open_file(path, map_location, whole=whole, salvage=salvage)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ckpt_viewer import __version__
 from ckpt_viewer.core.location import parse_map_location
 from ckpt_viewer.core.text import escape_text
-from ckpt_viewer.errors import Cancelled, CheckpointError, Unreadable
+from ckpt_viewer.errors import RELOAD, Cancelled, CheckpointError
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -36,6 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 def fail(file: str | None, sentence: str) -> None:
     """Print one error line: ``ckpt-viewer: FILE: sentence``, with everything from outside escaped."""
+    sentence = sentence.replace(RELOAD, "run this again")
     where = "" if file is None else f"{escape_text(file) or repr(file)}: "
     print(f"{PROGRAM}: {where}{escape_text(sentence)}", file=sys.stderr)
 
@@ -89,10 +90,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help", "--version")):
+        _refuse_misspelt(arguments[0] if arguments else "")
         if not any(each.startswith("-") for each in arguments):  # a start with nothing but files: a parser takes 8 ms
+            from ckpt_viewer.cli_view import WINDOW_DEFAULTS, run_view
+
             return argparse.Namespace(files=arguments, run=run_view, **WINDOW_DEFAULTS)
         arguments = ["view", *arguments]
     return _parser(arguments).parse_args(arguments)
+
+
+def _refuse_misspelt(word: str) -> None:
+    """Exit where the first word is nearly a command and no file; a window with an error would be no help."""
+    if not word.isalpha() or os.path.lexists(word):
+        return
+    from difflib import get_close_matches  # takes 3 ms, when something is wrong anyway
+
+    near = get_close_matches(word.lower(), COMMANDS, 1, 0.7)
+    if near:
+        fail(None, f"there is neither a command nor a file {word!r}; did you mean {near[0]}? see {PROGRAM} --help")
+        raise SystemExit(NOT_DONE)
 
 
 def _drop_output() -> None:
@@ -123,67 +139,16 @@ def add_map_location(parser: argparse.ArgumentParser) -> None:
     )
 
 
-WINDOW_DEFAULTS = {"map_location": "as-saved", "select": None, "screenshot": None, "size": ""}
-"""What a window is opened with where nothing else is said."""
-
-
 def _add_view(add: Callable[..., argparse.ArgumentParser]) -> None:
-    parser = add("view", help="open a window for each FILE (also without the word view)")
-    parser.add_argument("files", nargs="*", metavar="FILE")
-    _add_window(parser)
-    parser.set_defaults(run=run_view)
+    from ckpt_viewer import cli_view
 
-
-def _add_window(parser: argparse.ArgumentParser) -> None:
-    add_map_location(parser)
-    parser.add_argument("--select", metavar="POINTER", help="select this node, as in /model/conv1.weight")
-    parser.add_argument("--screenshot", metavar="PNG", help="paint the window into this file and exit")
-    parser.add_argument("--size", metavar="WxH", help="size of the window, as in 1280x800")
-    parser.set_defaults(**WINDOW_DEFAULTS)
-
-
-def run_view(options: argparse.Namespace) -> int:
-    """Open windows and wait until they are closed."""
-    from ckpt_viewer.gui.app import ViewOptions, run
-
-    files = options.files
-    if len(files) == 1:
-        options.file = files[0]
-    if "" in files:  # an unset variable of a shell; as a path it would mean the folder one is in
-        options.file = ""
-        raise Unreadable("there is no such file; check the path")
-    if options.screenshot and len(files) != 1:
-        raise CheckpointError("--screenshot paints one window; give exactly one FILE")
-    view = ViewOptions(
-        map_location=parse_map_location(options.map_location),
-        select=options.select,
-        screenshot=options.screenshot,
-        size=_size(options.size),
-    )
-    return run(files, view)
-
-
-def _size(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    width, times, height = text.lower().partition("x")
-    if not times or not width.isdigit() or not height.isdigit() or not 100 <= min(int(width), int(height)) <= 20000:
-        raise CheckpointError(f"--size {text!r} is no size of a window; write it as 1280x800")
-    return int(width), int(height)
+    cli_view.add_view(add)
 
 
 def _add_demo(add: Callable[..., argparse.ArgumentParser]) -> None:
-    parser = add("demo", help="open the sample checkpoint that comes with the program")
-    _add_window(parser)
-    parser.set_defaults(run=run_demo)
+    from ckpt_viewer import cli_view
 
-
-def run_demo(options: argparse.Namespace) -> int:
-    """Open the sample checkpoint."""
-    from ckpt_viewer.resources import sample_checkpoint
-
-    options.files = [str(sample_checkpoint())]
-    return run_view(options)
+    cli_view.add_demo(add)
 
 
 def _add_ls(add: Callable[..., argparse.ArgumentParser]) -> None:

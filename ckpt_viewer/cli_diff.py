@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ckpt_viewer.analysis.diff import Change, Diff
     from ckpt_viewer.core.checkpoint import Checkpoint
 
-DIFFERENT = 1
-"""Exit code where anything differs."""
+DIFFERENT, NOT_DONE = 1, 2
+"""Exit codes where anything differs, and where nothing does as far as it could be compared, but that was not all."""
 
 
 def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -53,7 +53,9 @@ def run_diff(options: argparse.Namespace) -> int:
             else:
                 sys.stdout.writelines(escape_text(line) + "\n" for line in _lines(a, b, found))
             sys.stdout.flush()
-    return 0 if found.equal else DIFFERENT
+    if not found.equal:
+        return DIFFERENT
+    return NOT_DONE if found.uncompared else 0
 
 
 def _lines(a: Checkpoint, b: Checkpoint, found: Diff) -> Iterator[str]:
@@ -67,9 +69,10 @@ def _lines(a: Checkpoint, b: Checkpoint, found: Diff) -> Iterator[str]:
         where = one if one == other else f"{one} ({other or 'the root'})"
         yield f"~ {where or '(root)'}: {change_text(change)}"
     same = "1 entry is" if found.same == 1 else f"{found.same} entries are"
+    rest = f", {found.uncompared} could not be compared" if found.uncompared else ""
     yield (
-        f"{same} the same, {len(found.changed)} differ, {len(found.only_a)} are only in the first, "
-        f"{len(found.only_b)} only in the second"
+        f"{same} the same, {len(found.changed) - found.uncompared} differ{rest}, "
+        f"{len(found.only_a)} are only in the first, {len(found.only_b)} only in the second"
     )
 
 

@@ -115,6 +115,9 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
     from ckpt_viewer.cli_written import report
     from ckpt_viewer.export.plan import write
 
+    if options.output in ("", "-"):
+        why = ", and standard output cannot be read again to verify it" if options.output else ""
+        raise CannotExport(f"{options.output!r} names no file{why}; give the name of a file")
     salvage = getattr(options, "salvage", False)
     with open_shown(options.file, whole=options.whole, salvage=salvage) as checkpoint:
         plan = make_plan(checkpoint)

@@ -26,6 +26,9 @@ Every message is one sentence in the form "what is wrong; what to do", without t
 
 from __future__ import annotations
 
+RELOAD = "reload it (F5)"
+"""What to do in a window once a file has changed or grown; the command line says it in a word of its own."""
+
 
 class CheckpointError(Exception):
     """Base of every error that this package raises on purpose.

@@ -11,7 +11,7 @@ import torch
 from builders import save
 
 import ckpt_viewer
-from ckpt_viewer.errors import CannotExport, NoSuchNode, SourceChanged, Truncated, Unreadable
+from ckpt_viewer.errors import BadMapLocation, CannotExport, NoSuchNode, SourceChanged, Truncated, Unreadable
 
 
 @pytest.fixture
@@ -203,3 +203,10 @@ def test_a_file_that_changes_while_it_is_open(path, change):
 def test_names_that_are_promised():
     assert set(ckpt_viewer.__all__) == {"CheckpointError", "__version__", "open_checkpoint", "summarize"}
     assert all(hasattr(ckpt_viewer, name) for name in ckpt_viewer.__all__)
+
+
+@pytest.mark.parametrize("map_location", ["bogus", "cpu:0", {"cuda:1": "bogus"}])
+def test_a_device_that_no_torch_has_is_refused_as_on_the_command_line(path, map_location):
+    with pytest.raises(BadMapLocation, match="torch has no device"):
+        ckpt_viewer.open_checkpoint(path, map_location)
+    ckpt_viewer.open_checkpoint(path, {"bogus": "cpu"}).close()

@@ -79,9 +79,14 @@ class Diff(NamedTuple):
     pairs: dict[int, int]
 
     @property
+    def uncompared(self) -> int:
+        """Tensors whose values could not be compared, which says nothing of whether they differ."""
+        return sum(bool(change.problem) for change in self.changed)
+
+    @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
-        return not (self.only_a or self.only_b or self.changed)
+        """Whether nothing differs, as far as it could be compared."""
+        return not (self.only_a or self.only_b) and self.uncompared == len(self.changed)
 
 
 def diff(a: Checkpoint, b: Checkpoint, context: Context = SILENT, *, values: bool = False) -> Diff:
@@ -245,7 +250,8 @@ def _changes(a: Checkpoint, b: Checkpoint, row_a: int, row_b: int) -> Iterator[C
         if one.nbytes != other.nbytes:
             yield Change(row_a, row_b, "length", one.nbytes, other.nbytes)
     elif isinstance(one, NdArray) and isinstance(other, NdArray):
-        if (one.shape, one.dtype, one.data) != (other.shape, other.dtype, other.data):
+        objects = isinstance(one.data, list) and isinstance(other.data, list)  # of which each is an entry of its own
+        if (one.shape, one.dtype) != (other.shape, other.dtype) or (not objects and one.data != other.data):
             field = "shape" if one.shape != other.shape else "dtype" if one.dtype != other.dtype else "value"
             yield Change(row_a, row_b, field, _array(one, field), _array(other, field))
     elif not _equal(one, other):

@@ -52,8 +52,14 @@ def _comparable(
         one, other = a.outline.values[row_a], b.outline.values[row_b]
         if not isinstance(one, TensorSpec) or not isinstance(other, TensorSpec) or one is other:
             continue
-        if (one.shape, one.layout) == (other.shape, other.layout):
+        if (one.shape, one.layout) == (other.shape, other.layout) and not (_is_empty(one) and _is_empty(other)):
             yield row_a, row_b, one, other
+
+
+def _is_empty(tensor: TensorSpec) -> bool:
+    """Whether a tensor never had values, as those on the device meta."""
+    has_parts = tensor.extra is not None and bool(tensor.extra.parts)
+    return not has_parts and (tensor.storage is None or tensor.storage.home is None)
 
 
 def _outcomes(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.analysis.optimizer_class import is_number, optimizer_text
 from ckpt_viewer.analysis.scheduler_class import MARKS, is_scheduler_fields, scheduler_text
-from ckpt_viewer.core.model import MODEL_KEYS, is_optimizer_state
+from ckpt_viewer.core.model import MODEL_KEYS, is_flat_optimizer_state, is_optimizer_state
 from ckpt_viewer.core.scalar import number_of
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, NdArray, Value, state_items
@@ -131,6 +131,8 @@ def _dict_role(value: Mapping, name: str, near: bool) -> Role | None:
     tensors = not few or any(type(child) is TensorSpec for child in value.pairs[1::2])
     if is_optimizer_state(value):
         return Role("optimizer", optimizer_text(value), "has state and param_groups")
+    if is_flat_optimizer_state(value):
+        return Role("optimizer", "flattened", "its keys are those of a flattened optimizer state")
     if {"state", "hypers"} <= keys and isinstance(value.get("state"), list):
         return Role("optimizer", optimizer_text(value), "has fastai's state and hypers")
     if is_scheduler_fields(keys) and not tensors:

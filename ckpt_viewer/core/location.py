@@ -173,6 +173,14 @@ def parse_map_location(spec: str) -> MapLocation:
     return table
 
 
+def require_known(map_location: MapLocation) -> None:
+    """Raise BadMapLocation if a string, or a string in a table, names a device that no torch can restore."""
+    named = list(map_location.values()) if isinstance(map_location, Mapping) else [map_location]
+    for target in named:
+        if isinstance(target, str):
+            _require_known(target)
+
+
 def _require_known(target: str) -> None:
     if not known_tag(target):
         raise BadMapLocation(

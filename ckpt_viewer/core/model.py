@@ -44,6 +44,8 @@ OF_PARTS = "language_model"
 """The part by which a model is known that was saved as dicts in dicts, one for each of its parts (Megatron-LM)."""
 DEEPEST_PART, MOST_PARTS, MOST_IN_PARTS = 8, 100, 1_000_000
 """Dicts in dicts of such a model, entries of the outermost, and entries of all of them."""
+FLAT_STATE = ("state.", "param_groups.")
+"""How the keys of an optimizer's state begin where it was made flat."""
 _WORDS = re.compile(r"[a-z]+|[A-Z][a-z]+|[A-Z]+")
 
 
@@ -210,7 +212,7 @@ def find_models(outline: Outline, context: Context = SILENT, given: Given[int, s
         if said:
             end = outline.ends[row] if row else 0  # the parts of what is no model are none, but for those of a file
             continue
-        if is_optimizer_state(value):
+        if is_optimizer_state(value) or is_flat_optimizer_state(value):
             end = outline.ends[row]
             continue
         kind = (
@@ -242,3 +244,18 @@ def is_optimizer_state(value: Value) -> bool:
     if not isinstance(value.get("state"), Mapping) or not isinstance(groups, list):
         return False
     return all(isinstance(group, Mapping) and isinstance(group.get("params"), list) for group in groups)
+
+
+def is_flat_optimizer_state(value: Value) -> bool:
+    """Whether a dict is an optimizer's state with one entry for each number and tensor, by the parameters' names.
+
+    Source: torch.distributed.checkpoint.state_dict, ``flatten_optimizer_state_dict``, as torchtitan saves.
+    """
+    if not isinstance(value, Mapping):
+        return False
+    states = 0
+    for key in value.pairs[::2]:
+        if type(key) is not str or not key.startswith(FLAT_STATE):
+            return False
+        states += key.startswith("state.")
+    return states > 0

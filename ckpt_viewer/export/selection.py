@@ -132,8 +132,13 @@ def select(checkpoint: Checkpoint, choice: Choice, context: Context = SILENT) ->
 
 def _only_model(checkpoint: Checkpoint) -> str:
     models = checkpoint.models
+    if not models and isinstance(checkpoint.contents.root, TensorSpec):
+        return ""  # the file is that tensor and nothing else
     if not models:
-        raise CannotExport("no model was recognised in this file; choose a state_dict or a module with --from")
+        raise CannotExport(
+            "no model was recognised in this file; choose a state_dict or a module with --from, or all of it with "
+            "--from ''"
+        )
     pointers = [checkpoint.node(model.path).pointer for model in models]
     if len(models) > 1:
         names = ", ".join(pointer or "the root" for pointer in pointers)

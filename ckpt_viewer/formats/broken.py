@@ -9,7 +9,7 @@ from ckpt_viewer.core.lost import Losses
 from ckpt_viewer.core.outline import build_outline
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.errors import CheckpointError, Damaged, Truncated
+from ckpt_viewer.errors import RELOAD, CheckpointError, Damaged, Truncated
 from ckpt_viewer.formats.base import (
     SALVAGED,
     Format,
@@ -111,7 +111,7 @@ def advice(source: Bytes | None, usual: str = "copy or download it again") -> st
     age = getattr(source, "age", None)
     if age is None or not -RECENT < age < RECENT:
         return usual
-    return f"it was changed {max(0, round(age))} s ago and may still be being written, so wait and reload it (F5)"
+    return f"it was changed {max(0, round(age))} s ago and may still be being written, so wait and {RELOAD}"
 
 
 def without_end(opened: Opened, problem: str, source: Bytes, context: Context, *, wanted: bool) -> Opened:

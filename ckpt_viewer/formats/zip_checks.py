@@ -76,7 +76,8 @@ def _letters(archive: ZipDirectory, joined: str) -> Iterable[Note]:
     if archive.undecoded:
         yield from _told("warning", "record-name", archive.undecoded, "the name is no UTF-8")
     if len(strange) != len(archive.records) + 1:
-        bad = [name for name in archive.records if escape_text(name) != name]
+        root = f"{archive.root}/"  # what the file was called when it was written, which nobody looks up
+        bad = [name for name in archive.records if escape_text(own := name.removeprefix(root)) != own]
         yield from _told("warning", "record-name", bad, "the name has characters that are not seen")
 
 

@@ -11,7 +11,7 @@ import stat
 import time
 
 from ckpt_viewer.core.tensor import Bytes
-from ckpt_viewer.errors import Lost, SourceChanged, Truncated, Unreadable
+from ckpt_viewer.errors import RELOAD, Lost, SourceChanged, Truncated, Unreadable
 
 Identity = tuple[int, int, int, int, int]
 """Device, inode, bytes, mtime and ctime in ns."""
@@ -146,7 +146,7 @@ class FileSource:
         except OSError as error:
             raise Unreadable("the file is not open any more; open it again") from error
         if (status.st_size, status.st_mtime_ns) != (self.size, self.identity[3]):
-            raise SourceChanged("the file was changed by another program while it was open; reload it (F5)")
+            raise SourceChanged(f"the file was changed by another program while it was open; {RELOAD}")
 
     @property
     def age(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from ckpt_viewer.errors import SourceChanged, Unreadable
+from ckpt_viewer.errors import RELOAD, SourceChanged, Unreadable
 from ckpt_viewer.sources import FileSource
 
 MOST_OPEN = 64
@@ -58,7 +58,7 @@ class FilePool:
         source = FileSource(file.name)
         if source.identity != file.identity:
             source.close()
-            raise SourceChanged("a file was changed by another program while it was open; reload it (F5)")
+            raise SourceChanged(f"a file was changed by another program while it was open; {RELOAD}")
         return source
 
     def _give_back(self, file: PooledFile, source: FileSource) -> None:

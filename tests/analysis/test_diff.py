@@ -17,6 +17,7 @@ from torch import nn, optim
 from ckpt_viewer.analysis.diff import diff
 from ckpt_viewer.analysis.diff_json import diff_json
 from ckpt_viewer.analysis.diff_values import boxes, with_values
+from ckpt_viewer.cli import main
 from ckpt_viewer.formats import open_checkpoint
 
 
@@ -248,3 +249,28 @@ def test_the_command(tmp_path):
     done = run(paths[0], str(tmp_path / "gone.pth"))
     assert done.returncode == 2
     assert done.stderr.startswith(f"ckpt-viewer: {tmp_path / 'gone.pth'}: ")
+
+
+def test_values_that_nobody_has_do_not_differ(tmp_path):
+    value = {"w": torch.empty(3, device="meta"), "b": torch.ones(2)}
+    assert told(tmp_path, value, value)["changed"] == []
+
+
+def test_what_cannot_be_compared_is_counted_apart(tmp_path, capsys):
+    windows = {"w": torch.ones(200_000).as_strided((100_000, 100_000), (1, 1)), "epoch": 3}
+    paths = [str(save(windows, tmp_path / "a.pth")), str(save({**windows, "epoch": 4}, tmp_path / "b.pth"))]
+    assert main(["diff", paths[0], paths[0], "--values"]) == 2
+    out = capsys.readouterr().out
+    assert "~ /w: values not compared: " in out
+    assert "0 differ, 1 could not be compared, 0 are only in the first" in out
+    assert main(["diff", *paths, "--values"]) == 1
+    assert "1 differ, 1 could not be compared" in capsys.readouterr().out
+
+
+def test_arrays_of_objects_are_compared_member_by_member(tmp_path):
+    def state(last):
+        return {"a": np.array([{"x": 1}, "text", last], dtype=object)}
+
+    assert told(tmp_path, state((1, [2])), state((1, [2])))["changed"] == []
+    (change,) = told(tmp_path, state(3), state(4))["changed"]
+    assert (change["path"], change["a"], change["b"]) == (["a", 2], 3, 4)

@@ -218,3 +218,19 @@ def test_numbers_of_numpy_and_tensors_of_one_element_are_numbers(tmp_path):
     assert roles(tmp_path, value)["metrics"] == ["/val_loss"]
     with open_checkpoint(tmp_path / "m.pth") as checkpoint:
         assert [(each.name, each.value) for each in overview(checkpoint).progress] == [("epoch", 3), ("step", 70)]
+
+
+@pytest.mark.parametrize("names", [("netG", "netD"), ("G", "D", "model_ema")])
+def test_several_models_and_nothing_else_are_no_training(tmp_path, names):
+    value = {name: net(width).state_dict() for width, name in enumerate(names, 3)}
+    with open_checkpoint(save(value, tmp_path / "m.pth")) as checkpoint:
+        assert overview(checkpoint).kind == "state_dict"
+    with open_checkpoint(save({**value, "epoch": 3}, tmp_path / "m.pth")) as checkpoint:
+        assert overview(checkpoint).kind == "training checkpoint"
+
+
+def test_a_flattened_optimizer_state_is_an_optimizer(tmp_path):
+    states = {f"state.{name}.{key}": value for name, value in SD.items() for key in ("step", "exp_avg")}
+    flat = {**states, **{f"param_groups.{name}.lr": 0.1 for name in SD}}
+    found = roles(tmp_path, {"model": SD, "optimizer": flat, "opt": states, "groups": {"param_groups.w.lr": 0.1}})
+    assert found == {"model": ["/model"], "optimizer": ["/optimizer", "/opt"]}

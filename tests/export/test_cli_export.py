@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import builders
+import numpy
 import pytest
 import torch
 
@@ -69,7 +70,7 @@ def test_remap_has_a_default_name(run, source):
 def test_an_empty_name_is_no_default(run, source, command):
     code, out, errors = run(command[0], source, "-o", "", *command[1:])
     assert (code, out) == (2, "")
-    assert errors == f"ckpt-viewer: {source}: '.' is a folder; give the name of a file\n"
+    assert errors == f"ckpt-viewer: {source}: '' names no file; give the name of a file\n"
     assert list(source.parent.iterdir()) == [source]
 
 
@@ -312,3 +313,21 @@ def test_patterns_in_a_line(text, patterns):
 def test_an_open_quote_is_a_sentence():
     with pytest.raises(CannotExport, match="a quote in 'x \"y' is not closed; close it"):
         parse_patterns('x "y')
+
+
+@pytest.mark.parametrize("name", ["-", ""])
+@pytest.mark.parametrize("command", [("export",), ("remap", "--map-location", "cpu")])
+def test_no_file_is_called_as_standard_output_is(run, source, name, command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, text, errors = run(command[0], source, *command[1:], "-o", name)
+    assert (code, text) == (2, "")
+    assert "names no file" in errors
+    assert [each.name for each in tmp_path.iterdir()] == [source.name]
+
+
+def test_a_file_that_is_one_tensor_needs_no_place(run, tmp_path):
+    path, out = builders.save(torch.arange(4.0), tmp_path / "tensor.pth"), tmp_path / "t.npy"
+    assert run("export", path, "-o", out)[0] == 0
+    assert numpy.load(out).tolist() == [0, 1, 2, 3]
+    path = builders.save({"x": [1, 2]}, tmp_path / "plain.pth")
+    assert "or all of it with --from ''" in run("export", path, "-o", tmp_path / "o.pth")[2]
