@@ -7,7 +7,6 @@ takes less time than numpy does. Where that is not worth it or not possible `cas
 from __future__ import annotations
 
 import ctypes
-import logging
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,6 @@ _NEEDED = {"x86_64": {"float16": "f16c", "crc32": "pclmul"}}
 """By processor: the feature without which it has no instruction for something."""
 _HAVE = {"aarch64": ("float16",), "arm64": ("float16",)}
 """By processor: what all of its kind have instructions for."""
-_log = logging.getLogger(__name__)
 
 
 class _Code:
@@ -82,11 +80,17 @@ class _Code:
             engine = llvm.create_mcjit_compiler(llvm.parse_assembly(source), machine)
             engine.finalize_object()
         except RuntimeError as error:
-            _log.info("no machine code for %s: %s", name, error)
+            _log(f"no machine code for {name}: {error}")
             return None
         self._engines.append(engine)
         made: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(engine.get_function_address(name))
         return made
+
+
+def _log(what: str) -> None:
+    import logging  # takes 6 ms, which a small export does without
+
+    logging.getLogger(__name__).info("%s", what)
 
 
 _code: _Code | None = None
@@ -99,7 +103,7 @@ def prepare(nbytes: int) -> None:
         try:
             _code = _Code()
         except (ImportError, OSError, RuntimeError) as error:
-            _log.info("casting in numpy: %s", error)
+            _log(f"casting in numpy: {error}")
 
 
 def caster(dtype: str, target: str) -> MachineCaster | None:
