@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.progress import SILENT, Context, stepped
+from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Literal, Mapping, Sequence, Value
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.needs import COALESCED, COMPRESSED, KEPT_BITS, UNTYPED, Needs
-from ckpt_viewer.export.pickler import BATCH, Pickler
+from ckpt_viewer.export.pickler import BATCH, PART, Pickler
 from ckpt_viewer.export.pieces import CLASS_OF, Piece, Pieces
 
 DEPTH = 32
@@ -108,12 +108,15 @@ def tensors_in(value: Value) -> Iterator[TensorSpec]:
 class Emitter:
     """Writes values; tensors as plain ones on the CPU that need no gradient.
 
+    Args:
+        take: is handed what has been written, now and then; the last of it stays with the pickler.
+
     Attributes:
-        pickler: what has been written. pieces: where the tensors' bytes will be. needs: the torch that can load it.
+        pickler: what has been written since. pieces: where bytes of tensors will be. needs: the torch that can load it.
     """
 
-    def __init__(self, pieces: Pieces, context: Context = SILENT) -> None:
-        self.pickler, self.pieces, self._context = Pickler(), pieces, context
+    def __init__(self, pieces: Pieces, context: Context, take: Callable[[bytearray], object]) -> None:
+        self.pickler, self.pieces, self._context, self._take = Pickler(), pieces, context, take
         self.needs = Needs()
 
     def value(self, value: Value) -> None:
@@ -165,6 +168,8 @@ class Emitter:
         """Set names and values of the dict on top of the stack."""
         for number, (name, value) in enumerate(stepped(items.items(), self._context)):
             if number % BATCH == 0:
+                if len(self.pickler.data) >= PART:
+                    self.pickler.hand_over(self._take)
                 self.pickler.op(b"u(" if number else b"(")
             self.pickler.text(name, once=True)
             self.value(value)

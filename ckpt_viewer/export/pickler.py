@@ -6,24 +6,32 @@ Protocol 2, nothing but the opcodes of FORMATS 3.1; every torch since 1.6 reads 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ckpt_viewer.errors import CannotExport
 
 BATCH = 32
 """Pairs in one SETITEMS: keeps a reader's stack short, and the writer looks up after each."""
 
+PART = 1 << 16
+"""Bytes of a pickle that are handed over at once."""
+
 
 class Pickler:
     """Appends one value after another; who uses it keeps the order that a pickle needs (postfix).
 
     Attributes:
-        data: the pickle so far.
+        data: the pickle so far, or what of it was not handed over.
     """
 
     def __init__(self) -> None:
         self.data = bytearray(b"\x80\x02")
         self._memo: dict[tuple[str, ...], int] = {}
+
+    def hand_over(self, take: Callable[[bytearray], object]) -> None:
+        """Give what there is so far to `take`, and forget it but for what the memo knows."""
+        take(self.data)
+        self.data = bytearray()
 
     def op(self, code: bytes) -> None:
         """Append opcodes that need no argument."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Collection, Iterator
+from itertools import islice, pairwise
 
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes
@@ -63,55 +64,39 @@ def remap_zip(
     if directory.crcs:
         if pickle.crc != zlib.crc32(data):
             parts.wrong.append("data.pkl")
-        _state(parts, directory, [record for record in copier.copied if record.size])
+        copier.state(parts)
     return parts, new.references
-
-
-def _state(parts: Parts, directory: ZipDirectory, taken: list[Record]) -> None:
-    """Say which checksums the copy takes over, of records that are not empty; nothing else is kept."""
-    plain = [record for record in taken if not record.method]
-    parts.stating, parts.packed = len(plain), len(taken) - len(plain)
-    folder = f"{directory.root}/" if directory.root else ""
-
-    def stated() -> Iterator[Stated]:
-        for record in plain:
-            name = f"record {record.name.removeprefix(folder)!a}"
-            yield Stated(directory.data_offset(record), record.size, record.crc, name)
-
-    parts.stated = stated
 
 
 class _Copier:
     def __init__(self, directory: ZipDirectory, pickle: Record, data: bytes, context: Context) -> None:
         self.directory, self.pickle, self.data, self.context = directory, pickle, data, context
         self.source = directory.source
-        self.records = sorted(directory.records.values(), key=lambda record: record.header)
-        self.copied = [record for record in self.records if record != pickle]
+        self.order = _FileOrder(directory)
         self._start_again()
 
     def leave(self, keys: Collection[str]) -> None:
         """Leave out the records of storages."""
-        gone = {self.directory.get(f"data/{key}") for key in keys}
-        self.records = [record for record in self.records if record not in gone]
-        self.copied = [record for record in self.copied if record not in gone]
+        gone = (self.directory.get(f"data/{key}") for key in keys)
+        self.order.gone |= {record.name for record in gone if record is not None}
 
     def as_block(self) -> Parts | None:
         """Move all records behind ``data.pkl`` together; None where that would not do."""
-        if self.records[0] != self.pickle or len(self.records) < 2:
+        first, second = next(self.order.records(), None), next(self.order.records(1), None)
+        if first != self.pickle or second is None:
             return None
-        second = self.records[1]
         start, alignment = self.directory.data_offset(second), self._alignment()
         self._write_pickle(alignment)
         header = self._padded_header(second, start, alignment)
         shift = self.writer.position + len(header) - start
-        if header == b"" or any(_crosses(record.header, shift) for record in self.records[1:]):
+        if header == b"" or any(_crosses(record.header, shift) for record in self.order.records(1)):
             self._start_again()
             return None
         self.writer.append(header)
         self._copy(start, self.directory.start - start)
         # the second record's header may have moved by another distance than its data
         self.writer.add(self._moved(second, shift)._replace(offset=start + shift - len(header)))
-        for record in stepped(self.records[2:], self.context):
+        for record in stepped(self.order.records(2), self.context):
             self.writer.add(self._moved(record, shift))
         self.writer.finish()
         return self.parts
@@ -119,17 +104,34 @@ class _Copier:
     def one_by_one(self) -> Parts:
         """Write every record anew, each with a header of its own; the promise of a predictable layout is dropped."""
         promises = [self.directory.get(name) for name in _LAYOUT_PROMISES]
-        self.copied = [record for record in self.copied if record not in promises]
-        for record in stepped(self.records, self.context):
+        self.order.gone |= {record.name for record in promises if record is not None}
+        for record in stepped(self.order.records(), self.context):
             if record == self.pickle:
                 self._write_pickle(ALIGNMENT)
-            elif record not in promises:
+            else:
                 packed = (record.stored, record.method)
                 self.writer.begin(self._raw_name(record), record.size, packed=packed)
                 self._copy(self.directory.data_offset(record), record.stored)
                 self.writer.end(record.crc)
         self.writer.finish()
         return self.parts
+
+    def state(self, parts: Parts) -> None:
+        """Say which checksums the copy takes over. Of all that there is here it keeps the directory alone."""
+        order, directory, skipped = self.order, self.directory, self.pickle.name
+        folder = f"{directory.root}/" if directory.root else ""
+
+        def stated() -> Iterator[Stated]:
+            for record in order.records():
+                if record.size and not record.method and record.name != skipped:
+                    name = f"record {record.name.removeprefix(folder)!a}"
+                    yield Stated(directory.data_offset(record), record.size, record.crc, name)
+
+        for record in stepped(order.records(), self.context):
+            if record.size and record.name != skipped:
+                parts.stating += not record.method
+                parts.packed += record.method != 0
+        parts.stated = stated
 
     def _start_again(self) -> None:
         self.parts = Parts(self.source)
@@ -180,6 +182,26 @@ class _Copier:
             return record.name.encode("ascii")
         length = struct.unpack("<H", self.source.read_at(record.header + 26, 2))[0]
         return self.source.read_at(record.header + _LOCAL, length)
+
+
+class _FileOrder:
+    """The records of a directory in the order in which they lie in the file.
+
+    Attributes:
+        gone: names of those that are left out.
+    """
+
+    def __init__(self, directory: ZipDirectory) -> None:
+        self.gone: set[str] = set()
+        headers = [record.header for record in directory.records.values()]
+        self._directory, self._sorted = directory, list[Record]()
+        if any(one > other for one, other in pairwise(headers)):
+            self._sorted = sorted(directory.records.values(), key=lambda record: record.header)
+
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """Yield them, but for the first `start`; they are made on demand, and there may be 100,000."""
+        every = self._sorted or self._directory.records.values()
+        return islice((record for record in every if record.name not in self.gone), start, None)
 
 
 def _without_padding(extra: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ with a warning if not.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,14 +43,14 @@ class StateDict(NamedTuple):
 
     Attributes:
         cargo: tensors and plain values by name, those that are cast replaced by `recast`. recast: counts what casts do.
-        pickle: the new ``data.pkl``. pieces: its storages.
+        pickle: length of the new ``data.pkl`` in bytes. pieces: its storages.
         nbytes: length of the file in bytes.
         warnings: a sentence each. dropped: names that this target leaves out: none.
     """
 
     cargo: Cargo
     recast: Recast
-    pickle: bytearray
+    pickle: int
     pieces: Pieces
     nbytes: int
     warnings: tuple[str, ...]
@@ -68,8 +68,8 @@ class StateDict(NamedTuple):
             SourceError, Damaged: the source cannot be read. WriteFailed. Cancelled.
         """
         writer = ZipWriter(copier.write)
-        for name, data in ((b"data.pkl", self.pickle), (b"byteorder", b"little")):
-            _write_record(writer, name, data)
+        self._write_pickle(writer)
+        _write_record(writer, b"byteorder", b"little")
         for piece in self.pieces.used:
             source, offset, swap, crc = piece.place()
             writer.begin(ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes)
@@ -81,6 +81,19 @@ class StateDict(NamedTuple):
             writer.end(crc)
         _write_record(writer, b"version", b"3\n")
         writer.finish()
+
+    def _write_pickle(self, writer: ZipWriter) -> None:
+        """Make the pickle anew, and write it part by part: of 100,000 tensors it has 10 MB."""
+        crc = 0
+
+        def write(part: bytearray) -> None:
+            nonlocal crc
+            crc = zlib.crc32(part, crc)
+            writer.append(part)
+
+        writer.begin(ROOT + b"data.pkl", self.pickle)
+        _emit(self.cargo.items, self.cargo.metadata, self.pieces, SILENT, write)
+        writer.end(crc)
 
     def files(self, target: Path) -> list[tuple[Path, FileRecipe]]:
         """Return the one file."""
@@ -107,7 +120,7 @@ class StateDict(NamedTuple):
         self.pieces.discard(context)
 
 
-def _write_record(writer: ZipWriter, name: bytes, data: bytes | bytearray) -> None:
+def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
     writer.begin(ROOT + name, len(data))
     writer.append(data)
     writer.end(zlib.crc32(data))
@@ -127,13 +140,15 @@ def plan_state_dict(cargo: Cargo, options: Options = DEFAULT, context: Context =
             raise CannotExport(f"{name!r} {reason}, so it cannot be written into a plain state_dict")
     recast = Recast(cargo.items, cargo.cast, context)
     pieces = Pieces((tensor for value in recast.items.values() for tensor in tensors_in(value)), context)
-    pickle, needs = _emitted(recast.items, cargo.metadata, pieces, context)
+    lengths = [0]
+    needs = _emit(recast.items, cargo.metadata, pieces, context, lambda part: lengths.append(len(part)))
+    pickle = sum(lengths)
     warnings = [*needs.said(), *untied(cargo, context)]
     if pieces.unused:
         warnings.append(
             f"the storages hold {bytes_text(pieces.unused)} that no tensor of the model uses; they are left out"
         )
-    nbytes = zip_size(_records(len(pickle), pieces), context)
+    nbytes = zip_size(_records(pickle, pieces), context)
     return StateDict(cargo._replace(items=recast.items), recast, pickle, pieces, nbytes, tuple(warnings))
 
 
@@ -144,9 +159,15 @@ def _records(pickle: int, pieces: Pieces) -> Iterator[tuple[bytes, int]]:
     yield ROOT + b"version", 2
 
 
-def _emitted(items: dict[str, Value], metadata: Value, pieces: Pieces, context: Context) -> tuple[bytearray, Needs]:
-    """Return the pickle, and which torch can load it."""
-    emitter = Emitter(pieces, context)
+def _emit(
+    items: dict[str, Value],
+    metadata: Value,
+    pieces: Pieces,
+    context: Context,
+    take: Callable[[bytearray], object],
+) -> Needs:
+    """Hand the pickle to `take`, part by part, the same each time; return which torch can load it."""
+    emitter = Emitter(pieces, context, take)
     emitter.pickler.ordered_dict()
     emitter.items(items)
     if metadata is not None:
@@ -154,4 +175,5 @@ def _emitted(items: dict[str, Value], metadata: Value, pieces: Pieces, context: 
         emitter.pairs(["_metadata", metadata])
         emitter.pickler.op(b"b")
     emitter.pickler.op(b".")
-    return emitter.pickler.data, emitter.needs
+    emitter.pickler.hand_over(take)
+    return emitter.needs
