@@ -106,7 +106,7 @@ def profiles(dtype: str, kind: Kind, blocks: Sequence[Array], entries: int) -> I
     found = iter(_profiles(dtype, _sorted(values, sizes[has]), entries)) if has.any() else iter(())
     for some, other in zip(has.tolist(), others, strict=True):
         if not some:
-            yield Profile(dtype, "", Census(0, *other), Moments(), None, NONE)
+            yield Profile(dtype, "", Census(0, *other), Moments().lean, None, NONE)
             continue
         profile = next(found)
         if other is not _NO_OTHERS:
@@ -167,7 +167,7 @@ def _profiles(dtype: str, segments: _Segments, entries: int) -> Iterator[Profile
     )
     for size, zeros, low, high, shares, moments, cells in zip(*columns, strict=True):
         census = Census(size, 0, 0, 0, zeros, low, high)
-        yield Profile(dtype, "", census, moments, dict(zip(SHARES, shares, strict=True)), cells)
+        yield Profile(dtype, "", census, moments.lean, dict(zip(SHARES, shares, strict=True)), cells)
 
 
 # --- sums -------------------------------------------------------------------------------------------------------------

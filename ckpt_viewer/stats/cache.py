@@ -1,7 +1,7 @@
 """What scans found, kept on disk by the identity of the files: a file that was looked at before is not read again.
 
 A cache file is a line of JSON, lines of JSON with `A_LINE` profiles each, then plain little-endian arrays: keys of
-cells (int64 of single values, int32 of wider cells), then counts. Whatever is wrong with one, the scan is done again.
+cells of single values (int64), counts, keys of wider cells (int32). Whatever is wrong with one, the scan is done again.
 JSON is read and written line by line: a hundred thousand profiles at once would hold the interpreter up for a second.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.strided import Array
     from ckpt_viewer.stats.scan_plan import Item, Plan
 
-VERSION = 2
+VERSION = 3
 """Changes with the numbers or with the form of the file."""
 MOST_FILES, MOST_BYTES = 200, 256 << 20
 LARGEST = 64 << 20
@@ -125,14 +125,9 @@ def load(key: str, context: Context = SILENT) -> list[Profile] | None:
         os.utime(path)  # what is used stays
         end = data.index(b"\n")
         head = json.loads(data[:end])
-        if head["key"] != key or hashlib.sha256(data[end + 1 :]).hexdigest() != head["digest"]:
+        if head["key"] != key or hashlib.sha256(memoryview(data)[end + 1 :]).hexdigest() != head["digest"]:
             return None
-        items: list[list[Any]] = []
-        for _ in range(head["lines"]):
-            start, end = end + 1, data.index(b"\n", end + 1)
-            items += json.loads(data[start:end])
-            context.step(0, 0)
-        return list(stepped(_profiles(items, data[end + 1 :]), context))
+        return list(stepped(_profiles(data, end, head["lines"], head["exact"], head["wide"]), context))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
@@ -143,17 +138,21 @@ def save(key: str, profiles: Sequence[Profile], context: Context = SILENT) -> No
     if path is None:
         return
     parts = list(_lines(profiles, context))
-    count = len(parts)
+    count, text = len(parts), sum(map(len, parts))
     exact, wide = ([each.cells for each in profiles if (each.cells.bits == EXACT) is kind] for kind in (True, False))
     parts += _joined([cells.keys for cells in exact], "<i8", context)
-    parts += _joined([cells.keys for cells in wide], "<i4", context)
     parts += _joined([each.cells.counts for each in profiles], "<i8", context)
+    parts += _joined([cells.keys for cells in wide], "<i4", context)
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
         context.step(0, 0)
-    line = json.dumps({"key": key, "digest": digest.hexdigest(), "lines": count}).encode()
-    if len(line) + sum(map(len, parts)) < LARGEST and store(path, [line, b"\n", *parts]):
+    sizes = [sum(cells.keys.size for cells in kind) for kind in (exact, wide)]
+    head = json.dumps(
+        {"key": key, "digest": digest.hexdigest(), "lines": count, "exact": sizes[0], "wide": sizes[1]}
+    ).encode()
+    head += b" " * (-(len(head) + 1 + text) % 8)  # so that arrays are aligned
+    if len(head) + sum(map(len, parts)) < LARGEST and store(path, [head, b"\n", *parts]):
         shrink(path.parent, MOST_BYTES, MOST_FILES)
 
 
@@ -189,15 +188,25 @@ def _short(number: int) -> tuple[str, int]:
     return f"{number >> zeros:x}", zeros
 
 
-def _profiles(items: list[list[Any]], body: bytes) -> Iterator[Profile]:
-    """Yield the profiles of a cache file; raises ValueError where it is damaged."""
-    exact = sum(item[6] for item in items if item[5] == EXACT)
-    total = sum(item[6] for item in items)
-    keys_exact = np.frombuffer(body, "<i8", exact)
-    keys_wide = np.frombuffer(body, "<i4", total - exact, 8 * exact).astype(np.int64)
-    counts = np.frombuffer(body, "<i8", total, 8 * exact + 4 * (total - exact))
+def _entries(data: bytes, end: int, lines: int) -> Iterator[list[Any]]:
+    """Yield what `_entry` made of each profile, from the lines behind the one that ends at `end`."""
+    for _ in range(lines):
+        start, end = end + 1, data.index(b"\n", end + 1)
+        yield from json.loads(data[start:end])
+
+
+def _profiles(data: bytes, end: int, lines: int, exact: int, wide: int) -> Iterator[Profile]:
+    """Yield the profiles of a cache file whose head ends at `end`; raises ValueError where it is damaged.
+
+    Args:
+        lines: of entries. exact, wide: cells of single values, and wider ones.
+    """
+    place = len(data) - 16 * exact - 12 * wide
+    keys_exact = np.frombuffer(data, "<i8", exact, place)
+    counts = np.frombuffer(data, "<i8", exact + wide, place + 8 * exact)
+    keys_wide = np.frombuffer(data, "<i4", wide, len(data) - 4 * wide).astype(np.int64)
     at, at_exact, at_wide = 0, 0, 0
-    for dtype, over, census, sums, values, bits, size in items:
+    for dtype, over, census, sums, values, bits, size in _entries(data, end, lines):
         if bits == EXACT:
             keys, at_exact = keys_exact[at_exact : at_exact + size], at_exact + size
         else:

@@ -24,7 +24,7 @@ class Profile:
 
     Attributes:
         dtype: of the tensor, ``""`` of several. over: ``""``, or which of its values were counted.
-        census: of all values. moments: exact sums of the finite ones.
+        census: of all values. moments: exact sums of the finite ones, `Moments.lean`.
         quantiles: by their share as text; None where nothing is finite.
         cells: the finite values, to be drawn.
     """
@@ -48,7 +48,7 @@ class Profile:
             shares = quantiles(ranked, census.finite, repeats, census.low, census.high)
             if entries:
                 cells = ranked.cells.within(entries).times(repeats)
-        return Profile(dtype, over, census.times(repeats), counted.moments.times(repeats), shares, cells)
+        return Profile(dtype, over, census.times(repeats), counted.moments.times(repeats).lean, shares, cells)
 
     def plus(self, other: Profile) -> Profile:
         """Return the profile of both: all numbers exact, quantiles to the width of a cell."""
@@ -59,9 +59,8 @@ class Profile:
         if census.low is not None and census.high is not None:
             ranked = RankedCells(cells, zeros=census.zeros > 0)
             shares = quantiles(ranked, census.finite, 1, census.low, census.high)
-        return Profile(
-            dtype, over, census, self.moments.in_units(UNIT).plus(other.moments.in_units(UNIT)), shares, cells
-        )
+        moments = self.moments.in_units(UNIT).plus(other.moments.in_units(UNIT)).lean
+        return Profile(dtype, over, census, moments, shares, cells)
 
     @property
     def numel(self) -> int:

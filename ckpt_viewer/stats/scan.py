@@ -8,13 +8,12 @@ from heapq import merge
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import CheckpointError, SourceChanged, Unreadable
 from ckpt_viewer.stats import cache
 from ckpt_viewer.stats.batch import batches, profiles
 from ckpt_viewer.stats.crew import Crew, Gate
+from ckpt_viewer.stats.joint import Reader
 from ckpt_viewer.stats.profile import Profile
 from ckpt_viewer.stats.reading import open_reading, plain_kind
 from ckpt_viewer.stats.scan_plan import WINDOW, Joint, Plan, Sweep, Use
@@ -30,8 +29,6 @@ ENTRIES, MOST, LEAST = 3_000_000, 4096, 32
 """Cells that are kept of all tensors together, and of each at most and at least."""
 SHARED = 1 << 15
 """Bytes of an item on average from which several threads are faster: below, they only wait for the GIL."""
-ENOUGH = 1 << 14
-"""Values that are worth being counted at once."""
 EVERY = 8
 """Tensors counted together between two looks at the context: more would hold the GIL for longer than 0.2 ms."""
 Outcome = Profile | CheckpointError
@@ -220,10 +217,10 @@ class Scan:
 
     def _joint(self, task: Joint) -> Iterator[int]:
         assert self.plan is not None
-        window, readers, done = Window(task.source), list[_Reader](), 0
+        window, readers, done = Window(task.source), list[Reader](), 0
         for number in task.items:
             try:
-                readers.append(_Reader(number, self.plan.items[number].tensor, window))
+                readers.append(Reader(number, self.plan.items[number].tensor, window))
             except CheckpointError as error:
                 self._conclude(number, error)
         for _, reader in merge(*(reader.places() for reader in readers), key=itemgetter(0)):
@@ -259,44 +256,3 @@ class _Hand(Buffer):
     def __init__(self) -> None:
         super().__init__(WINDOW)
         self.sketches: dict[int, Sketch] = {}
-
-
-class _Reader:
-    """Counts one item of a joint task, piece by piece."""
-
-    def __init__(self, number: int, tensor: TensorSpec, window: Window) -> None:
-        self.number, self._tensor = number, tensor
-        self._reading = open_reading(tensor)
-        self._reading.blocks.through(window)
-        self._sketch = Sketch(self._reading.store)
-        self._part = range(0)
-        self._waiting: list[Array] = []
-        self._size = 0
-
-    def places(self) -> Iterator[tuple[int, _Reader]]:
-        """Yield where each piece lies; `count` is to be called before the next is asked for."""
-        for place, number in self._reading.blocks.places():
-            self._part = range(number, number + 1)
-            yield place, self
-
-    def count(self) -> None:
-        """Count the piece that `places` has come to."""
-        for block in self._reading.read(self._part):
-            if not self._waiting and block.size >= ENOUGH:
-                self._sketch.add(block)
-                continue
-            self._waiting.append(block.copy())
-            self._size += block.size
-            if self._size >= ENOUGH:
-                self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._sketch.add(np.concatenate(self._waiting))
-            self._waiting, self._size = [], 0
-
-    def profile(self, entries: int) -> Profile:
-        """Return the numbers of all pieces."""
-        self._flush()
-        reading = self._reading
-        return Profile.of(self._tensor.dtype, reading.over, self._sketch.counted(), reading.repeats, entries)

@@ -41,7 +41,7 @@ def together(profiles: Sequence[Profile], context: Context = SILENT) -> Profile:
         ranked = RankedCells(cells, zeros=census.zeros > 0)
         shares = quantiles(ranked, census.finite, 1, census.low, census.high)
     dtypes, overs = {each.dtype for each in profiles}, {each.over for each in profiles}
-    return Profile(_only(dtypes), _only(overs), census, moments, shares, cells)
+    return Profile(_only(dtypes), _only(overs), census, moments.lean, shares, cells)
 
 
 def _only(names: set[str]) -> str:
