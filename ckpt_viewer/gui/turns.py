@@ -17,14 +17,17 @@ SWITCH_INTERVAL = 1e-4
 """Seconds for which a thread may keep the GIL while another one wants it; Python's own 5 ms are seen."""
 AFTER_ALL = -1000
 """Below the priority of every event of Qt's own, painting (-1) too."""
-CALM = QEvent.Type(QEvent.registerEventType())
 
 
 class _Calm(QObject):
     """Hears that nothing waits for the GUI thread any more."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind = QEvent.Type(QEvent.registerEventType())
+
     def event(self, event: QEvent) -> bool:
-        if event.type() == CALM:
+        if event.type() == self.kind:
             WINDOW_FIRST.give()
         return True
 
@@ -58,4 +61,4 @@ def window_works() -> None:
     """Have jobs stand back until the GUI thread has done all that waits for it; on the GUI thread, cheap to repeat."""
     if _calm is not None and WINDOW_FIRST.is_free():
         WINDOW_FIRST.take()
-        QCoreApplication.postEvent(_calm, QEvent(CALM), AFTER_ALL)
+        QCoreApplication.postEvent(_calm, QEvent(_calm.kind), AFTER_ALL)
