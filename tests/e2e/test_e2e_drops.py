@@ -81,7 +81,7 @@ def test_the_other_half_writes_a_copy_for_the_cpu(start, drag, neighbour, hand, 
     assert drop(neighbour, hand) == "CopyAction"
     viewer.says("messageBar", f"Wrote {copy}", "Delete copy", "Show in folder")
     assert viewer.row("model")["cells"]["Device"] == "cuda:1 → cpu"
-    assert " kB" in promise
+    assert "\N{NO-BREAK SPACE}kB" in promise
     assert same(torch.load(home / copy, weights_only=True), checkpoint)
     assert same(torch.load(file, map_location="cpu", weights_only=True), checkpoint), "the source is as it was"
     viewer.click_button("Delete copy", "messageBar")
