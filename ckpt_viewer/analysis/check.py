@@ -156,7 +156,7 @@ def report_json(
             "weights_only": verdict_json(checkpoint),
             "code": snippet(checkpoint, report.view),
         },
-        "globals": globals_json(checkpoint),
+        "globals": list(globals_json(checkpoint)),
         "storage": ledger_json(report.ledger),
         "schedulers": [scheduler_json(each, curves.get(each.row) if curves else None) for each in report.schedulers],
         "optimizers": [optimizer_json(each) for each in report.resume.optimizers],

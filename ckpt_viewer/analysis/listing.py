@@ -38,18 +38,26 @@ def listing_json(checkpoint: Checkpoint) -> Iterator[str]:
         "map_location": checkpoint.locator.text,
         "summary": _summary(view),
         "roles": {name: [[step_json(step) for step in path] for path in paths] for name, paths in view.roles.items()},
-        "globals": globals_json(checkpoint),
+    }
+    yield _encode(head)[:-1] + ', "globals": ['
+    yield from _pieces(map(_encode, globals_json(checkpoint)), ", ")
+    rest = {
         "weights_only": verdict_json(checkpoint),
         "findings": [
             {**finding._asdict(), "path": [step_json(step) for step in finding.path]} for finding in view.findings
         ],
     }
-    yield _encode(head)[:-1] + ', "entries": [\n'
-    entries, before = _entries(checkpoint, view.packed), ""
-    while batch := list(islice(entries, BATCH)):
-        yield before + ",\n".join(batch)
-        before = ",\n"
+    yield "], " + _encode(rest)[1:-1] + ', "entries": [\n'
+    yield from _pieces(_entries(checkpoint, view.packed), ",\n")
     yield "\n]}\n"
+
+
+def _pieces(texts: Iterator[str], between: str) -> Iterator[str]:
+    """Yield texts joined, many at once."""
+    before = ""
+    while batch := list(islice(texts, BATCH)):
+        yield before + between.join(batch)
+        before = between
 
 
 def _summary(view: Overview) -> dict[str, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -120,11 +121,11 @@ def _storage_of(value: Value) -> StorageSpec | None:
     return value if isinstance(value, StorageSpec) else None
 
 
-def globals_json(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """Return the member ``globals`` of INTERFACE's documents."""
+def globals_json(checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
+    """Yield the members of ``globals`` of INTERFACE's documents, of which a hostile file has 200,000."""
     outline = checkpoint.outline
-    return [
-        {
+    for use, row in used_names(checkpoint):
+        yield {
             "name": use.name,
             "status": use.status,
             "calls": use.calls,
@@ -132,8 +133,6 @@ def globals_json(checkpoint: Checkpoint) -> list[dict[str, Any]]:
             "where": use.place,
             "weights_only": use.allowed,
         }
-        for use, row in used_names(checkpoint)
-    ]
 
 
 def verdict_json(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -17,6 +17,12 @@ U64 = struct.Struct("<Q").unpack_from
 F64 = struct.Struct(">d").unpack_from
 
 
+LONG_TEXT = 1 << 16
+"""Bytes of a text from which on it matters how it is decoded."""
+_NOT_ASCII, _WIDEST = re.compile(rb"[\x80-\xff]|\\[uU]"), re.compile(rb"[\xf0-\xff]|\\U")
+"""What makes a character of a str take more than a byte, and more than two; escapes are those of protocol 0."""
+
+
 def read_line(m: Machine, at: int) -> tuple[bytes, int]:
     end = m.data.find(b"\n", at)
     if end < 0:
@@ -125,13 +131,26 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 def _push_text(m: Machine, start: int, end: int) -> int:
     m.need(end)
     m.charged += COST["string"] + end - start
-    m.stack.append(m.data[start:end].decode("utf-8", "surrogatepass"))
+    if end - start <= LONG_TEXT:
+        m.stack.append(m.data[start:end].decode("utf-8", "surrogatepass"))
+        return end
+    raw = memoryview(m.data)[start:end]  # a slice would be a second copy
+    _charge_wide(m, raw)
+    m.stack.append(str(raw, "utf-8", "surrogatepass"))
     return end
+
+
+def _charge_wide(m: Machine, raw: bytes | memoryview) -> None:
+    """Charge a long text for its widest character: a single one makes all of a str take 2 or 4 bytes."""
+    if len(raw) > LONG_TEXT and _NOT_ASCII.search(raw):
+        m.charged += len(raw) * (3 if _WIDEST.search(raw) else 1)
+        m.check_budget()
 
 
 def op_unicode(m: Machine, at: int) -> int:
     raw, at = read_line(m, at)
     m.charged += COST["string"] + len(raw)
+    _charge_wide(m, raw)
     m.stack.append(raw.decode("raw-unicode-escape"))
     return at
 
@@ -152,6 +171,7 @@ def op_binunicode8(m: Machine, at: int) -> int:
 def _push_python2(m: Machine, raw: bytes) -> None:
     """A Python 2 `str`: text where it is UTF-8, else Latin-1; the bytes are kept for those who meant bytes."""
     m.charged += COST["string"] + len(raw)
+    _charge_wide(m, raw)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

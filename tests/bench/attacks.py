@@ -194,6 +194,12 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     # what inflates
     "a list that inflates": lambda: zip_checkpoint(lists(60 * M), deflate=("data.pkl",)),
     "text that inflates": lambda: zip_checkpoint(pickled(b"X" + u32(60 * M) + b"a" * 60 * M), deflate=("data.pkl",)),
+    "text that inflates and is wide": lambda: zip_checkpoint(
+        pickled(b"X" + u32(60 * M) + "\U0001f600".encode() + b"a" * (60 * M - 4)), deflate=("data.pkl",)),
+    "text that is wide": lambda: pickled(b"X" + u32(20 * M) + "\U0001f600".encode() + b"a" * (20 * M - 4)),
+    "escaped text that is wide": lambda: pickled(b"V\\U0001f600" + b"a" * (20 * M) + b"\n"),
+    "Python 2 text that is wide": lambda: pickled(
+        b"T" + u32(20 * M) + "\U0001f600".encode() + b"a" * (20 * M - 4)),
     "opcodes that inflate": lambda: zip_checkpoint(pickled(b"N0" * 30 * M), deflate=("data.pkl",)),
     "pickles beside that inflate": lambda: zip_checkpoint(
         pickled(b"N"), extra={f"{n}.pkl": pickled(b"X" + u32(20 * M) + b"a" * 20 * M) for n in range(5)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 import sys
 from pathlib import Path
@@ -22,6 +23,10 @@ from builders import (
     zip_checkpoint,
     zip_file,
 )
+from opening import Nowhere, memory
+
+from ckpt_viewer.errors import OverBudget
+from ckpt_viewer.unpickle.reader import PickleReader
 
 MB = 1_000_000
 BASE, TIMES = 200 * MB, 20
@@ -81,3 +86,40 @@ def test_listing_stays_within_the_budget(tmp_path, title):
     *sentences, peak = said.splitlines()
     assert len(sentences) <= 1, said
     assert int(peak.split()[1]) * 1024 < BASE + TIMES * len(data)
+
+
+WIDE = {
+    "text": (3, b"X"),
+    "text of Python 2": (1, b"T"),
+}
+
+
+@pytest.mark.parametrize("title", WIDE)
+def test_one_wide_character_makes_a_long_text_cost_four_times_as_much(title):
+    """CPython keeps a str in as many bytes for each character as its widest needs."""
+    protocol, opcode = WIDE[title]
+    plain = b"a" * 29_999_996
+    for first, refused in ((b"aaaa", False), ("\U0001f600".encode(), True)):
+        data = pickled(opcode + (30_000_000).to_bytes(4, "little") + first + plain, protocol)
+        reader = PickleReader(data, Nowhere(), justified=1000)
+        with memory() as peak:
+            if refused:
+                with pytest.raises(OverBudget):
+                    reader.read(0)
+            else:
+                assert len(reader.read(0).value) == 30_000_000
+        assert peak.nbytes < 70_000_000
+
+
+def test_a_wide_escape_makes_a_long_line_cost_four_times_as_much():
+    data = b"V\\U0001f600" + b"a" * 30_000_000 + b"\n."
+    with memory() as peak, pytest.raises(OverBudget):
+        PickleReader(data, Nowhere(), justified=1000).read(0)
+    assert peak.nbytes < 70_000_000
+
+
+def test_long_texts_of_every_width_are_read_as_python_reads_them():
+    for letter in ("a", "\xe9", "\u20ac", "\U0001f600"):
+        value = letter + "b" * 70_000
+        for protocol in range(6):
+            assert PickleReader(pickle.dumps(value, protocol), Nowhere()).read(0).value == value
