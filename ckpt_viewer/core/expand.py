@@ -95,15 +95,18 @@ def tensors_alone(value: Value) -> tuple[list[tuple[Step, Value]], list[str], li
 
 
 _extra = attrgetter("extra")
+_HASHED = (1 << 61) - 1
+"""Integers from here on can be chosen to have one hash, so that a set of them takes time without end."""
 
 
 def _with_own_steps(raw: Iterable[tuple[Step, Value]]) -> Iterator[tuple[Step, Value]]:
-    steps: set[Step] = set()
+    steps: set[Step | tuple[str]] = set()
     for index, (step, child) in enumerate(raw):
         # 1 == True, but their steps differ in type: Repr("True") against 1
-        if step in steps and step != (TENSOR_KEY,):
-            step = Item(index)
-        steps.add(step)
+        own = (f"int {step:x}",) if type(step) is int and not -_HASHED < step < _HASHED else step
+        if own in steps and own != (TENSOR_KEY,):
+            step = own = Item(index)
+        steps.add(own)
         yield step, child
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from ckpt_viewer.core.tensor import Bytes
+    from ckpt_viewer.core.regions import row_major
+from ckpt_viewer.core.tensor import Bytes
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 Index: TypeAlias = "tuple[slice, ...]"
@@ -65,7 +66,7 @@ class View(NamedTuple):
     @property
     def row_major(self) -> tuple[int, ...]:
         """The strides that a contiguous tensor of this shape has."""
-        return tuple(prod(max(n, 1) for n in self.shape[d + 1 :]) for d in range(len(self.shape)))
+        return row_major([max(size, 1) for size in self.shape])
 
     @property
     def dense(self) -> bool:

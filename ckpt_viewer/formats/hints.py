@@ -108,7 +108,9 @@ def _by_structure(head: Head, source: Bytes | None) -> CheckpointError:
     if _ONNX.match(data) and (b"pytorch" in data or b"onnx" in data.lower() or b"graph" in data.lower()):
         return NotACheckpoint("this is an ONNX model, a program and no checkpoint; open it with Netron or onnx.load")
     if data[:1] == b"x" and int.from_bytes(data[:2], "big") % 31 == 0:
-        return NotACheckpoint("this is a zlib stream (joblib writes those), no checkpoint; open it with joblib.load")
+        return NotACheckpoint(
+            "this is a zlib stream (joblib writes those), no checkpoint; open it with joblib.load, where you trust it"
+        )
     return NotACheckpoint(
         "torch.save did not write this file, nor any program that is known here; check where it comes from"
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from array import array
-from math import prod
 from typing import Any, NamedTuple, TypeGuard
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.progress import EVERY, Context, stepped
+from ckpt_viewer.core.regions import row_major
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Mapping
 from ckpt_viewer.errors import Damaged
@@ -212,5 +212,4 @@ def _kind(name: str, dtype: str, shape: tuple[int, ...]) -> Kind:
             shape = (*shape[:-1], shape[-1] // 2)
         else:
             shape = (numel // 2,)
-    stride = tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
-    return Kind(torch_dtype, shape, stride, bits // 8, storage)
+    return Kind(torch_dtype, shape, row_major(shape), bits // 8, storage)

@@ -38,6 +38,8 @@ from builders import (
 )
 
 M = 1_000_000
+HASHED = (1 << 61) - 1
+"""Whole multiples of it have one hash in CPython, 0."""
 REBUILD, FROM_BYTES = name("torch._utils", "_rebuild_tensor_v2"), name("torch.storage", "_load_from_bytes")
 
 
@@ -113,6 +115,25 @@ def scripts(count: int) -> bytes:
     return pickled(script_module(("__torch__", "Net"), *inner))
 
 
+def long(number: int) -> bytes:
+    """LONG1 of a number."""
+    raw = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(raw)]) + raw
+
+
+def _many_stated(data: bytes) -> bytes:
+    """A zip whose end record and its zip64 twin state as many records as fit into the field."""
+    at = data.rindex(b"PK\6\6")
+    return data[: at + 24] + b"\xff\xff\xff\x7f\0\0\0\0" * 2 + data[at + 40 :]
+
+
+def _nested_zips(levels: int) -> bytes:
+    data = zip_checkpoint(pickled(b"N"))
+    for _ in range(levels):
+        data = zip_file({"inner.pth": data, "beside.pth": data} if len(data) < 2 * M else {"inner.pth": data})
+    return data
+
+
 ATTACKS: dict[str, Callable[[], bytes]] = {
     # rows: the tree has a row for each byte or two
     "small integers": lambda: pickled(b"](" + b"K\1" * (2 * M) + b"e"),
@@ -127,6 +148,20 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "Python 2 strings": lambda: pickled(group(b"U\2\xc3\xa9" * 900_000)),
     "floats": lambda: pickled(group((b"G" + struct.pack(">d", 0.1)) * 900_000)),
     "a dict of integers": lambda: pickled(b"}(" + series(900_000, lambda n: b"M" + u16(n) + b"N") + b"u"),
+    "integers of one hash": lambda: pickled(b"}(" + series(100_000, lambda n: long(n * HASHED) + b"N") + b"u"),
+    "integers of one hash in a set": lambda: pickled(
+        b"\x8f(" + series(100_000, lambda n: long(n * HASHED)) + b"\x90", 4),
+    "names of records in folders": lambda: beside(40_000, lambda n: b"", "a/" + "b/" * 20 + "{}"),
+    "persistent ids again and again": lambda: zip_checkpoint(
+        pickled(many(text("storage"), name("torch", "FloatStorage"), text("0"), text("cpu"), b"K\1") + put(3) + b"0"
+                + group((get(3) + b"Q") * 400_000)), {"0": bytes(4)}),
+    "a zip that states 2**32 records": lambda: _many_stated(zip_checkpoint(pickled(b"N"))),
+    "zips in zips": lambda: _nested_zips(60),
+    "a shape of 10**6 numbers": lambda: safetensors_file(
+        {"w": entry("F32", (1,) * 1_000_000, 0, 4)}, bytes(4)),
+    "huge sizes of a .pt2": lambda: exported(
+        {f"w{n}": weight_config(f"weight_{n}", (1 << 62,) * 60, (1,) * 60) for n in range(2000)},
+        {f"weight_{n}": bytes(4) for n in range(2000)}),
     "empty lists": lambda: lists(300_000),
     "empty lists at the budget": lambda: lists(600_000),
     "empty lists past it": lambda: lists(1_200_000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import call, get, integer, listed, many, mapped, name, pickled, put, tensor, text
-from opening import open_bytes
+from opening import look_at_all, open_bytes, within
 
 from ckpt_viewer.core import outline as module
 from ckpt_viewer.core.outline import build_outline
@@ -176,3 +176,14 @@ def test_leaving_out_many_at_once_leaves_out_the_same(most, monkeypatch):
         found.append(([outline.path(row) for row in range(len(outline))], list(outline.ends), outline.unlisted))
     assert all(each == found[0] for each in found)
     assert found[0][2] > 0
+
+
+def test_integers_of_one_hash_are_listed_in_linear_time():
+    """CPython's hash of an int is its rest by 2**61 - 1, so a file could make every set of its keys take for ever."""
+    keys = [sign * number * ((1 << 61) - 1) for number in range(1, 15_000) for sign in (1, -1)]
+    pairs = [(integer(key), b"N") for key in (*keys, keys[0])]
+    with within(10):
+        checkpoint = open_bytes(pickled(mapped(*pairs)))
+        assert look_at_all(checkpoint) > 0
+    steps = [checkpoint.outline.path(row)[0] for row in range(1, len(checkpoint.outline))]
+    assert steps == [*keys, Item(len(keys))]

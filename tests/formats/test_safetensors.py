@@ -363,3 +363,13 @@ def test_hostile_headers_cost_little(title):
         open_bytes(file)
     assert peak.nbytes < 20 * len(file) + (20 << 20)
     assert len(str(refused.value)) < 500
+
+
+def test_very_many_dimensions_are_taken_in_linear_time():
+    """The reference reader has no limit for them."""
+    data = safetensors_file({"w": entry("F32", (1,) * 200_000, 0, 4)}, floats(7))
+    with within(10):
+        checkpoint = open_bytes(data)
+        assert look_at_all(checkpoint) > 0
+        tensor = checkpoint["/w"].value
+        assert (len(tensor.shape), tensor.stride[:2], tensor.stride[-1]) == (200_000, (1, 1), 1)
