@@ -237,9 +237,9 @@ def _totals(outline: Outline, context: Context) -> tuple[Totals, _Storages]:
     for form, count in Counter(map(_FORM, storages)).items():
         sizes[form.location] = sizes.get(form.location, 0) + count * form.nbytes
     locations = tuple(sorted(sizes.items(), key=lambda item: -item[1]))
-    drained = len(storages)
+    distinct = len(storages)
     drain(storages, context)
-    return Totals(tensors, size, drained, sum(sizes.values())), _Storages(locations, large)
+    return Totals(tensors, size, distinct, sum(sizes.values())), _Storages(locations, large)
 
 
 _STORAGE, _EXTRA, _NBYTES, _FORM, _NUMEL = map(attrgetter, ("storage", "extra", "nbytes", "form", "form.numel"))

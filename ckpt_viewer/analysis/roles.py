@@ -48,7 +48,8 @@ def find_roles(
             context.step(row, count)
         kind = type(outline.values[row])
         if kind is TensorSpec:
-            _note_tensor(outline, row, roles)
+            if 0 not in roles:  # in a file that is a model, or another thing as a whole, tensors have no roles
+                _note_tensor(outline, row, roles)
             row = outline.ends[row]
             continue
         if type(outline.steps[row]) is not str and outline.ends[row] == row + 1:

@@ -170,10 +170,8 @@ def any_distributed(tensors: Sequence[TensorSpec]) -> bool:
     if any(form.type.rpartition(".")[2] in DISTRIBUTED for form in {*map(_FORM, tensors)}):
         return True
     storages = [*filter(None, map(_STORAGE, tensors))]
-    homes = {*map(id, map(_HOME, storages))}
-    if len(homes) == 1 and not hasattr(storages[0].home, "is_distributed"):
-        return False
-    return any(map(is_distributed, tensors))
+    homes = dict(zip(map(id, map(_HOME, storages)), map(_HOME, storages), strict=True))
+    return any(hasattr(home, "is_distributed") for home in homes.values()) and any(map(is_distributed, tensors))
 
 
 _FORM, _STORAGE, _HOME = attrgetter("form"), attrgetter("storage"), attrgetter("home")

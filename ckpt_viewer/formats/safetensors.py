@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.finding import Note
+from ckpt_viewer.core.forms import StorageForm, TensorForm, storage_form, tensor_form
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Mapping
@@ -17,7 +18,7 @@ from ckpt_viewer.errors import Damaged, Lost, OverBudget, Truncated
 from ckpt_viewer.formats.base import HEAD_BYTES, Head, Inside, Opened, Salvaged, described
 
 if TYPE_CHECKING:
-    from ckpt_viewer.formats.safetensors_header import Table
+    from ckpt_viewer.formats.safetensors_header import Kind, Table
 
 HEADER_LIMIT = 100_000_000
 """Bytes of the largest header, as in the reference reader."""
@@ -110,15 +111,28 @@ def _opened(table: Table, metadata: Mapping | None, data: _Data, context: Contex
     if metadata is not None:
         root.state = Mapping()
         root.state.pairs += ("__metadata__", metadata)
+    kinds, begins, base, new = table.kinds, table.begins, data.base, object.__new__
+    forms: dict[int, tuple[int, StorageForm, TensorForm]] = {}  # by id of the kind, of which there are few
     for name, row in stepped(table.rows.items(), context):
-        kind = table.kinds[row]
-        item = DTYPES[kind.storage].itemsize if kind.storage else 1
-        storage = StorageSpec(name, None, kind.storage, kind.nbytes // item, data, row)
-        root.pairs += (name, TensorSpec(storage, kind.dtype, kind.shape, kind.stride))
-        unaligned += (data.base + table.begins[row]) % item != 0
+        kind = kinds[row]
+        form = forms.get(id(kind))
+        if form is None:
+            form = forms[id(kind)] = _form(kind)
+        storage, tensor = new(StorageSpec), new(TensorSpec)
+        storage.form, storage.key, storage.home, storage.order = form[1], name, data, row
+        tensor.storage, tensor.form, tensor.extra = storage, form[2], None
+        root.pairs += (name, tensor)
+        unaligned += (base + begins[row]) % form[0] != 0
     notes: tuple[Note, ...] = ()
     if unaligned:
         message = f"tensors do not begin at a multiple of their item size, so programs have to copy them: {unaligned}"
         notes = (Note("info", "unaligned-data", None, message),)
     refused = "" if data.source.name.endswith(".safetensors") else OTHER_NAME
     return Opened(described(root), notes, refused=refused, state_dict=True)
+
+
+def _form(kind: Kind) -> tuple[int, StorageForm, TensorForm]:
+    """Return the item size of tensors of one kind, in bytes, and what they and their storages have in common."""
+    item = DTYPES[kind.storage].itemsize if kind.storage else 1
+    in_file = storage_form(None, kind.storage, kind.nbytes // item)
+    return item, in_file, tensor_form(kind.dtype, kind.shape, kind.stride, 0, False, "torch.Tensor")

@@ -234,7 +234,8 @@ def _open_shard(folder: Folder, name: str, context: Context, open_file: FileOpen
 
 def _size_note(index: ShardIndex, root: Mapping) -> list[Note]:
     stated = index.total_size
-    found = sum(value.nbytes for value in root.pairs[1::2] if type(value) is TensorSpec)
+    tensors = (value for value in root.pairs[1::2] if type(value) is TensorSpec)
+    found = sum(tensor.form.nbytes if tensor.extra is None else tensor.nbytes for tensor in tensors)
     if stated is None or stated == found:
         return []
     message = f"the index states {stated} bytes of tensors and there are {found}; such totals are often wrong"
