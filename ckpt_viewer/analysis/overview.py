@@ -133,7 +133,7 @@ def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
         return "training checkpoint"
     if isinstance(root, MappingValue) and root.type == "folder" and "model" in names and not names & _OF_TRAINING:
         return "state_dict"  # weights and their config, as a model is handed on
-    if names <= {"model", "ema"} and _holds_only(outline, roles):
+    if names <= {"model", "ema"} and _holds_several(outline, roles):
         return "state_dict"  # several models, as of a GAN
     if "model" in names:
         rows = [row for row, role in roles.items() if role.name == "model"]
@@ -141,10 +141,10 @@ def kind_of_file(outline: Outline, roles: dict[int, Role]) -> str:
     return "optimizer state" if "optimizer" in names else "other"
 
 
-def _holds_only(outline: Outline, roles: dict[int, Role]) -> bool:
-    """Whether every entry at the root is a state_dict with a role."""
+def _holds_several(outline: Outline, roles: dict[int, Role]) -> bool:
+    """Whether the entries at the root are several, each a state_dict with a role."""
     below = list(outline.children(0))
-    return bool(below) and all(row in roles and isinstance(outline.values[row], MappingValue) for row in below)
+    return len(below) > 1 and all(row in roles and isinstance(outline.values[row], MappingValue) for row in below)
 
 
 def _ranks(outline: Outline, roles: dict[int, Role]) -> tuple[Finding, ...]:
