@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 from ckpt_viewer.errors import WriteFailed
-from ckpt_viewer.export.leftovers import create_locked, temporary_name
+from ckpt_viewer.export.locks import create_locked
+from ckpt_viewer.export.part_names import temporary_name
 from ckpt_viewer.export.placing import (
     final_mode,
     owner_of,
@@ -47,6 +48,9 @@ class AtomicFile:
         TargetExists, WriteFailed, CannotExport: see `check_target`; WriteFailed also from `write` and on leaving.
     """
 
+    _keep = False
+    """Whether it keeps its temporary name beside the final one until it is discarded."""
+
     def __init__(
         self, target: str | os.PathLike[str], *, force: bool = False, source: str = "", nbytes: int = 0
     ) -> None:
@@ -64,10 +68,13 @@ class AtomicFile:
         check_space(self.target.parent, self.nbytes)
         self._mode, self._owner = final_mode(self.target), owner_of(self.target)
         try:
-            self.temporary, self._fd = create_locked(lambda: temporary_name(self.target), 0o600)
+            self.temporary, self._fd = create_locked(self._temporary_name, 0o600)
         except OSError as error:
             raise write_failed(error, self.target.parent) from error
         return self
+
+    def _temporary_name(self) -> Path:
+        return temporary_name(self.target)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`."""
@@ -151,7 +158,7 @@ class AtomicFile:
             if kind is None:
                 self._commit()
         finally:
-            self._discard()
+            self.discard()
 
     def _commit(self) -> None:
         self.flush()
@@ -160,15 +167,15 @@ class AtomicFile:
             if os.name == "nt":  # open files have no other name there
                 self._close()
             check_target(self.target, force=self.force, source=self.source)
-            self.notes += put_in_place(self.temporary, self.target, force=self.force)
+            self.notes += put_in_place(self.temporary, self.target, force=self.force, keep=self._keep)
         except FileExistsError as error:
             raise target_exists(self.target) from error
         except OSError as error:
             raise write_failed(error, self.target.parent) from error
         self.notes += sync_folder(self.target.parent)
 
-    def _discard(self) -> None:
-        """Remove what is left of the temporary file: nothing after a success."""
+    def discard(self) -> None:
+        """Remove the temporary name, if that is left. Called by itself on leaving, but where it is one of a set."""
         self._close()
         if self.temporary != self.target:
             self.temporary.unlink(missing_ok=True)

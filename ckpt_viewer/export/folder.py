@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ckpt_viewer.errors import CannotExport, TargetExists
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.leftovers import lock_folder, temporary_name
+from ckpt_viewer.export.locks import lock_folder
+from ckpt_viewer.export.part_names import temporary_name
 from ckpt_viewer.export.placing import put_in_place, sync_folder, umask
 from ckpt_viewer.export.recipe import FileRecipe
 from ckpt_viewer.export.target import check_space, resolved, write_failed

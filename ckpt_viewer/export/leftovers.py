@@ -4,38 +4,28 @@ A temporary file is locked as long as whoever writes it lives. So one of ours, b
 free is a leftover: nobody will ever finish it, and it can be removed. Where there are no such locks (Windows, some
 network file systems) nothing is called a leftover.
 
-What a set of files replaces has a second name meanwhile, with the token of the temporary file of the set's last file,
-and a killed process leaves that too. The last of the old files, which makes the others count, is taken away first:
-where it is not there, the set was not finished, and removing leftovers means that all of the old files come back.
+What a set of files replaces has a second name meanwhile, with the set's token, and a killed process leaves that too.
+The last of the old files, which makes the others count, is taken away first: where it is not there, the set was not
+finished, and removing leftovers means that all of the old files come back.
+
+New files of a set that replace nothing get their final names beside their temporary ones. A set of which the last file
+has but its temporary name was not finished, and removing leftovers takes the final names of the others away as well:
+those that are the very file, under the very name that was meant. What somebody renamed or replaced since is his.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from ckpt_viewer.core.text import bytes_text
-
-if sys.platform != "win32":
-    import fcntl
-
-SUFFIX = ".ckpt-viewer.part"
-OLD = ".ckpt-viewer.old"
-"""How the second name ends of a file that is being replaced."""
-_NAME = re.compile(r"\..{1,40}\.([0-9a-f]{16})" + re.escape(SUFFIX))
-_OLD_NAME = re.compile(r"\.(.+)\.([0-9a-f]{16})" + re.escape(OLD), re.DOTALL)
-_OPEN = os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-TRIES = 3
-"""Names that are tried: more than one of them is taken for a leftover once in a lifetime."""
+from ckpt_viewer.export.locks import NOFOLLOW, identity_at, is_at, lock
+from ckpt_viewer.export.part_names import mark_of, member_of, replaced_of, token_of
 
 
 class Leftover(NamedTuple):
@@ -44,121 +34,136 @@ class Leftover(NamedTuple):
     Attributes:
         path: where it is. nbytes: its length. identity: (device, inode).
         replaced: what a file was called that was to be replaced; None for an unfinished one.
+        named: the final name that a file of an unfinished set has already, and loses; None for another one.
     """
 
     path: Path
     nbytes: int
     identity: tuple[int, int]
     replaced: Path | None = None
-
-
-def temporary_name(target: Path) -> Path:
-    """Return a new random name beside a target."""
-    # 40 characters of the name are at most 160 bytes: with the rest still a name that every file system takes
-    return target.with_name(f".{target.name[:40]}.{os.urandom(8).hex()}{SUFFIX}")
-
-
-def second_name(path: Path, temporary: Path) -> Path:
-    """Return how a file is called while it is replaced by a set whose last file is written at `temporary`."""
-    found = _NAME.fullmatch(temporary.name)
-    assert found is not None
-    return path.with_name(f".{path.name}.{found[1]}{OLD}")
-
-
-def create_locked(name: Callable[[], Path], mode: int) -> tuple[Path, int]:
-    """Create a file under a name that is free, and lock it; return path and descriptor. Raises OSError."""
-    for _ in range(TRIES):
-        path = name()
-        fd = os.open(path, os.O_WRONLY | _OPEN | _NOFOLLOW, mode)
-        try:
-            _lock(fd, wait=True)
-            if _is_at(path, os.fstat(fd)):
-                break
-        except BaseException:
-            os.close(fd)
-            path.unlink(missing_ok=True)
-            raise
-        os.close(fd)  # somebody took it for a leftover before it was locked
-    return path, fd
-
-
-def lock_folder(folder: Path) -> int:
-    """Open a new folder and lock it; return the descriptor, -1 where folders cannot be opened. Raises OSError."""
-    if sys.platform == "win32":
-        return -1
-    fd = os.open(folder, os.O_RDONLY | _NOFOLLOW)
-    _lock(fd)
-    return fd
-
-
-def _is_at(path: Path, status: os.stat_result) -> bool:
-    """Whether what was opened still has its name."""
-    try:
-        return os.path.samestat(os.lstat(path), status)
-    except OSError:
-        return False
-
-
-def _lock(fd: int, *, wait: bool = False) -> bool:
-    """Lock an open file; return whether that is possible and nobody else has."""
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # somebody has, or there are no locks here
-        return False
-    return True
+    named: Path | None = None
 
 
 def find_leftovers(folder: Path) -> list[Leftover]:
     """Return the leftovers in a folder, largest first; none where it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith((SUFFIX, OLD))]
-    except OSError:
-        return []
-    found, busy = [], set[str]()
+    names = _names(folder)
+    parts, busy = list[Leftover](), set[str]()
     for name in names:
-        if match := _NAME.fullmatch(name):
+        if token := token_of(name):
             leftover = _look(folder / name, remove=False)
             if leftover is not None:
-                found.append(leftover)
+                parts.append(leftover)
             else:
-                busy.add(match[1])
+                busy.add(token)
+    found = _with_names([part for part in parts if _token(part) not in busy])
     for name in names:
-        match = _OLD_NAME.fullmatch(name)
-        if match and match[2] not in busy:
+        replaced = replaced_of(name)
+        if replaced is not None and replaced[1] not in busy:
             old = _look(folder / name, remove=False)
             if old is not None:
-                found.append(old._replace(replaced=folder / match[1]))
+                found.append(old._replace(replaced=folder / replaced[0]))
     return sorted(found, key=lambda each: -each.nbytes)
 
 
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except OSError:
+        return []
+
+
+def _unfinished(parts: Iterable[Leftover], names: Iterable[str]) -> dict[str, Leftover]:
+    """Return the last file of each set whose final name is not among `names`, by the set's token."""
+    last = {member: part for part in parts if (member := member_of(part.path.name)) is not None and member.final}
+    marks = {mark_of(name) for name in names} if last else set[str]()
+    return {member.token: part for member, part in last.items() if member.mark not in marks}
+
+
+def _is_final(name: str) -> bool:
+    member = member_of(name)
+    return member is not None and member.final
+
+
+def _with_names(parts: list[Leftover]) -> list[Leftover]:
+    """Return unfinished files with the final names that those of unfinished sets have already."""
+    names = _names(parts[0].path.parent) if parts else []
+    unfinished = _unfinished(parts, names)
+    by_mark = {mark_of(name): name for name in names} if unfinished else {}
+    found = []
+    for part in parts:
+        member = member_of(part.path.name)
+        name = by_mark.get(member.mark) if member is not None and member.token in unfinished else None
+        path = part.path.with_name(name) if name is not None else None
+        found.append(part._replace(named=path if path is not None and identity_at(path) == part.identity else None))
+    return found
+
+
 def remove_leftovers(leftovers: list[Leftover]) -> list[Leftover]:
-    """Remove leftovers that still are some, and put back what a set that was not finished was to replace.
+    """Remove leftovers of one folder that still are some, and put back what unfinished sets were to replace.
+
+    In an order that can be broken off anywhere and taken up again: old files come back whose names new ones have, new
+    ones that replaced nothing lose their names, old ones come back whose names are free, which make the others count,
+    and what says that a set was not finished goes last.
 
     Returns:
-        Those that are under their names no more.
+        Those that are under their names no more, in their order.
     """
-    done = []
-    unfinished = {_token(each) for each in leftovers if each.replaced and not os.path.lexists(each.replaced)}
-    for each in leftovers:
-        if each.replaced is not None and _token(each) in unfinished:
-            settled = _put_back(each)
-        else:
-            settled = _look(each.path, remove=True, identity=each.identity) is not None
-        if settled:
+    parts = [each for each in leftovers if each.replaced is None]
+    olds = [each for each in leftovers if each.replaced is not None]
+    names = _names(leftovers[0].path.parent) if leftovers else []
+    free = {each.path for each in olds if each.replaced and each.replaced.name not in names}
+    unfinished = _unfinished(parts, names)
+    tokens = {_token(each) for each in olds if each.path in free} | unfinished.keys()
+    # of several sets that were broken off one after the other, the newest is undone first
+    back = sorted((each for each in olds if _token(each) in tokens), key=lambda each: -_written(each, unfinished))
+    stuck = set[str]()
+    done = _put_all_back([each for each in back if each.path not in free], stuck)
+    for part in _with_names(parts):
+        if part.named is not None and _look(part.named, remove=True, identity=part.identity) is None:
+            stuck.add(_token(part))
+    done += _put_all_back([each for each in back if each.path in free], stuck)
+    parts.sort(key=lambda each: _is_final(each.path.name))
+    for each in (*(old for old in olds if old not in back), *parts):
+        if _token(each) not in stuck and _look(each.path, remove=True, identity=each.identity) is not None:
             done.append(each)
+    gone = {each.path for each in done}
+    return [each for each in leftovers if each.path in gone]
+
+
+def _put_all_back(olds: list[Leftover], stuck: set[str]) -> list[Leftover]:
+    """Put old files back, and return which; the tokens of sets where that fails are `stuck`, and left as they are."""
+    done = []
+    for each in olds:
+        if _token(each) not in stuck and _put_back(each):
+            done.append(each)
+        else:
+            stuck.add(_token(each))
     return done
 
 
+def _written(old: Leftover, unfinished: Mapping[str, Leftover]) -> int:
+    """Return when the set was written that was to replace a file; 0 if nobody can tell."""
+    last = unfinished.get(_token(old))
+    try:
+        return last.path.stat().st_mtime_ns if last is not None else 0
+    except OSError:
+        return 0
+
+
 def leftovers_text(leftovers: list[Leftover]) -> str:
-    """Return what there is, as in ``2 unfinished files (5 GB), 1 file that a set was to replace``."""
+    """Return what there is, as in ``2 unfinished files (5 GB), 1 file that a set was to replace``.
+
+    How many unfinished files have their final names already is said beside their size.
+    """
     files = [each for each in leftovers if each.replaced is None]
     olds = len(leftovers) - len(files)
     texts = []
     if files or not olds:
-        texts.append(f"{_files(len(files), 'unfinished ')} ({bytes_text(sum(each.nbytes for each in files))})")
+        named = sum(each.named is not None for each in files)
+        under = f", {named} of them under {'its' if named == 1 else 'their'} final name{'' if named == 1 else 's'}"
+        nbytes = bytes_text(sum(each.nbytes for each in files))
+        texts.append(f"{_files(len(files), 'unfinished ')} ({nbytes}{under if named else ''})")
     if olds:
         texts.append(f"{_files(olds)} that a set was to replace")
     return ", ".join(texts)
@@ -168,9 +173,9 @@ def _files(count: int, kind: str = "") -> str:
     return f"{count} {kind}file{'' if count == 1 else 's'}"
 
 
-def _token(old: Leftover) -> str:
-    match = _OLD_NAME.fullmatch(old.path.name)
-    return match[2] if match is not None else ""
+def _token(leftover: Leftover) -> str:
+    replaced = replaced_of(leftover.path.name)
+    return replaced[1] if replaced is not None else token_of(leftover.path.name)
 
 
 def _put_back(old: Leftover) -> bool:
@@ -195,7 +200,7 @@ def _look(path: Path, *, remove: bool, identity: tuple[int, int] | None = None) 
         status = os.fstat(fd)
         here = status.st_dev, status.st_ino
         kind = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-        if not kind or status.st_uid != os.geteuid() or (identity or here) != here or not _lock(fd):
+        if not kind or status.st_uid != os.geteuid() or (identity or here) != here or not lock(fd):
             return None
         if remove and not _remove(path, status):
             return None
@@ -208,8 +213,8 @@ def _open(path: Path) -> int | None:
     """Open a file or folder, no link; None where that cannot be."""
     for flags in (os.O_RDWR, os.O_RDONLY):  # network file systems lock only what may be written; folders never may
         try:
-            return os.open(path, flags | _NOFOLLOW)
-        except IsADirectoryError:
+            return os.open(path, flags | NOFOLLOW)
+        except (IsADirectoryError, PermissionError):  # what replaces a file that is read-only is so too
             continue
         except OSError:  # gone, a link, not ours
             return None
@@ -219,7 +224,7 @@ def _open(path: Path) -> int | None:
 def _remove(path: Path, status: os.stat_result) -> bool:
     """Remove what was opened and locked, unless another thing has its name by now."""
     try:
-        if not _is_at(path, status):
+        if not is_at(path, status):
             return False
         if stat.S_ISDIR(status.st_mode):
             shutil.rmtree(path)

@@ -66,22 +66,28 @@ def _able(call: Callable[[], object]) -> bool:
     return True
 
 
-def put_in_place(temporary: Path, target: Path, *, force: bool) -> list[str]:
+def put_in_place(temporary: Path, target: Path, *, force: bool, keep: bool = False) -> list[str]:
     """Give a file, or a folder, its name; return notes.
 
     Args:
         force: replace what is there.
+        keep: leave it the temporary name too, where nothing is replaced and the file system has hard links.
 
     Raises:
         FileExistsError: there is something and no `force`. OSError.
     """
+    if keep and not (force and os.path.lexists(target)) and _link_if_free(temporary, target):
+        return []
     if force:
         temporary.replace(target)
         return []
     if os.name == "nt":
         temporary.rename(target)  # refuses, there
         return []
-    if _rename_if_free(temporary, target) or _link_if_free(temporary, target):
+    if _rename_if_free(temporary, target):
+        return []
+    if _link_if_free(temporary, target):
+        temporary.unlink()
         return []
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -109,7 +115,6 @@ def _link_if_free(temporary: Path, target: Path) -> bool:
         raise
     except (OSError, NotImplementedError, AttributeError):  # a file system without hard links; folders have none
         return False
-    temporary.unlink()
     return True
 
 

@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.leftovers import second_name
+from ckpt_viewer.export.part_names import member_name, new_token, second_name
 from ckpt_viewer.export.recipe import FileRecipe
 from ckpt_viewer.export.target import check_space, check_target, write_failed
 
@@ -42,33 +43,68 @@ def written_together(
     """Hand out a file to write for each target. On leaving normally they are put in place, in order.
 
     Should that fail halfway, what has its name already loses it again, and what it replaced comes back. Should the
-    process die halfway, there is no last file, so that nobody takes new parts and old ones for a whole; the old ones
-    lie beside it under second names, see `leftovers`.
+    process die halfway, there is no last file, so that nobody takes new parts and old ones for a whole. The old ones
+    lie beside it under second names then, and new ones that replaced nothing under their temporary names too: that
+    is how `leftovers` knows what is to go, and what to come back.
 
     Raises:
         CannotExport, TargetExists, WriteFailed: see `check_files` and `AtomicFile`.
     """
     check_files(files, force=force, source=source)
-    before = _Before([path for path, _ in files])
-    try:
-        with ExitStack() as stack:
-            opened: list[AtomicFile] = []
-            for path, recipe in reversed(files):  # what is entered last is left, and put in place, first
-                file = AtomicFile(path, force=force, source=source, nbytes=recipe.nbytes)
-                opened.insert(0, stack.enter_context(file))
-            yield opened
-            if len(files) > 1:
+    if len(files) == 1:
+        path, recipe = files[0]
+        with AtomicFile(path, force=force, source=source, nbytes=recipe.nbytes) as file:
+            yield [file]
+        return
+    token = new_token()
+    before = _Before([path for path, _ in files], token)
+    opened = [
+        _Member(path, token, final=path == files[-1][0], force=force, source=source, nbytes=recipe.nbytes)
+        for path, recipe in files
+    ]
+    with ExitStack() as stack:
+        for file in opened:  # all stay locked until it is settled which files there are
+            stack.callback(file.discard)
+        try:
+            with ExitStack() as entered:
+                for file in reversed(opened):  # what is entered last is left, and put in place, first
+                    entered.enter_context(file)
+                yield [*opened]
                 before.keep(opened)
-    except BaseException:
-        before.restore()
-        raise
-    before.forget()
+        except BaseException:
+            before.restore()
+            raise
+        before.forget()
+
+
+class _Member(AtomicFile):
+    """One file of a set; `final` is the last one.
+
+    What comes before it keeps its temporary name until that is in place. Without hard links it cannot: what a process
+    that is killed in that moment leaves of a new set are whole files that nothing tells from a user's own.
+    """
+
+    def __init__(
+        self, target: Path, token: str, *, final: bool, force: bool = False, source: str = "", nbytes: int = 0
+    ) -> None:
+        super().__init__(target, force=force, source=source, nbytes=nbytes)
+        self._token, self._keep = token, not final
+
+    def _temporary_name(self) -> Path:
+        return member_name(self.target, self._token, final=not self._keep)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._commit()
 
 
 class _Before:
     """What there was under the names of a set, and how it comes back."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], token: str) -> None:
+        self._token = token
         self._fresh = {path for path in paths if not path.exists()}
         self._kept: dict[Path, Path] = {}
         self._new: dict[Path, tuple[int, int]] = {}
@@ -78,7 +114,7 @@ class _Before:
         self._new = {file.target: _identity(file.temporary) for file in files}
         try:
             for path in [file.target for file in reversed(files) if file.target not in self._fresh]:
-                self._kept[path] = second = second_name(path, files[-1].temporary)
+                self._kept[path] = second = second_name(path, self._token)
                 _second_name(path, second)
             if files[-1].target in self._kept:
                 files[-1].target.unlink(missing_ok=True)
@@ -86,11 +122,11 @@ class _Before:
             raise write_failed(error, files[-1].target.parent) from error
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Put everything back, last what makes the others count: should the process die here, `leftovers` goes on."""
         for path in self._new.keys() & self._fresh:
             if path.exists() and _identity(path) == self._new[path]:  # not one that somebody else made meanwhile
                 path.unlink()
-        for path, second in self._kept.items():
+        for path, second in reversed(self._kept.items()):
             if second.exists():
                 second.replace(path)
                 second.unlink(missing_ok=True)  # renaming one name of a file to another one of it does nothing

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from ckpt_viewer.errors import TargetExists, WriteFailed
-from ckpt_viewer.export import atomic, leftovers, placing
+from ckpt_viewer.export import atomic, locks, part_names, placing
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.placing import UNABLE
 
@@ -100,7 +100,7 @@ def test_network_folders_that_lack_calls(tmp_path, monkeypatch, putting, number)
     """No fsync, no modes, no locks."""
     monkeypatch.setattr(placing.os, "fsync", refusing(number))
     monkeypatch.setattr(placing.os, "fchmod", refusing(number))
-    monkeypatch.setattr(leftovers.fcntl, "flock", refusing(number))
+    monkeypatch.setattr(locks.fcntl, "flock", refusing(number))
     for force in (False, True):
         with AtomicFile(tmp_path / "x", force=force) as file:
             file.write(b"new" * (1 + force))
@@ -193,9 +193,9 @@ def test_a_link_is_followed_once(tmp_path):
 
 
 def test_the_temporary_file_follows_no_link(tmp_path, monkeypatch):
-    monkeypatch.setattr(leftovers.os, "urandom", lambda count: bytes(count))
+    monkeypatch.setattr(part_names.os, "urandom", lambda count: bytes(count))
     (tmp_path / "precious").write_bytes(b"old")
-    (tmp_path / f".x.{bytes(8).hex()}{leftovers.SUFFIX}").symlink_to("precious")
+    (tmp_path / f".x.{bytes(8).hex()}{part_names.SUFFIX}").symlink_to("precious")
     with pytest.raises(WriteFailed):
         put(tmp_path / "x")
     assert (tmp_path / "precious").read_bytes() == b"old"

@@ -1,5 +1,6 @@
 """What is left of a killed process is recognised; what somebody is working on is not touched."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,9 +13,10 @@ import pytest
 import torch
 
 from ckpt_viewer.cli import main
-from ckpt_viewer.export import leftovers
+from ckpt_viewer.export import leftovers, locks
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.leftovers import SUFFIX, find_leftovers, remove_leftovers, second_name, temporary_name
+from ckpt_viewer.export.leftovers import find_leftovers, remove_leftovers
+from ckpt_viewer.export.part_names import SUFFIX, member_name, new_token, second_name, temporary_name, token_of
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="nothing is called a leftover there")
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,14 +100,14 @@ def test_what_became_another_file_stays(tmp_path):
 
 def test_a_new_file_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
     """Somebody removes it between its being made and its being locked."""
-    real, taken = leftovers._lock, []
+    real, taken = locks.lock, []
 
     def late(fd, *, wait=False):
         if wait and not taken:
             taken.extend(remove_leftovers(find_leftovers(tmp_path)))
         return real(fd, wait=wait)
 
-    monkeypatch.setattr(leftovers, "_lock", late)
+    monkeypatch.setattr(locks, "lock", late)
     with AtomicFile(tmp_path / "x") as file:
         file.write(b"whole")
     assert len(taken) == 1
@@ -116,7 +118,7 @@ def test_a_new_file_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkey
 def test_what_a_set_that_is_being_placed_replaces_is_none(tmp_path):
     target = tmp_path / "m.index.json"
     with AtomicFile(target) as file:
-        second_name(target, file.temporary).write_bytes(b"old")
+        second_name(target, token_of(file.temporary.name)).write_bytes(b"old")
         assert find_leftovers(tmp_path) == []
     (old,) = find_leftovers(tmp_path)
     assert old.replaced == target
@@ -126,14 +128,18 @@ def test_what_a_set_that_is_being_placed_replaces_is_none(tmp_path):
 
 def test_an_old_file_whose_name_is_gone_is_never_removed(tmp_path):
     long = tmp_path / ("x" * 190)
-    second_name(long, temporary_name(tmp_path / "y")).write_bytes(b"precious")
+    second_name(long, new_token()).write_bytes(b"precious")
     assert len(remove_leftovers(find_leftovers(tmp_path))) == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {long.name: b"precious"}
 
 
 def test_without_locks_nothing_is_called_a_leftover(tmp_path, monkeypatch):
     made(tmp_path)
-    monkeypatch.setattr(leftovers, "_lock", lambda fd, wait=False: False)
+
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, "not here")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
     assert find_leftovers(tmp_path) == []
     assert find_leftovers(tmp_path / "none") == []
 
@@ -152,6 +158,34 @@ def test_the_command_line_says_so_and_removes_on_request(tmp_path, capsys):
     assert main([*command, "--remove-leftovers"]) == 0
     assert capsys.readouterr().err == f"ckpt-viewer: note: cleared 1 unfinished file (2 MB) from {tmp_path}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.cpu.pth", "x.pth"]
+
+
+@pytest.mark.torch
+def test_the_command_line_clears_what_a_set_without_an_index_left_under_its_names(tmp_path, capsys):
+    source = builders.save({"v": torch.ones(1000), "w": torch.ones(1000)}, tmp_path / "x.pth")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    token, first = new_token(), folder / "m-00001-of-00002.safetensors"
+    member_name(folder / "m.safetensors.index.json", token, final=True).write_bytes(b"{}")
+    part = member_name(first, token, final=False)
+    part.write_bytes(b"whole")
+    os.link(part, first)
+    command = ["export", str(source), "-o", str(folder / "m.safetensors"), "--max-shard-size", "5000"]
+    command += ["--from", "", "--no-torch"]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "2 unfinished files (7 B, 1 of them under its final name) of runs that were broken off" in said
+    assert "exists already" in said
+    assert first.read_bytes() == b"whole"
+    assert main([*command, "--remove-leftovers"]) == 0
+    assert len(list(folder.iterdir())) == 3
+    assert first.read_bytes() != b"whole"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_one_that_was_to_replace_a_read_only_file_is_found(tmp_path):
+    made(tmp_path).chmod(0o400)
+    assert len(remove_leftovers(find_leftovers(tmp_path))) == 1
 
 
 @pytest.mark.torch

@@ -7,7 +7,7 @@ import os
 import builders
 import pytest
 
-from ckpt_viewer.export.leftovers import second_name, temporary_name
+from ckpt_viewer.export.part_names import member_name, new_token, second_name, temporary_name, token_of
 from ckpt_viewer.gui.leftovers import Leftovers
 from ckpt_viewer.gui.messages import Messages
 from ckpt_viewer.gui.session import Session
@@ -58,7 +58,7 @@ def test_what_a_set_was_to_replace_comes_back(look, tmp_path):
     part = temporary_name(tmp_path / "m.index.json")
     part.write_bytes(bytes(1_000_000))
     for name in ("m.index.json", "m-00001-of-00001.safetensors"):
-        second_name(tmp_path / name, part).write_bytes(b"old")
+        second_name(tmp_path / name, token_of(part.name)).write_bytes(b"old")
     ((_, text),) = look()
     assert text.startswith("1 unfinished file (1 MB), 2 files that a set was to replace lie in ")
     assert text.endswith(" What was not replaced is put back then.")
@@ -68,6 +68,18 @@ def test_what_a_set_was_to_replace_comes_back(look, tmp_path):
         "m.index.json": b"old",
         "m-00001-of-00001.safetensors": b"old",
     }
+
+
+def test_files_of_a_set_that_has_no_index_lose_their_names(look, tmp_path):
+    token = new_token()
+    member_name(tmp_path / "m.index.json", token, final=True).write_bytes(bytes(500_000))
+    shard = member_name(tmp_path / "m-1.safetensors", token, final=False)
+    shard.write_bytes(bytes(500_000))
+    os.link(shard, tmp_path / "m-1.safetensors")
+    ((_, text),) = look()
+    assert text.startswith(f"2 unfinished files (1 MB, 1 of them under its final name) lie in {tmp_path}, ")
+    assert look("Remove") == [("info", "Cleared 2 unfinished files (1 MB, 1 of them under its final name).")]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_gone_meanwhile_is_said(look, tmp_path):
