@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ckpt_viewer.core.regions import row_major
+from ckpt_viewer.core.regions import row_major
 from ckpt_viewer.core.tensor import Bytes
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
