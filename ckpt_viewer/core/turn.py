@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 
-LONGEST = 0.03
+LONGEST = 0.25
 """Seconds that work waits at most between two of its steps: it gets on also where the window is never done."""
 
 

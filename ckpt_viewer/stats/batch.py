@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ckpt_viewer.core.dtype import DTYPES
+from ckpt_viewer.core.turn import WINDOW_FIRST
 from ckpt_viewer.stats.cells import EXACT, FINE, NONE, Cells, keys_of
 from ckpt_viewer.stats.census import Census
 from ckpt_viewer.stats.moments import LIMB, UNIT, Moments, limb_pairs, moments_of_integer_limbs
@@ -58,11 +59,13 @@ class _Segments(NamedTuple):
 
     def sums(self, column: Array) -> list[int]:
         """Return the sum over each tensor of a column of integers or marks."""
+        WINDOW_FIRST.stand_back()
         found: list[int] = np.add.reduceat(column, self.starts, dtype=np.int64).tolist()
         return found
 
     def firsts(self, column: Array) -> tuple[Array, Array]:
         """Return where stretches of equal entries begin, and which of those begin a tensor's."""
+        WINDOW_FIRST.stand_back()
         cut = np.empty(column.size, np.bool_)
         np.not_equal(column[1:], column[:-1], out=cut[1:])
         cut[self.starts] = True
@@ -199,6 +202,7 @@ def _moments_of_floats(segments: _Segments) -> Iterator[Moments]:
     significands = bits & _FRACTION
     significands[(rows & _EXPONENT) != 0] |= _HIDDEN
     total, squares = _sums(significands, firsts, narrow=segments.values.dtype != np.float64)
+    WINDOW_FIRST.stand_back()
     nothing = (total == 0).astype(np.bool_)
     least = np.minimum.reduceat(np.where(nothing, _EXPONENT, exponents), begins)  # zeros would make shifts long
     stretches = np.diff(np.append(begins, firsts.size))
@@ -217,9 +221,11 @@ def _sums(significands: Array, firsts: Array, *, narrow: bool) -> tuple[Array, A
     limbs = [significands >> below] if narrow else [(significands >> (LIMB * k)) & mask for k in range(3)]
     total: Any = 0
     for k, limb in enumerate(limbs):
+        WINDOW_FIRST.stand_back()
         total = total + (np.add.reduceat(limb, firsts).astype(object) << LIMB * k)
     squares: Any = 0
     for i, j in limb_pairs(len(limbs)):
+        WINDOW_FIRST.stand_back()
         product = np.add.reduceat(limbs[i] * limbs[j], firsts).astype(object)
         squares = squares + (product << LIMB * (i + j) + (i != j))  # a product of two different limbs counts twice
     return total << below, squares << 2 * below

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QTreeView, QWidget
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel
 from ckpt_viewer.gui.tree.opening import rows_to_open
 from ckpt_viewer.gui.tree.typeahead import TypeAhead
+from ckpt_viewer.gui.turns import window_works
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
@@ -89,6 +90,7 @@ class RowsView(QTreeView):
 
     def open_rows(self, rows: set[int] | list[int]) -> None:
         """Open rows at the cost of one layout."""
+        window_works()
         self.scheduleDelayedItemsLayout()  # until it is done, `expand` only takes notes
         model = self.tree_model
         for row in sorted(rows):
@@ -97,6 +99,11 @@ class RowsView(QTreeView):
                 if model.canFetchMore(index):
                     model.fetchMore(index)
                 self.expand(index)
+
+    def doItemsLayout(self) -> None:
+        """Qt asks the model several things about each row that shows."""
+        window_works()
+        super().doItemsLayout()
 
     def _restore_current(self, *, scroll: bool) -> None:
         if self._current < 0 or not self.is_shown(self._current):

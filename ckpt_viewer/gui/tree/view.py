@@ -26,9 +26,14 @@ from ckpt_viewer.gui.tree.model import AnyIndex
 from ckpt_viewer.gui.tree.opening import subtree_to_open
 from ckpt_viewer.gui.tree.painting import RowPainter
 from ckpt_viewer.gui.tree.rows_view import MOST_OPENED, RowsView
+from ckpt_viewer.gui.turns import soon
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.figures import FigureTable
+    from ckpt_viewer.gui.tree.pages import Pages
+
+AT_ONCE = 75
+"""Rows that are opened in one turn; what is below them takes some 15 ms to be laid out."""
 
 
 class CheckpointTreeView(RowsView):
@@ -193,9 +198,16 @@ class CheckpointTreeView(RowsView):
         if pages is None or row < 0:
             return
         rows, complete = subtree_to_open(pages, row, MOST_OPENED)
-        self.open_rows(rows)
+        self._open_some(pages, rows)
         if not complete:
             self.said.emit(f"Stopped at about {grouped(MOST_OPENED)} rows; expand a smaller part, or filter by name.")
+
+    def _open_some(self, pages: Pages, rows: list[int]) -> None:
+        """Open as many rows as a turn has time for, the others in the next; none if something else shows by then."""
+        if pages is self.tree_model.pages:
+            self.open_rows(rows[:AT_ONCE])
+            if rest := rows[AT_ONCE:]:
+                soon(self, lambda: self._open_some(pages, rest))
 
     def copy_path(self) -> None:
         """Copy the JSON Pointers of the selected rows, one a line."""
