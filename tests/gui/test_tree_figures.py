@@ -82,6 +82,7 @@ def test_cells_show_three_digits_and_copy_all(scanned):
     index, cells, *_ = scanned
     row = index.find("/model/y.bad")
     assert [cells.shown(row, column) for column in FIGURES] == ["0", "2", "2", "1", "1", "25 %", "1", "1"]
+    assert len(cells.painted(row, figures=False).cells) == FIGURES.start
     assert cells.painted(row).cells[FIGURES.start : PICTURE] == tuple(cells.shown(row, column) for column in FIGURES)
     assert copied_row(cells, row).split("\t")[7:] == ["0.0", "2.0", "2.0", "1.0", "1.0", "0.25", "1", "1"]
     cells.table = None

@@ -112,16 +112,20 @@ class Cells:
             return ""
         return self._table.spark(row) if column == PICTURE else figure_text(self.figures(row), COLUMNS[column])
 
-    def painted(self, row: int) -> RowTexts:
-        """Return what is painted in a row; kept until there is another map_location."""
-        texts = self._painted.get(row)
-        if texts is None:
+    def painted(self, row: int, *, figures: bool = True) -> RowTexts:
+        """Return what is painted in a row; kept until there is another map_location.
+
+        Args:
+            figures: whether the columns `FIGURES` and `PICTURE` are wanted: to write them takes as long as the rest.
+        """
+        texts, wide = self._painted.get(row), figures and self._table is not None
+        if texts is None or (wide and len(texts.cells) == len(_SHOWN)):
             if len(self._painted) >= KEPT:
                 self._painted.clear()
             cells = tuple(shown(self, row) for shown in _SHOWN)
-            if self._table is not None:
-                figures = self.figures(row)
-                cells += (*(figure_text(figures, title) for title in TITLES), self._table.spark(row))
+            if wide and self._table is not None:
+                found = self.figures(row)
+                cells += (*(figure_text(found, title) for title in TITLES), self._table.spark(row))
             link = self.index.same_as(row) is not None
             texts = self._painted[row] = RowTexts(cells, self.note(row), self.mark(row), link)
         return texts

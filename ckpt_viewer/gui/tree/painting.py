@@ -5,11 +5,11 @@ Qt's own way asks the model some seven times a cell through Python, and a scroll
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette, QPixmap
-from PySide6.QtWidgets import QStyleOptionViewItem, QTreeView
+from PySide6.QtWidgets import QStyleOptionViewItem
 
 from ckpt_viewer.gui.theme import theme
 from ckpt_viewer.gui.tree.cells import (
@@ -31,6 +31,9 @@ from ckpt_viewer.gui.tree.lost import LOST
 from ckpt_viewer.gui.tree.marks import SIZE as PICTURE
 from ckpt_viewer.gui.tree.marks import picture
 from ckpt_viewer.gui.tree.model import AnyIndex, CheckpointTreeModel, TreeRole
+
+if TYPE_CHECKING:
+    from ckpt_viewer.gui.tree.view import CheckpointTreeView
 
 MARGIN = 4
 GAP = 8
@@ -121,7 +124,7 @@ class _Fitted:
 class RowPainter:
     """Paints rows of one view. Make a new one when the view's font, palette or style changes."""
 
-    def __init__(self, view: QTreeView, model: CheckpointTreeModel) -> None:
+    def __init__(self, view: CheckpointTreeView, model: CheckpointTreeModel) -> None:
         self._view, self._model, self._header = view, model, view.header()
         self._plain = _Fitted(view.font())
         bold = QFont(view.font())
@@ -150,7 +153,7 @@ class RowPainter:
         if look.has_children and look.depth:
             self._handle(painter, look)
         if row >= 0:
-            texts = cells.painted(row)
+            texts = cells.painted(row, figures=self._view.columns.shows_figures)
             self._cells(painter, look, texts)
             self._name(painter, look, texts)
         else:
