@@ -171,15 +171,8 @@ def _model_tensors(checkpoint: Checkpoint, context: Context) -> list[Columns]:
 
 def parameter_count(tensors: Sequence[TensorSpec], packed: PackedWeights, context: Context = SILENT) -> int:
     """Return the elements of the distinct (storage, offset, shape, stride) of a model, the packed ones unpacked."""
-    if not packed.found and not any(map(_EXTRA, tensors)):
-        storages: set[StorageSpec | None] = set()
-        for start in range(0, len(tensors), AT_ONCE):
-            context.step(start, len(tensors))
-            storages.update(map(_STORAGE, tensors[start : start + AT_ONCE]))
-        alone = len(storages) == len(tensors)
-        drain(storages, context)
-        if alone:
-            return sum(map(_NUMEL, tensors))
+    if not packed.found and (alone := _count_alone(tensors, context)) is not None:
+        return alone
     first: dict[int, TensorSpec] = {}  # of each storage; nearly all have no other
     others: set[tuple[object, ...]] = set()
     count, found, helpers = 0, packed.found, packed.helpers
@@ -200,6 +193,22 @@ def parameter_count(tensors: Sequence[TensorSpec], packed: PackedWeights, contex
     drain(first, context)
     drain(others, context)
     return count
+
+
+def _count_alone(tensors: Sequence[TensorSpec], context: Context) -> int | None:
+    """Return the elements of plain tensors that share no storage, some at a time; None for others."""
+    storages: set[StorageSpec | None] = set()
+    count = 0
+    for start in range(0, len(tensors), AT_ONCE):
+        context.step(start, len(tensors))
+        some = tensors[start : start + AT_ONCE]
+        if any(map(_EXTRA, some)):
+            return None
+        storages.update(map(_STORAGE, some))
+        count += sum(map(_NUMEL, some))
+    alone = len(storages) == len(tensors)
+    drain(storages, context)
+    return count if alone else None
 
 
 class _Storages(NamedTuple):

