@@ -77,6 +77,9 @@ def _problem(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _plugin_problem(name: str) -> str:
+    from ckpt_viewer.gui.bring_qt import bring_qt
+
+    bring_qt()
     from PySide6.QtCore import QLibraryInfo, QPluginLoader
 
     folder = QLibraryInfo.path(QLibraryInfo.LibraryPath.PluginsPath)

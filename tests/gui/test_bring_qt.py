@@ -98,3 +98,15 @@ assert "argparse" in sys.modules and not hasattr(pyi_generator, "no_such_thing")
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_the_choice_of_a_display_brings_qt_the_same_way():
+    code = """
+import builtins, sys
+genuine = builtins.__import__
+from ckpt_viewer.gui.display import choose_platform
+assert choose_platform({"QT_QPA_PLATFORM": "minimal"}, screenshot=False, system="linux") == "minimal"
+assert "PySide6.QtCore" in sys.modules and builtins.__import__ is genuine and "argparse" not in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
