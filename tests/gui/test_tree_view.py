@@ -10,7 +10,7 @@ from tree_samples import checkpoint_of, flat_checkpoint, large_checkpoint, state
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.gui.tree import ModuleGroup, build_index, typeahead
 from ckpt_viewer.gui.tree.cells import COLUMNS, DEVICE, DTYPE, NAME, PARAMETERS, SHAPE, SIZE, TYPE
-from ckpt_viewer.gui.tree.columns import LEAST_NAME, NARROW
+from ckpt_viewer.gui.tree.columns import LEAST_NAME, LEAST_TEXT, NARROW
 from ckpt_viewer.gui.tree.menu import tree_menu
 from ckpt_viewer.gui.tree.widget import TreePanel
 from ckpt_viewer.gui.turns import soon
@@ -401,6 +401,22 @@ def test_names_take_the_room_that_is_left(training):
     assert sum(view.columnWidth(column) for column in range(7)) == view.viewport().width()
     view.header().resizeSection(TYPE, 150)
     assert sum(view.columnWidth(column) for column in range(7)) == view.viewport().width()
+
+
+def test_what_is_opened_deep_below_finds_room_for_its_name(panel):
+    node = mapping(weight=1)
+    for number in range(12):
+        node = mapping(**{f"level{number}": node})
+    panel.resize(430, 400)
+    view, usual = panel.view, panel.view.columnWidth(NAME)
+    show(panel, checkpoint_of(node))
+    view.expand_subtree()
+    view.grab()
+    assert showing(panel)[-1] == "weight"
+    assert view.columnWidth(NAME) == 13 * view.indentation() + LEAST_TEXT > usual
+    assert view.columnWidth(SHAPE) == view.columns._natural(SHAPE)  # it scrolls sideways instead
+    show(panel, training_checkpoint())
+    assert view.columnWidth(NAME) == usual
 
 
 def test_the_choice_of_columns_is_kept(qtbot, training):

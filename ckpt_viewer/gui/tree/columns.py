@@ -24,6 +24,8 @@ NARROW = 720
 """Width in pixels below which a tree is narrow: all seven columns would leave less to the names than they need."""
 LEAST_NAME, LEAST_BESIDE_FIGURES = 110, 240
 """Width of the Name column in pixels below which the tree scrolls sideways instead."""
+LEAST_TEXT = 80
+"""The same of the text of the deepest row, behind its indentation."""
 USUAL_HEIGHT = 16
 """Height in pixels of the fonts for which these are right; with a larger one they grow."""
 
@@ -59,6 +61,7 @@ class Columns(QObject):
         self._scale = max(1.0, QFontMetrics(view.font()).height() / USUAL_HEIGHT)
         self._widths = {column: self._natural(column) for column in _SAMPLES}
         self._fitting = False
+        self._deepest = 0
         self.is_narrow = False
         header = self._header
         header.setStretchLastSection(False)
@@ -82,9 +85,16 @@ class Columns(QObject):
             return
         others = sum(self._widths[column] for column in self._shown[self.is_narrow] if column != NAME)
         self._fitting = True
-        least = LEAST_BESIDE_FIGURES if self.shows_figures else LEAST_NAME
-        self._header.resizeSection(NAME, max(round(least * self._scale), self._inner_width() - others))
+        least = round((LEAST_BESIDE_FIGURES if self.shows_figures else LEAST_NAME) * self._scale)
+        deep = self._deepest * self._view.indentation() + round(LEAST_TEXT * self._scale)
+        self._header.resizeSection(NAME, max(least, deep, self._inner_width() - others))
         self._fitting = False
+
+    def make_room(self, depth: int) -> None:
+        """Leave room for the names of rows so deep below the root; 0 for another tree, of which none is known."""
+        if depth > self._deepest or not depth:
+            self._deepest = depth
+            self.fit()
 
     def _inner_width(self) -> int:
         """The viewport's width. `viewport()` itself has PySide load every kind of widget: 20 ms at start-up."""

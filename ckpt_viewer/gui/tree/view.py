@@ -88,6 +88,7 @@ class CheckpointTreeView(RowsView):
     def start(self, row: int = 0) -> None:
         """As `RowsView.start`; `painted` follows."""
         self._is_painted = False
+        self.columns.make_room(0)
         super().start(row)
 
     def sort_by(self, column: int) -> None:
@@ -256,6 +257,10 @@ class CheckpointTreeView(RowsView):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         self._painter = None  # its fonts and colours may be others now
+
+    def _on_expanded(self, index: QModelIndex) -> None:
+        super()._on_expanded(index)
+        self.columns.make_room(self.tree_model.depth(index) + 1)
 
     def _on_double_clicked(self, index: QModelIndex) -> None:
         row = self.tree_model.row_of(index)
