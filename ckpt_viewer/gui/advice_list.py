@@ -12,6 +12,7 @@ from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.code_line import CodeLine
 from ckpt_viewer.gui.labels import label, plain
+from ckpt_viewer.gui.layouts import empty
 from ckpt_viewer.gui.links import LinkButton
 from ckpt_viewer.gui.messages import WORDS
 from ckpt_viewer.gui.theme import theme
@@ -42,11 +43,7 @@ class AdviceList(QWidget):
 
     def show_advice(self, advice: Sequence[tuple[Advice, str]]) -> None:
         """Show other advice, each with the pointer of what it is about (``""`` for the file)."""
-        while (item := self._grid.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        empty(self._grid)
         self.setVisible(bool(advice))
         inorder = sorted(advice, key=lambda each: ORDER.index(each[0].severity))
         for row, (each, pointer) in enumerate(inorder[:MOST_SHOWN]):

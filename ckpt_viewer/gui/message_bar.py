@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolBut
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import label
+from ckpt_viewer.gui.layouts import discard
 from ckpt_viewer.gui.messages import WORDS, Action, Message, Messages
 from ckpt_viewer.gui.theme import theme, themes
 
@@ -101,8 +102,7 @@ class MessageBar(QFrame):
         self._filled = message
         for button in self._buttons:
             self._actions.removeWidget(button)
-            button.hide()
-            button.deleteLater()
+            discard(button)
         self._buttons = []
         for action in message.actions:
             button = QPushButton(action.text)

@@ -81,6 +81,22 @@ def test_another_map_location_changes_what_it_says(qtbot, panel, session):
     assert panel._code.code == 'torch.load("model_3.pth", map_location="cpu")'
 
 
+def test_what_it_says_as_before_stays_as_it_is(qtbot, panel, session):
+    def facts():
+        grid = panel._facts
+        rows = [(grid.itemAtPosition(row, 0), grid.itemAtPosition(row, 1)) for row in range(grid.rowCount())]
+        return {name.widget().text(): (name.widget(), said.widget()) for name, said in rows if name is not None}
+
+    before = facts()
+    with qtbot.waitSignal(session.problemsChanged):
+        session.set_map_location("cpu")
+    panel.remap()
+    after = facts()
+    assert list(after) == list(before) and len(before) > 4
+    assert {name for name in before if after[name] != before[name]} == {"Loads here", "Devices"}
+    assert before["Devices"][1].isHidden() and not after["Devices"][1].isHidden()
+
+
 def test_a_link_selects_the_entry(qtbot, panel, session):
     link = next(each for each in links(panel) if each.text() == "optimizer")
     with qtbot.waitSignal(session.selectionChanged) as got:

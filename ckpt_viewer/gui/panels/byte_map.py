@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QToolButton, QVB
 from ckpt_viewer.core.text import bytes_text, grouped
 from ckpt_viewer.gui.elided import ElidedLabel
 from ckpt_viewer.gui.labels import label, plain
+from ckpt_viewer.gui.layouts import empty
 from ckpt_viewer.gui.panels.byte_colours import ByteLegend
 from ckpt_viewer.gui.panels.byte_strip import STEP, ByteStrip
 from ckpt_viewer.gui.panels.byte_words import stretch_words
@@ -106,11 +107,7 @@ class ByteMapView(QWidget):
         self._fit()
 
     def _make_strips(self, count: int) -> None:
-        while (item := self._column.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        empty(self._column)
         self.strips = []
         for _ in range(count):
             strip = ByteStrip()

@@ -9,6 +9,7 @@ from ckpt_viewer.core.slicing import Slicing
 from ckpt_viewer.core.text import grouped
 from ckpt_viewer.gui.flow_layout import FlowLayout
 from ckpt_viewer.gui.labels import label
+from ckpt_viewer.gui.layouts import discard
 
 MOST_INDEX = 2**31 - 1
 """What a spin box can count to."""
@@ -57,8 +58,7 @@ class Dimensions(QWidget):
     def _make_spins(self, slicing: Slicing) -> None:
         for old in self.spins:
             self._flow.removeWidget(old)
-            old.hide()
-            old.deleteLater()
+            discard(old)
         self.spins = []
         for dim in slicing.others:
             spin = QSpinBox()

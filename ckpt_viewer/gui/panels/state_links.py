@@ -10,6 +10,7 @@ from ckpt_viewer.core.node import Node
 from ckpt_viewer.gui.flow_layout import FlowLayout
 from ckpt_viewer.gui.jobs import Latest
 from ckpt_viewer.gui.labels import label, plain, tooltip
+from ckpt_viewer.gui.layouts import empty
 from ckpt_viewer.gui.links import LinkButton
 from ckpt_viewer.gui.panels.state_report import StateReport, state_report
 from ckpt_viewer.gui.training_watch import TrainingWatch
@@ -57,11 +58,7 @@ class StateLinks(QWidget):
             self._looking.start(lambda context: state_report(subject, training, context))
 
     def _show(self, said: StateReport | None) -> None:
-        while (item := self._line.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        empty(self._line)
         self.setVisible(said is not None)
         if said is None:
             return
