@@ -92,9 +92,11 @@ def test_what_it_says_as_before_stays_as_it_is(qtbot, panel, session):
         session.set_map_location("cpu")
     panel.remap()
     after = facts()
-    assert list(after) == list(before) and len(before) > 4
+    assert list(after) == list(before)
+    assert len(before) > 4
     assert {name for name in before if after[name] != before[name]} == {"Loads here", "Devices"}
-    assert before["Devices"][1].isHidden() and not after["Devices"][1].isHidden()
+    assert before["Devices"][1].isHidden()
+    assert not after["Devices"][1].isHidden()
 
 
 def test_a_link_selects_the_entry(qtbot, panel, session):
