@@ -5,7 +5,7 @@ Everything slow is a job; views hear of it through signals, or are attached whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
@@ -14,12 +14,11 @@ from ckpt_viewer.errors import Cancelled, NoSuchNode
 from ckpt_viewer.gui.file_scan import FileScan
 from ckpt_viewer.gui.jobs import Job, JobRunner, Latest
 from ckpt_viewer.gui.loans import Loans
+from ckpt_viewer.gui.marking import Marking
 from ckpt_viewer.gui.picks import Picks
 from ckpt_viewer.gui.reading import (
-    Correction,
     Loaded,
     Reader,
-    correct_roles,
     describe,
     find_problems,
     index_tree,
@@ -28,7 +27,6 @@ from ckpt_viewer.gui.reading import (
     read_remembered,
     salvage_file,
 )
-from ckpt_viewer.gui.tree.compared import compared_rows
 
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.loading import LoadProblem
@@ -37,9 +35,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.location import MapLocation
     from ckpt_viewer.core.node import Node
     from ckpt_viewer.core.tensor import TensorSpec
-    from ckpt_viewer.gui.role_memory import RoleMemory
     from ckpt_viewer.gui.session_view import View
-    from ckpt_viewer.gui.tree.compared import Compared
     from ckpt_viewer.gui.tree.index import ModuleGroup, TreeIndex
     from ckpt_viewer.stats.kernels import Kernels
 
@@ -60,9 +56,8 @@ class Session(QObject):
         error: why the last opening failed. opening: the Job that opens, while it runs.
         jobs: reads for this window's panels; cancelled when the file is closed.
         scan: the numbers of all tensors, once they were asked for. picks: tensors that are selected together.
+        marking: what the user, or a comparison, says of entries.
         kernels_on: what counts on one of torch's devices here; None where nothing does.
-        memory: where roles that the user gives to entries are remembered; None for nowhere.
-        given: JSON Pointer -> such a role.
     """
 
     loading = Signal()
@@ -70,14 +65,10 @@ class Session(QObject):
     indexed = Signal()
     """The same checkpoint has another `index`."""
     described = Signal()
-    corrected = Signal()
-    """The user said what an entry is: the same checkpoint and `index` are marked differently; `described` follows."""
     failed = Signal(object)
     remapped = Signal()
     problemsChanged = Signal()
     selectionChanged = Signal(object)
-    compared = Signal()
-    """The `index` marks other rows as different from those of another file."""
     exportWanted = Signal()
     """Something recommended to export the state_dict, and the user wants to."""
     trouble = Signal(object)
@@ -101,23 +92,18 @@ class Session(QObject):
         self.error: BaseException | None = None
         self.opening: Job | None = None
         self.jobs = JobRunner(self)
-        self.memory: RoleMemory | None = None
-        self.given: Mapping[str, str] = {}
         self.scan = FileScan(self.jobs, self)
         self.scan.failed.connect(self.trouble)
         self.picks = Picks(self)
+        self.marking = Marking(self.jobs, self)
+        self.marking.trouble.connect(self.trouble)
+        self.marking.corrected.connect(self._on_corrected)
         self.salvaging = self.alone = False
         self._reader, self._salvager = reader, salvager
         self._wanted = ""
         self._judge_again = False
         self._loans = Loans()
-        self._describing, self._judging, self._indexing, self._correcting = (Latest(self.jobs, self) for _ in range(4))
-        self._marks: dict[int, str] = {}
-        self._marking = Latest(self.jobs, self)
-        self._marking.finished.connect(self._on_marked)
-        self._marking.failed.connect(self.trouble)
-        self._correcting.finished.connect(self._on_corrected)
-        self._correcting.failed.connect(self.trouble)
+        self._describing, self._judging, self._indexing = (Latest(self.jobs, self) for _ in range(3))
         self._indexing.finished.connect(self._on_indexed)
         self._indexing.failed.connect(self.trouble)
         self._describing.finished.connect(self._on_described)
@@ -151,7 +137,7 @@ class Session(QObject):
         self.path, self._wanted, self.error = path, select, None
         self.salvaging, self.alone = salvage, alone
         reader = self._salvager if salvage else read_alone if alone else self._reader
-        map_location, grouped, memory = self.map_location, self.grouped, self.memory
+        map_location, grouped, memory = self.map_location, self.grouped, self.marking.memory
         job = self.opening = self.jobs.start(
             lambda context: read_remembered(reader, path, map_location, grouped, memory, context),
             title="Opening the file",
@@ -220,26 +206,6 @@ class Session(QObject):
         if checkpoint is not None:
             self._indexing.start(lambda context: index_tree(checkpoint, grouped, context), title="Arranging the tree")
 
-    def correct(self, pointer: str, role: str) -> None:
-        """Have an entry be what the user says (``""``: as recognised) and remember it for this file; see `corrected`.
-
-        Args:
-            role: one of `core.model.ROLES`.
-        """
-        checkpoint, memory = self.checkpoint, self.memory
-        if checkpoint is None:
-            return
-        rest = {other: given for other, given in self.given.items() if other != pointer}
-        self.given = {**rest, pointer: role} if role else rest
-        given = self.given
-        self._correcting.start(lambda context: correct_roles(checkpoint, given, memory, context))
-
-    def show_compared(self, marks: dict[int, str]) -> None:
-        """Have the tree mark rows of the outline as ``changed``, ``added`` or ``removed``; `compared` follows."""
-        self._marks, index = marks, self.index
-        if index is not None:
-            self._marking.start(lambda context: (index, compared_rows(index, marks, context)))
-
     def describe(self) -> None:
         """Work out `overview` and `problems`; the window asks for it once the tree is painted."""
         checkpoint, devices = self.checkpoint, self.devices
@@ -272,13 +238,14 @@ class Session(QObject):
         self._let_go()
 
     def _let_go(self) -> None:
-        for latest in (self._describing, self._judging, self._indexing, self._correcting, self._marking):
+        for latest in (self._describing, self._judging, self._indexing):
             latest.cancel()
+        self.marking.close()
         self.scan.close()
         self.jobs.cancel_all()
         checkpoint, self.checkpoint = self.checkpoint, None
         self.index = self.overview = self.selected = None
-        self.problems, self.given, self._marks = (), {}, {}
+        self.problems = ()
         if checkpoint is not None:
             self._loans.retire(checkpoint)
 
@@ -288,10 +255,11 @@ class Session(QObject):
             return
         self.opening = None
         self._let_go()
-        self.checkpoint, self.index, self.given = loaded
+        self.checkpoint, self.index, given = loaded
         if self.checkpoint.locator.map_location is not self.map_location:  # chosen while the file was being opened
             self.checkpoint.map_onto(self.map_location)
         self.scan.open(self.checkpoint, self.index)
+        self.marking.open(self.checkpoint, self.index, given)
         self.opened.emit()
         found = self.find(self._wanted)
         self.select(found if found is not None else self.checkpoint.root)
@@ -325,25 +293,12 @@ class Session(QObject):
         if self.checkpoint is not None:
             self.scan.open(self.checkpoint, index)
         self.indexed.emit()
-        if self._marks:
-            self.show_compared(self._marks)
+        self.marking.show_in(index)
 
-    def _on_corrected(self, correction: Correction) -> None:
-        if correction.problem is not None:
-            self.trouble.emit(correction.problem)
-        if self.index is None:
-            return
-        correction.mark(self.index)
+    def _on_corrected(self) -> None:
         if self._indexing.job is not None:  # it may have looked before the user spoke
             self.regroup(self.grouped)
-        self.corrected.emit()
         self.describe()
-
-    def _on_marked(self, result: tuple[TreeIndex, Compared]) -> None:
-        index, rows = result
-        index.compared = rows
-        if index is self.index:
-            self.compared.emit()
 
     def _on_judged(self, problems: Any) -> None:
         self.problems = problems

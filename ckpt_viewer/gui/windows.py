@@ -80,7 +80,7 @@ class Windows(QObject):
 
         window = MainWindow(self)
         window.session.kernels_on = self.devices.kernels_on
-        window.session.memory = RoleMemory(self.settings.folder)
+        window.session.marking.memory = RoleMemory(self.settings.folder)
         window.session.failed.connect(self.failed)
         scan = window.session.scan
         scan.changed.connect(lambda: collector.keep() if scan.is_done else None)

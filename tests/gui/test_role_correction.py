@@ -38,7 +38,7 @@ def sessions(qtbot, tmp_path):
 
     def open_one(path, memory=None) -> Session:
         session = Session()
-        session.memory = memory or RoleMemory(tmp_path / "settings")
+        session.marking.memory = memory or RoleMemory(tmp_path / "settings")
         made.append(session)
         with qtbot.waitSignal(session.selectionChanged):
             session.open(str(path))
@@ -51,8 +51,8 @@ def sessions(qtbot, tmp_path):
 
 
 def correct(qtbot, session, pointer, role):
-    with qtbot.waitSignals([session.corrected, session.described]):
-        session.correct(pointer, role)
+    with qtbot.waitSignals([session.marking.corrected, session.described]):
+        session.marking.correct(pointer, role)
 
 
 def mark(session, pointer):
@@ -75,7 +75,7 @@ def test_a_correction_is_shown_and_can_be_taken_back(qtbot, sessions, tmp_path):
     correct(qtbot, session, "/weights", "")
     correct(qtbot, session, "/target", "")
     assert (mark(session, "/weights"), mark(session, "/target")) == ("model", "")
-    assert session.given == {}
+    assert session.marking.given == {}
     assert list((tmp_path / "settings" / FOLDER).iterdir()) == []
 
 
@@ -83,10 +83,10 @@ def test_it_is_remembered_for_the_file_wherever_it_goes(qtbot, sessions, tmp_pat
     path = save(value(), tmp_path / "m.pth")
     correct(qtbot, sessions(path), "/lesson", "progress")
     again = sessions(path)
-    assert (again.given, mark(again, "/lesson")) == ({"/lesson": "progress"}, "progress")
+    assert (again.marking.given, mark(again, "/lesson")) == ({"/lesson": "progress"}, "progress")
     moved = path.rename(tmp_path / "other.pth")
-    assert sessions(moved).given == {"/lesson": "progress"}
-    assert sessions(save(value(seed=1), tmp_path / "third.pth")).given == {}
+    assert sessions(moved).marking.given == {"/lesson": "progress"}
+    assert sessions(save(value(seed=1), tmp_path / "third.pth")).marking.given == {}
 
 
 def test_a_newer_file_of_the_same_layout_at_the_path_keeps_it(qtbot, sessions, tmp_path):
@@ -95,7 +95,7 @@ def test_a_newer_file_of_the_same_layout_at_the_path_keeps_it(qtbot, sessions, t
     correct(qtbot, session, "/lesson", "progress")
     correct(qtbot, session, "/target", "ema")
     save({**value(seed=1), "lesson": "none any more"}, path)
-    assert sessions(path).given == {"/target": "ema"}
+    assert sessions(path).marking.given == {"/target": "ema"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -179,12 +179,12 @@ def test_the_menu_corrects_a_role(qtbot, tree):
     assert [text for text, action in offered.items() if action.isEnabled()] == [
         "Progress: epoch, step", "Metrics", "Settings", "Random generator", "None of these",
     ]  # fmt: skip
-    with qtbot.waitSignal(session.corrected):
+    with qtbot.waitSignal(session.marking.corrected):
         offered["Progress: epoch, step"].trigger()
     offered = choices(panel, "/lesson")
     assert [text for text, action in offered.items() if action.isChecked()] == ["Progress: epoch, step"]
     assert "chosen by you for this file" in tip(panel.view.tree_model.cells, panel.view.current_row, 0)
-    with qtbot.waitSignal(session.corrected):
+    with qtbot.waitSignal(session.marking.corrected):
         offered["As recognised"].trigger()
     assert not choices(panel, "/lesson")["As recognised"].isEnabled()
 

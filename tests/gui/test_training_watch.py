@@ -91,7 +91,7 @@ def test_what_the_user_says_a_part_is_decides(opened, qtbot):
     watch = TrainingWatch.of(session)
     for role, reason in (("none", "it holds no optimizer"), ("", "")):
         with qtbot.waitSignal(watch.ready):
-            session.correct("/optimizer", role)
+            session.marking.correct("/optimizer", role)
         assert advice_of(session).reason == reason
     qtbot.waitUntil(lambda: not session.jobs.active)
 

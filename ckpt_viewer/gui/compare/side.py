@@ -69,14 +69,14 @@ class Side(QObject):
         if self.checkpoint is None:
             return
         if self.is_open:
-            self._session.show_compared({})
+            self._session.marking.show_compared({})
         checkpoint, self.checkpoint = self.checkpoint, None
         self._session.give_back(checkpoint)
 
     def mark(self, marks: dict[int, str]) -> None:
         """Have the window's tree mark rows of the outline."""
         if self.is_open:
-            self._session.show_compared(marks)
+            self._session.marking.show_compared(marks)
 
     def select(self, row: int) -> None:
         """Select the entry at a row of the outline in the window; nothing where it has none."""

@@ -167,7 +167,7 @@ class Header(QWidget):
         self._watch = SharingWatch.of(session)
         self._watch.ready.connect(self.refresh)
         session.described.connect(self.refresh)
-        session.corrected.connect(self.refresh)
+        session.marking.corrected.connect(self.refresh)
         self._pointer = Latest(session.jobs, self)
         self._pointer.finished.connect(lambda text: QGuiApplication.clipboard().setText(text))
         self._pointer.failed.connect(session.trouble)

@@ -96,7 +96,7 @@ class DetailTabs(QWidget):
         layout.addWidget(self.tabs, 1)
         session.remapped.connect(self._on_remapped)
         session.indexed.connect(self._on_indexed)
-        session.corrected.connect(lambda: self.show_node(self._subject))
+        session.marking.corrected.connect(lambda: self.show_node(self._subject))
 
     @property
     def subject(self) -> Any:
