@@ -46,7 +46,7 @@ class TreeFlow(QObject):
         panel.groupedWanted.connect(self._on_grouped)
         panel.scanWanted.connect(session.scan.start)
         panel.sparksWanted.connect(self._draw_sparks)
-        panel.searchWanted.connect(self._search)
+        panel.filtering.searchWanted.connect(self._search)
         panel.orderWanted.connect(self._sort)
         panel.roleChosen.connect(session.marking.correct)
         session.marking.corrected.connect(panel.remark)
@@ -54,7 +54,7 @@ class TreeFlow(QObject):
         self._sorting = Latest(session.jobs, self)
         self._sorting.finished.connect(self._on_sorted)
         self._searching = Latest(session.jobs, self)
-        self._searching.finished.connect(panel.show_found)
+        self._searching.finished.connect(panel.filtering.show_found)
         self._sparks = Latest(session.jobs, self)
         self._sparks.finished.connect(lambda _: self._show_figures())
         session.scan.changed.connect(self._show_figures)
@@ -63,7 +63,8 @@ class TreeFlow(QObject):
         session.failed.connect(lambda _: self._writing.cancel())
         session.opened.connect(self._show)
         session.indexed.connect(self._show)
-        for signal in (session.described, session.indexed, panel.textWanted):  # the first once the tree is painted
+        # `described` comes once the tree is painted
+        for signal in (session.described, session.indexed, panel.filtering.textWanted):
             signal.connect(self._write_text)
         session.remapped.connect(panel.remap)
         session.failed.connect(lambda _: panel.clear())
@@ -88,7 +89,7 @@ class TreeFlow(QObject):
         index, text = result
         index.keep_text(text)
         if self._panel.index is index:
-            self._panel.find_again()
+            self._panel.filtering.find_again()
 
     def _show_figures(self) -> None:
         scan = self._session.scan

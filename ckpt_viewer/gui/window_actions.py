@@ -45,7 +45,7 @@ class WindowActions(QObject):
             "verify": self.verify,
             "close": window.close,
             "quit": self.quit,
-            "find": window.tree.focus_filter,
+            "find": window.tree.filtering.focus,
             "tree": self.focus_tree,
             "parent": self.select_parent,
             "load_onto": window.toolbar.load_onto.focus_box,

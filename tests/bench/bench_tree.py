@@ -119,10 +119,10 @@ def scanned(index) -> FigureTable:
 def type_queries(panel: TreePanel, rounds: int, queries: tuple[str, ...]) -> None:
     """Type each query letter by letter and clear it; prints each query's keystrokes, and when the answer is painted."""
     searching, everything = Latest(JobRunner(), panel), list[float]()
-    searching.finished.connect(panel.show_found)
+    searching.finished.connect(panel.filtering.show_found)
     loop = QEventLoop()
     searching.finished.connect(loop.quit)
-    panel.searchWanted.connect(searching.start)
+    panel.filtering.searchWanted.connect(searching.start)
     for query in queries:
         taken, busy = [], []
         for _ in range(rounds):
@@ -138,7 +138,7 @@ def type_queries(panel: TreePanel, rounds: int, queries: tuple[str, ...]) -> Non
         everything += taken
         print(f"  {query!r:32} {milliseconds(taken)}   CPU of the GUI: {milliseconds(busy)}")
     print(f"  {'all keystrokes':32} {milliseconds(everything)}")
-    panel.searchWanted.disconnect(searching.start)
+    panel.filtering.searchWanted.disconnect(searching.start)
 
 
 class Heartbeat:

@@ -42,7 +42,7 @@ def test_a_tree_shows_before_its_text_is_written(window):
 def test_what_is_typed_before_that_is_found_after_it(qtbot, window):
     panel = window.tree
     asked = []
-    panel.textWanted.connect(lambda: asked.append(panel.index.has_text))
+    panel.filtering.textWanted.connect(lambda: asked.append(panel.index.has_text))
     panel.filter.setText("entry 4321")
     assert asked == [False]
     assert "in a moment" in panel.filter.accessibleDescription()

@@ -238,23 +238,23 @@ def test_a_wrong_word_is_said_below_the_field_and_what_was_found_stays(panel):
     panel.filter.setText("dtype:bf16")
     before = shown(panel)
     panel.filter.setText("dtype:bf16 dtpye:f32")
-    assert "did you mean “dtype:”?" in panel._hint.text()
-    assert panel._hint.isVisible()
-    assert panel.filter.accessibleDescription() == panel._hint.text()
+    assert "did you mean “dtype:”?" in panel.filtering.hint.text()
+    assert panel.filtering.hint.isVisible()
+    assert panel.filter.accessibleDescription() == panel.filtering.hint.text()
     assert shown(panel) == before
     panel.filter.setText("dtype:bf16")
-    assert panel._hint.isHidden()
+    assert panel.filtering.hint.isHidden()
 
 
 def test_a_word_about_values_asks_for_a_scan_and_shows_what_comes(qtbot, panel):
     with qtbot.waitSignal(panel.scanWanted):
         panel.filter.setText("nan")
-    assert "still to be scanned" in panel._nothing.text()
+    assert "still to be scanned" in panel.filtering.nothing.text()
     panel.set_figures(table_of(panel.index), complete=False)
     assert shown(panel)[-1] == "momentum"
     panel.filter.setText("max>1000")
     panel.set_figures(table_of(panel.index), complete=True)
-    assert "Esc shows everything" in panel._nothing.text()
+    assert "Esc shows everything" in panel.filtering.nothing.text()
 
 
 def test_a_name_that_begins_with_nan_asks_for_no_scan(qtbot, panel):
@@ -262,14 +262,14 @@ def test_a_name_that_begins_with_nan_asks_for_no_scan(qtbot, panel):
     panel.scanWanted.connect(lambda: asked.append(1))
     panel.filter.setText("nan")
     panel.filter.setText("nano")
-    assert not panel._want_scan.isActive()
+    assert not panel.filtering._want_scan.isActive()
     assert not asked
 
 
 def test_figures_of_another_tree_are_not_taken(panel):
     panel.set_figures(table_of(build_index(checkpoint())), complete=True)
-    assert panel._figures is None
-    assert not panel._knows_all
+    assert panel.filtering._figures is None
+    assert not panel.filtering.knows_all
 
 
 def popup(panel):
@@ -335,7 +335,7 @@ def asked(panel, monkeypatch):
     """What a panel wants to be searched for on a thread, as for a tree of many rows."""
     monkeypatch.setattr(asking, "QUICK", 0)
     wanted = []
-    panel.searchWanted.connect(wanted.append)
+    panel.filtering.searchWanted.connect(wanted.append)
     return wanted
 
 
@@ -346,18 +346,18 @@ def test_words_are_looked_for_on_a_thread_where_rows_are_many(panel, asked):
     panel.filter.setText("-weight -bias")
     assert len(asked) == 1
     assert panel.view.tree_model.pages is shown
-    panel.show_found(asked[0](SILENT))
+    panel.filtering.show_found(asked[0](SILENT))
     assert panel.view.first_match() == panel.index.find("/model/steps")
 
 
 def test_an_answer_that_comes_too_late_is_not_shown(panel, asked):
     panel.filter.setText("-weight")
     panel.filter.setText("dtype:int64")
-    panel.show_found(asked[1](SILENT))
-    panel.show_found(asked[0](SILENT))
+    panel.filtering.show_found(asked[1](SILENT))
+    panel.filtering.show_found(asked[0](SILENT))
     assert panel.view.first_match() == panel.index.find("/model/steps")
     panel.filter.clear()
-    panel.show_found(asked[1](SILENT))
+    panel.filtering.show_found(asked[1](SILENT))
     assert not panel.view.tree_model.is_filtered
 
 
@@ -365,7 +365,7 @@ def test_enter_goes_to_the_first_match_once_it_is_found(panel, asked, qtbot):
     panel.filter.setText("dtype:int64")
     qtbot.keyClick(panel.filter, Qt.Key.Key_Return)
     assert panel.current_pointer() == ""
-    panel.show_found(asked[0](SILENT))
+    panel.filtering.show_found(asked[0](SILENT))
     assert panel.current_pointer() == "/model/steps"
 
 

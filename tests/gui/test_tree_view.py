@@ -292,7 +292,7 @@ def test_down_and_enter_go_to_the_first_match(qtbot, training, key):
 
 def test_nothing_matches_is_said(training):
     training.filter.setText("<b>no such thing</b>")
-    label = training.findChild(type(training._nothing), "treeNothing")
+    label = training.findChild(type(training.filtering.nothing), "treeNothing")
     assert label.isVisible()
     assert not training.view.isVisible()
     assert "Nothing matches" in label.text()
