@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.progress import Context
+from ckpt_viewer.core.progress import EVERY, Context
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.errors import CheckpointError, WriteFailed
 from ckpt_viewer.export.blocks import StepBytes, swapped
@@ -104,7 +104,7 @@ class Prover:
             said = verdict["refused"]
             raise WriteFailed(f"{by} does not load the copy, so it was removed; please report what it says: {said}")
         problem = verdict["differs"]
-        for pieces, nbytes in _blocks(script, shared.view):
+        for pieces, nbytes in _blocks(script, shared.view, step):
             problem = problem or self._ask("compare_blocks", {"pieces": pieces}, step, 0)
             if problem:
                 break
@@ -184,11 +184,12 @@ def _is_range(tensor: TensorSpec) -> bool:
 # --- the bytes of the source --------------------------------------------------------------------------------------
 
 
-def _blocks(script: Script, block: memoryview) -> Iterator[tuple[list[list[Any]], int]]:
+def _blocks(script: Script, block: memoryview, step: StepBytes) -> Iterator[tuple[list[list[Any]], int]]:
     """Fill the block with bytes of the source again and again; yield what it holds now, and how many bytes that is.
 
     Raises:
         SourceError, Damaged: they cannot be read any more. _CannotCheck: nobody knows what they mean.
+        Cancelled: by `step`.
     """
     pieces: list[list[Any]] = []
     end = nbytes = 0
@@ -202,6 +203,8 @@ def _blocks(script: Script, block: memoryview) -> Iterator[tuple[list[list[Any]]
             size = min(total - done, len(block) - at)
             fill(block[at : at + size])
             pieces.append([kind, number, done, size, at])
+            if len(pieces) % EVERY == 0:  # a block has room for a hundred thousand small ones
+                step(0)
             done, end, nbytes = done + size, at + size, nbytes + size
     yield pieces, nbytes
 
