@@ -37,7 +37,7 @@ class _Code:
     """Functions of machine code, made when they are first wanted. Any thread may call."""
 
     def __init__(self) -> None:
-        import llvmlite.binding as llvm
+        from ckpt_viewer.stats.compiler import llvm
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()

@@ -13,11 +13,11 @@ import threading
 from struct import Struct
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from ckpt_viewer.core.strided import Array
 from ckpt_viewer.stats.census import Census, census_of_integers
+from ckpt_viewer.stats.compiler import llvm
 from ckpt_viewer.stats.kernels import BLOCK, FLOAT32_CELLS, FLOAT32_COUNTERS, WIDE_BLOCK, Bins, Plain
 from ckpt_viewer.stats.moments import ROWS, Moments, moments_of_integer_sums, moments_of_sums
 

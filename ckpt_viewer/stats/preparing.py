@@ -110,7 +110,8 @@ def _digest(text: str) -> str:
 def _path() -> Path | None:
     """Return where machine code for this processor, made of these sources by this compiler, is kept."""
     import llvmlite
-    import llvmlite.binding as llvm
+
+    from ckpt_viewer.stats.compiler import llvm
 
     folder = cache_folder("kernels")
     if folder is None:
