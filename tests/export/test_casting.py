@@ -137,6 +137,7 @@ def test_machine_code_and_numpy_agree_on_any_number_of_values(machine_code, dtyp
 def test_without_llvmlite_numpy_casts(monkeypatch):
     monkeypatch.setattr(machine, "_code", None)
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    monkeypatch.delitem(sys.modules, "ckpt_viewer.stats.compiler", raising=False)
     machine.prepare(machine.WORTH)
     assert machine.caster("float32", "bfloat16") is None
     assert machine.crc32(bytearray(100_000), 7) == zlib.crc32(bytes(100_000), 7)
