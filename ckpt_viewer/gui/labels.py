@@ -55,14 +55,18 @@ def label(
 def larger(widget: QWidget, factor: float, *, bold: bool = False) -> None:
     """Make the font of a widget larger (or smaller), and bold."""
     font = widget.font()
-    font.setPointSizeF(max(1.0, font.pointSizeF() * factor))
+    if font.pixelSize() > 0:  # a style sheet's or theme's; its size in points is -1 then
+        font.setPixelSize(max(1, round(font.pixelSize() * factor)))
+    else:
+        font.setPointSizeF(max(1.0, font.pointSizeF() * factor))
     font.setBold(bold)
     widget.setFont(font)
 
 
 def monospaced(widget: QWidget) -> None:
     """Give a widget the fixed-width font, for code."""
-    font = QFont("monospace", widget.font().pointSize())
+    font = widget.font()
+    font.setFamilies(["monospace"])
     font.setStyleHint(QFont.StyleHint.Monospace)
     font.setFixedPitch(True)
     widget.setFont(font)
