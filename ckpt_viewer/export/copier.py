@@ -7,15 +7,17 @@ stretch is read back and compared as soon as it is written; the disk works on it
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import WriteFailed
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.blocks import LARGE, Reader, StepBytes, comparable
+from ckpt_viewer.export.blocks import LARGE, StepBytes, comparable
 from ckpt_viewer.export.checksums import Checksums, Stated
+from ckpt_viewer.export.crc import joined
 from ckpt_viewer.export.machine import crc32
+from ckpt_viewer.export.reading import Line, Reader, Span
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,9 +29,9 @@ MOST_WAITING = 4096
 KERNEL_BLOCK = 16 << 20
 """Bytes that the kernel is asked to copy at once: some 10 ms, after which somebody may have cancelled."""
 
-THREADS = 6
-"""More than ever have something to do: two that read ahead for each of two readers, one for checksums; none waits for
-one that has not begun."""
+THREADS = 8
+"""More than ever have something to do: two that read ahead for what is copied, and for each of two that are compared,
+one for checksums; none waits for one that has not begun."""
 
 
 class _Written(NamedTuple):
@@ -39,11 +41,8 @@ class _Written(NamedTuple):
         digest: of what was read from a source that is slow to read; it is not read again.
     """
 
-    source: Bytes
-    offset: int
-    swap: int
+    span: Span
     position: int
-    nbytes: int
     checksums: Checksums | None
     digest: Any = None
 
@@ -72,6 +71,7 @@ class Copier:
         self.wrong: list[str] = []
         self.carried = 0
         self._step = step
+        self._buffers: list[bytearray] = []
         self._reader, self._other = Reader(self._threads), Reader(self._threads)
         self._waiting: deque[_Written] = deque()
         self._waiting_bytes = 0
@@ -83,59 +83,95 @@ class Copier:
         self.file.write(data)
         self._step(0)
 
-    def copy(
-        self,
-        source: Bytes,
-        offset: int,
-        nbytes: int,
-        *,
-        swap: int = 1,
-        checksum: bool = False,
-        crc: int = 0,
-        checksums: Checksums | None = None,
-    ) -> int:
-        """Append a range of a source; return its CRC-32 if `checksum`, else `crc`.
+    def copy(self, span: Span, checksums: Checksums | None = None) -> None:
+        """Append a range of a source.
 
         Args:
-            swap: bytes of the numbers whose byte order is to be turned round; 1 for none.
-            crc: CRC-32 of what precedes the range in its record.
             checksums: what the source states, to be compared with the range.
 
         Raises:
             SourceError: the source cannot be read. WriteFailed. Cancelled: by `step`.
         """
-        for start in range(0, nbytes, STRETCH):
-            size = min(STRETCH, nbytes - start)
-            digest = _digest() if self.check and getattr(source, "costly", False) else None
-            written = _Written(source, offset + start, swap, self.file.position, size, checksums, digest)
-            if swap == 1 and self._kernel and size >= LARGE and hasattr(source, "copy_to"):
-                # another thread reads what the kernel copies, which together is as fast as the kernel alone
-                whole = self._threads().submit(self._crc_of, source, offset + start, size, crc) if checksum else None
-                done = self._by_kernel(source, offset + start, size)
-                if whole is not None:
-                    crc = whole.result()
-                self._by_hand(source, offset + start + done, size - done, swap, None)
+        with closing(self._line(self._ahead(span, summed=False))) as line:
+            self._append(span, line, checksums)
+
+    def copy_each(self, spans: Iterable[Span], *, checksum: bool = False) -> Iterator[int]:
+        """Append one range after another, each when it is asked for, and yield its CRC-32.
+
+        That is the one that the source states, which is then compared; otherwise it is computed if `checksum`, else 0.
+        While one range is written the next ones are read, so that of many tensors none waits for another.
+
+        Raises: as `copy`.
+        """
+        told: deque[Span] = deque()
+
+        def ahead() -> Iterator[tuple[Span, bool]]:
+            for span in spans:
+                told.append(span)
+                yield from self._ahead(span, checksum and not span.crc)
+
+        with closing(self._line(ahead())) as line:
+            while line.look() or told:
+                span = told.popleft()
+                if span.crc:
+                    self.carried += not self.check
+                    stated = [Stated(span.offset, span.nbytes, span.crc, span.name)] if self.check else ()
+                    self._append(span, line, Checksums(stated) if stated else None)
+                    yield span.crc
+                else:
+                    yield self._append(span, line, summed=checksum)
+
+    def _line(self, blocks: Iterable[tuple[Span, bool]]) -> Line:
+        return Line(self._threads, blocks, self._buffers)
+
+    def _ahead(self, span: Span, summed: bool) -> Iterator[tuple[Span, bool]]:
+        """Yield what is read of a range ahead of time: nothing where that is left to the kernel."""
+        for part in span.parts(STRETCH):
+            if summed or not _suits_kernel(part):
+                for block in part.blocks():
+                    yield block, summed
             else:
-                found = self._by_hand(source, offset + start, size, swap, crc if checksum else None, digest)
-                crc = crc if found is None else found
+                yield part._replace(nbytes=0), False
+
+    def _append(self, span: Span, line: Line, checksums: Checksums | None = None, *, summed: bool = False) -> int:
+        """Append a range whose blocks `line` hands out next; return its CRC-32 if it is summed, else 0."""
+        crc = 0
+        for part in span.parts(STRETCH):
+            digest = _digest() if self.check and getattr(part.source, "costly", False) else None
+            written = _Written(part, self.file.position, checksums, digest)
+            suits = _suits_kernel(part)
+            if suits and not summed:
+                line.take()
+            if suits and self._kernel:
+                crc = self._by_kernel(part, line, crc, summed)
+            elif suits and not summed:
+                self._directly(part)
+            else:
+                crc = self._by_hand(part, line, crc, summed, digest)
             if self.check:
                 self._waiting.append(written)
-                self._waiting_bytes += size
+                self._waiting_bytes += part.nbytes
                 if self._waiting_bytes >= STRETCH or len(self._waiting) == MOST_WAITING:
                     self.settle()
         return crc
 
-    def copy_stated(self, source: Bytes, offset: int, nbytes: int, crc: int, name: str) -> None:
-        """Append the data of one record, of which the source states the CRC-32 `crc`; raises as `copy`."""
-        self.carried += not self.check
-        stated = Checksums([Stated(offset, nbytes, crc, name)]) if self.check else None
-        self.copy(source, offset, nbytes, checksums=stated)
+    def _by_kernel(self, part: Span, line: Line, crc: int, summed: bool) -> int:
+        """Let the kernel copy what it can, while other threads read the same for its checksum, which is returned."""
+        summing = self._threads().submit(_crc_of, part, line, crc) if summed else None
+        try:
+            done = self._given_to_kernel(part)
+        finally:
+            if summing is not None:
+                summing.exception()  # waits: `line` is taken from until then
+        self._directly(part._replace(offset=part.offset + done, nbytes=part.nbytes - done))
+        return summing.result() if summing is not None else crc
 
-    def _by_kernel(self, source: Any, offset: int, nbytes: int) -> int:
-        """Let the kernel copy what it can; return how many bytes that were."""
+    def _given_to_kernel(self, part: Span) -> int:
+        """Return how many bytes the kernel has copied."""
+        give: Any = part.source
         done = 0
-        while done < nbytes:
-            count = self.file.take(source.copy_to, offset + done, min(KERNEL_BLOCK, nbytes - done))
+        while done < part.nbytes:
+            count = self.file.take(give.copy_to, part.offset + done, min(KERNEL_BLOCK, part.nbytes - done))
             if count == 0:  # it cannot, from there to here
                 self._kernel = False
                 break
@@ -143,27 +179,21 @@ class Copier:
             self._step(count)
         return done
 
-    def _crc_of(self, source: Bytes, offset: int, nbytes: int, crc: int) -> int:
-        """Return the CRC-32 of bytes whose predecessors have `crc`; in another thread, while nothing is compared."""
-        with closing(self._other.blocks(source, offset, nbytes)) as blocks:
-            for block in blocks:
-                crc = crc32(block, crc)
-        return crc
+    def _directly(self, part: Span) -> None:
+        """Read and write what nobody has read ahead."""
+        with closing(self._line((block, False) for block in part.blocks())) as line:
+            self._by_hand(part, line, 0, summed=False)
 
-    def _by_hand(
-        self, source: Bytes, offset: int, nbytes: int, swap: int, crc: int | None, digest: Any = None
-    ) -> int | None:
-        """Read and write; return the CRC-32 of the bytes after those that have `crc`, None without one."""
-        with closing(self._reader.blocks(source, offset, nbytes, swap)) as blocks:
-            for block in blocks:
-                large = crc is not None and len(block) >= LARGE
-                ahead = self._threads().submit(crc32, block, crc or 0) if large else None
-                self.file.write(block)
-                if digest is not None:
-                    digest.update(block)
-                if crc is not None:
-                    crc = ahead.result() if ahead is not None else crc32(block, crc)
-                self._step(len(block))
+    def _by_hand(self, part: Span, line: Line, crc: int, summed: bool, digest: Any = None) -> int:
+        """Write what is read; return the CRC-32 of the bytes after those that have `crc`, if they are summed."""
+        for _ in part.blocks():
+            block, own = line.take()
+            self.file.write(block)
+            if digest is not None:
+                digest.update(block)
+            if summed:
+                crc = crc32(block, crc) if own is None else joined(crc, own, len(block))
+            self._step(len(block))
         return crc
 
     def settle(self) -> None:
@@ -180,7 +210,7 @@ class Copier:
     def _same_digest(self, written: _Written) -> bool:
         """Compare with what was read when it was written."""
         found = _digest()
-        with closing(self._other.blocks(self.file, written.position, written.nbytes)) as blocks:
+        with closing(self._other.blocks(Span(self.file, written.position, written.span.nbytes))) as blocks:
             for block in blocks:
                 found.update(block)
                 self._step(len(block))
@@ -190,9 +220,9 @@ class Copier:
         """Compare, with checksums in another thread."""
         if written.digest is not None:
             return self._same_digest(written)
-        offset, left = written.offset, written.nbytes
-        ours = self._reader.blocks(written.source, offset, left, written.swap)
-        theirs = self._other.blocks(self.file, written.position, left)
+        offset = written.span.offset
+        ours = self._reader.blocks(written.span)
+        theirs = self._other.blocks(Span(self.file, written.position, written.span.nbytes))
         fed: Future[None] | None = None
         with closing(ours), closing(theirs):
             for one, other in zip(ours, theirs, strict=True):
@@ -228,6 +258,19 @@ class Copier:
         finally:
             if self._pool is not None:
                 self._pool.shutdown()
+
+
+def _suits_kernel(part: Span) -> bool:
+    """Whether the kernel may be able to copy a range by itself."""
+    return part.swap == 1 and part.nbytes >= LARGE and hasattr(part.source, "copy_to")
+
+
+def _crc_of(part: Span, line: Line, crc: int) -> int:
+    """Return the CRC-32 of bytes whose predecessors have `crc`."""
+    for _ in part.blocks():
+        block, own = line.take()
+        crc = crc32(block, crc) if own is None else joined(crc, own, len(block))
+    return crc
 
 
 def _digest() -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.progress import SILENT, Context, stepped
-from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
+from ckpt_viewer.core.tensor import Bytes, TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.cargo import Cargo, CastCounts
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.emit import obstacle, tensors_in
+from ckpt_viewer.export.reading import Span
 from ckpt_viewer.export.rows import rows_of
 
 _NOTHING = TensorExtra()
@@ -50,17 +52,22 @@ class Counted:
     def __init__(self) -> None:
         self.counts: dict[str, CastCounts] = {}
 
-    def copy(self, flat: Flat, copier: Copier, *, crc: int | None = None) -> int:
-        """Append the elements; return the CRC-32 of what has the CRC-32 `crc` and of them, 0 if none is given.
+    def copy_each(self, flats: Iterable[Flat], copier: Copier, *, checksum: bool = False) -> Iterator[int]:
+        """Append the elements of one after another, and yield their CRC-32; otherwise as `Copier.copy_each`."""
+        told: deque[tuple[str, Bytes]] = deque()
 
-        Raises as `Copier.copy` does.
-        """
-        source, offset, nbytes, swap = rows_of(flat.tensor, flat.dtype)
-        found = copier.copy(source, offset, nbytes, swap=swap, checksum=crc is not None, crc=crc or 0)
-        counts = getattr(source, "counts", None)
-        if counts is not None and any(counts):
-            self.counts[flat.name] = counts
-        return found
+        def spans() -> Iterator[Span]:
+            for flat in flats:
+                span = rows_of(flat.tensor, flat.dtype)
+                told.append((flat.name, span.source))
+                yield span
+
+        for crc in copier.copy_each(spans(), checksum=checksum):
+            name, source = told.popleft()
+            counts = getattr(source, "counts", None)
+            if counts is not None and any(counts):
+                self.counts[name] = counts
+            yield crc
 
 
 def flat_tensors(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORTH = 128 << 20
 """Bytes to be written from which machine code pays; llvmlite also takes 45 MB more memory than numpy."""
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Numbers that are cast at once: they and what becomes of them stay in the second cache."""
 SHORT = 1 << 14
 """Bytes below which zlib is as fast."""

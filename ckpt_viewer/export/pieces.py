@@ -9,30 +9,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
 
 from ckpt_viewer.core.dtype import DTYPES, STORAGE_CLASSES
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
-from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.errors import CannotExport, Damaged
+from ckpt_viewer.export.reading import Span
 
 CLASS_OF = {dtype: name for name, dtype in STORAGE_CLASSES.items() if dtype}
 """dtype -> its storage class in module torch; the dtypes that torch got later have none."""
-
-
-class Place(NamedTuple):
-    """Where bytes are copied from.
-
-    Attributes:
-        source: to read from. offset: bytes from its start.
-        swap: how many bytes are swapped together, 1 for none.
-        crc: CRC-32 that the container states for exactly these bytes; None if it states none.
-    """
-
-    source: Bytes
-    offset: int
-    swap: int
-    crc: int | None
 
 
 class Piece:
@@ -66,7 +51,7 @@ class Piece:
         """Elements as its persistent id counts them: bytes if untyped."""
         return self.nbytes // (DTYPES[self.dtype].itemsize if self.dtype else 1)
 
-    def place(self) -> Place:
+    def span(self) -> Span:
         """Find the bytes.
 
         Raises:
@@ -86,7 +71,9 @@ class Piece:
             )
         swap = widths.pop() if widths else 1
         whole = (self.start, self.nbytes) == (0, extent.nbytes)
-        return Place(extent.source, extent.offset + self.start, swap, extent.crc if whole and swap == 1 else None)
+        crc = extent.crc if whole and swap == 1 else None
+        name = f"storage {self.storage.key!a}" if crc else ""
+        return Span(extent.source, extent.offset + self.start, self.nbytes, swap, crc, name)
 
 
 class Pieces:

@@ -18,6 +18,7 @@ from ckpt_viewer.export.checksums import Checksums, mismatch
 from ckpt_viewer.export.claim import Claim
 from ckpt_viewer.export.copier import Copier, differs
 from ckpt_viewer.export.parts import Parts, Range
+from ckpt_viewer.export.reading import Span
 from ckpt_viewer.export.recipe import FileRecipe, reopened
 from ckpt_viewer.export.remap_legacy import remap_legacy, slim_legacy
 from ckpt_viewer.export.remap_zip import remap_zip
@@ -74,9 +75,9 @@ class Remap(NamedTuple):
         copier.carried += parts.packed + (0 if copier.check else parts.stating)
         for _, part in parts.placed():
             if isinstance(part, Range):
-                copier.copy(parts.source, part.offset, part.nbytes, checksums=checksums)
+                copier.copy(Span(parts.source, part.offset, part.nbytes), checksums)
             else:
-                copier.copy(MemorySource(bytes(part)), 0, len(part))
+                copier.copy(Span(MemorySource(bytes(part)), 0, len(part)))
 
     def files(self, target: Path) -> list[tuple[Path, FileRecipe]]:
         """Return the one file."""

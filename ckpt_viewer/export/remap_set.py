@@ -18,6 +18,7 @@ from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import CastCounts
 from ckpt_viewer.export.claim import Claim
 from ckpt_viewer.export.copier import Copier, differs
+from ckpt_viewer.export.reading import Span
 from ckpt_viewer.export.recipe import FileRecipe
 from ckpt_viewer.export.remap import Remap, plan_tags
 from ckpt_viewer.export.retag import out_of_reach
@@ -136,7 +137,7 @@ class Verbatim:
         try:
             if source.size != self.nbytes:
                 raise SourceChanged(f"{self.path.name!a} was changed since the copy was planned; open the set again")
-            copier.copy(source, 0, source.size)
+            copier.copy(Span(source, 0, source.size))
             copier.settle()
         finally:
             source.close()

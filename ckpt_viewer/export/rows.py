@@ -6,12 +6,13 @@ read, a window at a time; conjugation and negation are applied.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.tensor import Bytes, Extent, TensorExtra, TensorSpec
 from ckpt_viewer.errors import Damaged, Truncated
 from ckpt_viewer.export.pieces import root_of
+from ckpt_viewer.export.reading import Span
 from ckpt_viewer.sources import MemorySource
 
 if TYPE_CHECKING:
@@ -27,21 +28,7 @@ GATHERED = 4 << 20
 _NOTHING = TensorExtra()
 
 
-class Rows(NamedTuple):
-    """A range to copy.
-
-    Attributes:
-        source: to read from. offset: bytes from its start. nbytes: length.
-        swap: how many bytes are swapped together, 1 for none.
-    """
-
-    source: Bytes
-    offset: int
-    nbytes: int
-    swap: int = 1
-
-
-def rows_of(tensor: TensorSpec, target: str = "") -> Rows:
+def rows_of(tensor: TensorSpec, target: str = "") -> Span:
     """Return the elements of a dense tensor, as dtype `target` if one is given.
 
     Raises:
@@ -54,23 +41,23 @@ def rows_of(tensor: TensorSpec, target: str = "") -> Rows:
 
     wide = DTYPES[tensor.dtype].itemsize
     cast = Cast(rows.source, rows.offset, rows.nbytes // wide, rows.swap, tensor.dtype, target)
-    return Rows(cast, 0, cast.size)
+    return Span(cast, 0, cast.size)
 
 
-def _as_stored(tensor: TensorSpec) -> Rows:
+def _as_stored(tensor: TensorSpec) -> Span:
     extra, row = tensor.extra or _NOTHING, DTYPES[tensor.dtype]
     shape, stride = tensor.shape or (), tensor.stride or ()
     nbytes = tensor.numel * row.itemsize
     if not nbytes:
-        return Rows(MemorySource(b""), 0, 0)
+        return Span(MemorySource(b""), 0, 0)
     if extra.conj or extra.neg or not is_contiguous(shape, stride):
-        return Rows(Gathered(tensor), 0, nbytes)
+        return Span(Gathered(tensor), 0, nbytes)
     extent, offset = _place(tensor)
     if offset + nbytes > extent.nbytes:
         raise Damaged(
             f"a tensor needs {offset + nbytes} bytes of a storage of {extent.nbytes}; copy or download the file again"
         )
-    return Rows(extent.source, extent.offset + offset, nbytes, row.component if extent.big_endian else 1)
+    return Span(extent.source, extent.offset + offset, nbytes, row.component if extent.big_endian else 1)
 
 
 def _place(tensor: TensorSpec) -> tuple[Extent, int]:

@@ -17,6 +17,7 @@ from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
 from ckpt_viewer.export.copier import Copier, differs
+from ckpt_viewer.export.crc import joined
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
 from ckpt_viewer.export.new_metadata import said_of_metadata
 from ckpt_viewer.export.recipe import FileRecipe
@@ -89,7 +90,8 @@ class Npy(NamedTuple):
     def write(self, copier: Copier) -> None:
         """Append the whole file; raises SourceError, Damaged, WriteFailed, Cancelled."""
         copier.write(self.header)
-        self.counted.copy(self.flat, copier)
+        for _ in self.counted.copy_each([self.flat], copier):
+            pass
 
     def claim(self) -> None:
         """No loader of tensors reads it."""
@@ -138,12 +140,13 @@ class Npz(NamedTuple):
     def write(self, copier: Copier) -> None:
         """Append the whole archive; raises SourceError, Damaged, WriteFailed, Cancelled."""
         writer = ZipWriter(copier.write)
+        copied = self.counted.copy_each(self.flats, copier, checksum=True)
         for flat, header in zip(self.flats, self.headers, strict=True):
             writer.begin(_member(flat.name).encode(), len(header) + flat.nbytes)
             writer.append(header)
-            crc = self.counted.copy(flat, copier, crc=zlib.crc32(header))
+            crc = next(copied)
             writer.skip(flat.nbytes)
-            writer.end(crc)
+            writer.end(joined(zlib.crc32(header), crc, flat.nbytes))
         writer.finish()
 
     def claim(self) -> None:

@@ -70,13 +70,10 @@ class StateDict(NamedTuple):
         writer = ZipWriter(copier.write)
         self._write_pickle(writer)
         _write_record(writer, b"byteorder", b"little")
+        copied = copier.copy_each((piece.span() for piece in self.pieces.used), checksum=True)
         for piece in self.pieces.used:
-            source, offset, swap, crc = piece.place()
             writer.begin(ROOT + b"data/" + piece.key.encode("ascii"), piece.nbytes)
-            if crc:
-                copier.copy_stated(source, offset, piece.nbytes, crc, f"storage {piece.storage.key!a}")
-            else:
-                crc = copier.copy(source, offset, piece.nbytes, swap=swap, checksum=True)
+            crc = next(copied)
             writer.skip(piece.nbytes)
             writer.end(crc)
         _write_record(writer, b"version", b"3\n")

@@ -71,8 +71,8 @@ class File(NamedTuple):
     def write(self, copier: Copier) -> None:
         """Append the whole file; raises SourceError, Damaged, WriteFailed, Cancelled."""
         copier.write(self.header)
-        for flat in self.flats:
-            self.counted.copy(flat, copier)
+        for _ in self.counted.copy_each(self.flats, copier):
+            pass
 
     def verify(self, path: Path, meter: Meter) -> None:
         """Compare what our reader finds with the source; raises WriteFailed where they differ."""
