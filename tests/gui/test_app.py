@@ -41,6 +41,14 @@ windows.Windows.on_painted = painted
 sys.exit(run([sys.argv[1]], ViewOptions()))
 """
 
+STILL_SHOWN = """
+import sys
+from ckpt_viewer.gui.app import ViewOptions, run
+run([sys.argv[1]], ViewOptions(screenshot=sys.argv[2]))
+from PySide6.QtWidgets import QApplication
+print([type(each).__name__ for each in QApplication.topLevelWidgets() if each.isVisible()])
+"""
+
 
 @pytest.fixture
 def sample(tmp_path):
@@ -110,6 +118,12 @@ def test_a_screenshot_of_a_selected_tensor_waits_for_its_histogram(tmp_path, sam
         if image.pixelColor(x, y).name().lower() == "#0072b2"
     ]
     assert len(blue) > 50
+
+
+def test_no_window_is_left_to_the_end_of_the_interpreter(tmp_path, sample):
+    """It would be hidden there, among models that are half gone: a segmentation fault in half of the runs."""
+    done = viewer(tmp_path, sample, tmp_path / "shot.png", code=STILL_SHOWN, QT_QPA_PLATFORM="offscreen")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere every name of a file is text")
