@@ -102,7 +102,7 @@ def test_what_differs_is_a_table_whose_headings_say_a_and_b(qtbot, compared):
         ("+ only in B", "/extra", "", "dict of 1"),
     ]
     model = shown.table.differences
-    assert [model.heading(column) for column in (SIDE_A, SIDE_B)] == ["A: a.pth", "B: b.pth"]
+    assert [model.titles[column] for column in (SIDE_A, SIDE_B)] == ["A: a.pth", "B: b.pth"]
     assert model.text(1, LARGEST) == "1"
     assert "3 differ, 1 only in A, 1 only in B" in shown.sentence.text()
     assert shown.windowTitle() == "a.pth and b.pth – Comparison"
@@ -222,7 +222,7 @@ def test_swapping_makes_a_of_b(qtbot, compared):
     shown = compared()
     shown.swap.click()
     settle(qtbot, shown)
-    assert shown.table.differences.heading(SIDE_A) == "A: b.pth"
+    assert shown.table.differences.titles[SIDE_A] == "A: b.pth"
     assert ("\N{MINUS SIGN} only in A", "/extra", "dict of 1", "") in rows(shown)
 
 

@@ -18,7 +18,7 @@ from ckpt_viewer.gui.panels.safety_report import STATUSES, report
 
 def cells(table):
     model = table.lines
-    return [[model.text(row, column) for column in range(len(model.headers))] for row in range(len(model.rows))]
+    return [[model.text(row, column) for column in range(len(model.titles))] for row in range(len(model.rows))]
 
 
 def of_bytes(body, storages=None):

@@ -6,18 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QPalette, QResizeEvent
+from PySide6.QtCore import QModelIndex, Qt, Signal
+from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
 
 from ckpt_viewer.analysis.diff_table import Line
+from ckpt_viewer.gui.cells_model import CellsModel
 from ckpt_viewer.gui.compare.work import COSINE, DIFFERS, ENTRY, LARGEST, RELATIVE, SIDE_A, SIDE_B, SIGNS, WHAT, WORDS
-from ckpt_viewer.gui.guard import called_by_qt
-from ckpt_viewer.gui.labels import NAME_LIMIT, plain, tooltip
+from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 
-Index = QModelIndex | QPersistentModelIndex
-SHOWN = 300
-"""Characters of a cell that are painted; its copy is whole."""
 NARROW = 720
 """Pixels of a table in which one column of numbers is left out."""
 NUMBERS = (LARGEST, RELATIVE, COSINE)
@@ -41,18 +38,28 @@ def exact_text(value: float) -> str:
     return repr(value) if isfinite(value) else number_text(value)
 
 
-class DiffModel(QAbstractTableModel):
+def _titles(names: tuple[str, str]) -> list[str]:
+    """Return the titles of the columns, with the names of both files."""
+    sides = {SIDE_A: f"A: {plain(names[0], NAME_LIMIT)}", SIDE_B: f"B: {plain(names[1], NAME_LIMIT)}"}
+    titles = TITLES | sides
+    return [titles[column] for column in range(len(titles))]
+
+
+class DiffModel(CellsModel):
     """Lines in an order. Headings of the two sides say A and B.
 
     Attributes:
         lines: all of them. shown: numbers of those that show, in order. names: of both files.
     """
 
+    numbers, link = NUMBERS, ENTRY
+
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.lines: Sequence[Line] = ()
         self.shown: Sequence[int] = ()
         self.names = ("", "")
+        self.titles = _titles(self.names)
 
     def show_lines(self, lines: Sequence[Line], shown: Sequence[int]) -> None:
         """Show other lines, or others of them, in another order."""
@@ -62,7 +69,7 @@ class DiffModel(QAbstractTableModel):
 
     def show_names(self, names: tuple[str, str]) -> None:
         """Say in the headings which files these are."""
-        self.names = names
+        self.names, self.titles = names, _titles(names)
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, SIDE_A, SIDE_B)
 
     def line(self, row: int) -> Line:
@@ -82,55 +89,21 @@ class DiffModel(QAbstractTableModel):
         value = {LARGEST: line.max_abs, RELATIVE: line.max_rel, COSINE: line.cosine}[column]
         return "" if value is None else number(value)
 
-    # what follows is called by Qt
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+    def count(self) -> int:
         """One row a line that shows."""
-        return 0 if parent.isValid() else len(self.shown)
+        return len(self.shown)
 
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """What, where, both sides, and how far values are apart."""
-        return 0 if parent.isValid() else COSINE + 1
-
-    @called_by_qt
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text and look of a cell."""
-        if not index.isValid():
-            return None
-        row, column = index.row(), index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return plain(self.text(row, column), SHOWN)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return tooltip(self._told(row, column)) or None
-        if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{self.heading(column)}: {plain(self.text(row, column), SHOWN)}"
-        if role == Qt.ItemDataRole.TextAlignmentRole and column in NUMBERS:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        if role == Qt.ItemDataRole.ForegroundRole and column == ENTRY:
-            return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
-        return None
-
-    def _told(self, row: int, column: int) -> str:
+    def told(self, row: int, column: int) -> str:
+        """The text, and of a difference where it is the largest."""
         line = self.line(row)
         if column == LARGEST and line.change is not None and line.change.by is not None:
             by = line.change.by
             return f"{by.max_abs!r}, from {line.a} to {line.b}; {by.elements} elements differ"
         return self.text(row, column)
 
-    def heading(self, column: int) -> str:
-        """Return the title of a column."""
-        if column in (SIDE_A, SIDE_B):
-            return f"{'A' if column == SIDE_A else 'B'}: {plain(self.names[column - SIDE_A], NAME_LIMIT)}"
-        return TITLES[column]
-
-    @called_by_qt
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """The titles of the columns."""
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return self.heading(section)
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
-            return TIPS.get(section) or tooltip(self.heading(section))
-        return None
+    def title_told(self, column: int) -> str:
+        """What a column of numbers means, or the title in full."""
+        return TIPS.get(column) or self.titles[column]
 
 
 def _side(line: Line, of_b: bool, number: Callable[[float], str]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QAction, QGuiApplication, QIcon, QKeySequence, QPalette, QResizeEvent
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QGuiApplication, QIcon, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QHeaderView
 
 from ckpt_viewer.gui import icons
-from ckpt_viewer.gui.guard import called_by_qt
-from ckpt_viewer.gui.labels import plain, tooltip
+from ckpt_viewer.gui.cells_model import SHOWN, CellsModel
+from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.panels.link_table import LinkTable
 from ckpt_viewer.gui.panels.safety_report import Row
 from ckpt_viewer.gui.theme import theme, themes
@@ -19,9 +19,6 @@ from ckpt_viewer.gui.theme import theme, themes
 if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
 
-Index = QModelIndex | QPersistentModelIndex
-SHOWN = 400
-"""Characters of a cell that are painted; its copy is whole."""
 MOST_WIDE = 320
 """Pixels that a column but the stretched one may ask for."""
 NAME, NAME_PART = 1, 0.42
@@ -32,7 +29,7 @@ MEASURED = 60
 """Rows by which columns are given their width."""
 
 
-class RowsModel(QAbstractTableModel):
+class RowsModel(CellsModel):
     """Rows of a Report.
 
     Attributes:
@@ -42,7 +39,7 @@ class RowsModel(QAbstractTableModel):
 
     def __init__(self, headers: tuple[str, ...], words: tuple[str, ...], signs: tuple[str, ...], link: int) -> None:
         super().__init__()
-        self.headers, self.words, self.signs, self.link = headers, words, signs, link
+        self.titles, self.words, self.signs, self.link = headers, words, signs, link
         self.rows: list[Row] = []
         self._icons: dict[str, QIcon] = {}
 
@@ -58,38 +55,22 @@ class RowsModel(QAbstractTableModel):
         if self.rows:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0))
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+    def count(self) -> int:
         """One line a row."""
-        return 0 if parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """See `headers`."""
-        return 0 if parent.isValid() else len(self.headers)
+        return len(self.rows)
 
     def text(self, row: int, column: int) -> str:
         """Return the whole text of a cell, unescaped."""
         shown = self.rows[row]
         return self.words[shown.rank] if column == 0 else shown.cells[column - 1]
 
-    @called_by_qt
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, sign and look of a cell."""
-        if not index.isValid():
-            return None
-        row, column = index.row(), index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return plain(self.text(row, column), SHOWN)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return tooltip(self.text(row, column))
-        if role == Qt.ItemDataRole.DecorationRole and column == 0:
-            return self._sign(self.signs[self.rows[row].rank])
-        if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{self.headers[column]}: {plain(self.text(row, column), SHOWN)}"
-        if role == Qt.ItemDataRole.ForegroundRole and column == self.link and self.rows[row].row is not None:
-            return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
-        return None
+    def leads(self, row: int) -> bool:
+        """Whether a row is about an entry."""
+        return self.rows[row].row is not None
 
-    def _sign(self, name: str) -> QIcon | None:
+    def sign(self, row: int, column: int) -> QIcon | None:
+        """The sign of a row's rank."""
+        name = self.signs[self.rows[row].rank] if column == 0 else ""
         if not name:
             return None
         if name not in self._icons:
@@ -97,13 +78,6 @@ class RowsModel(QAbstractTableModel):
             picture.setDevicePixelRatio(2)
             self._icons[name] = QIcon(picture)
         return self._icons[name]
-
-    @called_by_qt
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """The titles of the columns."""
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return self.headers[section]
-        return None
 
 
 class RowsTable(LinkTable):
@@ -137,11 +111,11 @@ class RowsTable(LinkTable):
         """Show other rows; columns are as wide as the first of them ask for."""
         self.lines.show_rows(rows)
         across = self.horizontalHeader()
-        for column in range(len(self.lines.headers)):
+        for column in range(len(self.lines.titles)):
             if column == self._stretched:
                 across.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
                 continue
-            texts = [self.lines.headers[column], *(self.lines.text(row, column) for row in range(len(rows[:MEASURED])))]
+            texts = [self.lines.titles[column], *(self.lines.text(row, column) for row in range(len(rows[:MEASURED])))]
             widest = max(self.fontMetrics().horizontalAdvance(plain(text, SHOWN)) for text in texts)
             self.setColumnWidth(column, min(widest + (44 if column == 0 else 24), MOST_WIDE))
             if column == NAME:
@@ -185,6 +159,6 @@ class RowsTable(LinkTable):
         self._copy(list(range(len(self.lines.rows))))
 
     def _copy(self, rows: list[int]) -> None:
-        columns = range(len(self.lines.headers))
+        columns = range(len(self.lines.titles))
         lines = ("\t".join(plain(self.lines.text(row, column)) for column in columns) for row in rows)
         QGuiApplication.clipboard().setText("\n".join(lines))

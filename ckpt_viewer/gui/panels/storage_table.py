@@ -6,15 +6,15 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QPalette, QResizeEvent
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QHeaderView
 
 from ckpt_viewer.core.outline import Pointers
 from ckpt_viewer.core.text import GROUP, bytes_text, grouped
-from ckpt_viewer.gui.guard import called_by_qt
+from ckpt_viewer.gui.cells_model import CellsModel
 from ckpt_viewer.gui.jobs import Latest
-from ckpt_viewer.gui.labels import plain, tooltip
+from ckpt_viewer.gui.labels import plain
 from ckpt_viewer.gui.panels.byte_words import ROLES, line_name
 from ckpt_viewer.gui.panels.crumbs import row_pointer
 from ckpt_viewer.gui.panels.link_table import LinkTable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.ledger_watch import Accounts
     from ckpt_viewer.gui.session import Session
 
-Index = QModelIndex | QPersistentModelIndex
 TENSOR, ROLE, BYTES, UNUSED, SHARED, DTYPE, DEVICE, PLACE = range(8)
 HEADERS = ("Tensor", "Part", "Bytes", "Not used", "Shared", "Dtype", "Saved on", "From byte")
 NUMBERS = frozenset({BYTES, UNUSED, PLACE})
@@ -35,14 +34,15 @@ NAME_WIDTH = 190
 """Pixels that the names of tensors get at least."""
 MOST_NAMED = 16
 """Names that a tool tip lists."""
-SHOWN = 300
 WIDTHS = {ROLE: "lr_scheduler", BYTES: "888.8 MB", UNUSED: "888.8 MB", SHARED: "8 tied, 8 aliased",
           DTYPE: "complex128", DEVICE: "cuda:88", PLACE: "888 888 888 888"}  # fmt: skip
 """The widest text that each column is made for."""
 
 
-class StoragesModel(QAbstractTableModel):
+class StoragesModel(CellsModel):
     """Lines of the ledger in some order; only those that are looked at are written out."""
+
+    titles, numbers, link = HEADERS, NUMBERS, TENSOR
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,38 +60,16 @@ class StoragesModel(QAbstractTableModel):
         """What the lines are of."""
         return self._accounts
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+    def count(self) -> int:
         """One row a storage."""
-        return 0 if parent.isValid() else len(self.order)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        """See HEADERS."""
-        return 0 if parent.isValid() else len(HEADERS)
+        return len(self.order)
 
     def text(self, row: int, column: int) -> str:
         """Return the text of a cell."""
         assert self._accounts is not None
         return cell_text(self._accounts, self.order[row], column)
 
-    @called_by_qt
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text and look of a cell."""
-        if not index.isValid() or self._accounts is None:
-            return None
-        column = index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return plain(self.text(index.row(), column), SHOWN)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return tooltip(self._tip(index.row(), column))
-        if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{HEADERS[column]}: {plain(self.text(index.row(), column), SHOWN) or 'none'}"
-        if role == Qt.ItemDataRole.TextAlignmentRole and column in NUMBERS:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        if role == Qt.ItemDataRole.ForegroundRole and column == TENSOR:
-            return QGuiApplication.palette().brush(QPalette.ColorRole.Link)
-        return None
-
-    def _tip(self, row: int, column: int) -> str:
+    def told(self, row: int, column: int) -> str:
         """Return the whole text; of a place also the file, of a shared storage all names that share it."""
         assert self._accounts is not None
         line = self._accounts.book.lines[self.order[row]]
@@ -102,13 +80,6 @@ class StoragesModel(QAbstractTableModel):
         place = self._accounts.maps.places.get(self.order[row]) if column == PLACE else None
         text = self.text(row, column)
         return f"byte {text} of {self._accounts.maps.files[place[0]].name}" if place else text
-
-    @called_by_qt
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """The titles of the columns."""
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return HEADERS[section]
-        return None
 
 
 def cell_text(accounts: Accounts, number: int, column: int) -> str:
