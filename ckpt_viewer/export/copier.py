@@ -50,9 +50,9 @@ class _Written(NamedTuple):
 class Copier:
     """Appends to a file. A context manager: on leaving normally everything has been compared, if that is wanted.
 
-    Where the kernel can copy from file to file, it does (twice as fast as reading and writing, measured on ext4): the
-    bytes are then seen only when they are compared, and that is also when checksums of the source are. Of a source that
-    is slow to read (`costly`: it gathers what lies far apart) a digest is compared instead: SHA-256.
+    Where the kernel can copy from file to file, it does, unless a checksum has to be computed: to read once for both is
+    faster. The bytes are then seen only when they are compared, and that is also when checksums of the source are. Of
+    a source that is slow to read (`costly`: it gathers what lies far apart) a digest is compared instead: SHA-256.
 
     Args:
         step: told of every byte that is copied, and again when it is compared.
@@ -139,15 +139,12 @@ class Copier:
         for part in span.parts(STRETCH):
             digest = _digest() if self.check and getattr(part.source, "costly", False) else None
             written = _Written(part, self.file.position, checksums, digest)
-            suits = _suits_kernel(part)
-            if suits and not summed:
-                line.take()
-            if suits and self._kernel:
-                crc = self._by_kernel(part, line, crc, summed)
-            elif suits and not summed:
-                self._directly(part)
-            else:
+            if summed or not _suits_kernel(part):
                 crc = self._by_hand(part, line, crc, summed, digest)
+            else:
+                line.take()
+                done = self._by_kernel(part) if self._kernel else 0
+                self._directly(part._replace(offset=part.offset + done, nbytes=part.nbytes - done))
             if self.check:
                 self._waiting.append(written)
                 self._waiting_bytes += part.nbytes
@@ -155,19 +152,8 @@ class Copier:
                     self.settle()
         return crc
 
-    def _by_kernel(self, part: Span, line: Line, crc: int, summed: bool) -> int:
-        """Let the kernel copy what it can, while other threads read the same for its checksum, which is returned."""
-        summing = self._threads().submit(_crc_of, part, line, crc) if summed else None
-        try:
-            done = self._given_to_kernel(part)
-        finally:
-            if summing is not None:
-                summing.exception()  # waits: `line` is taken from until then
-        self._directly(part._replace(offset=part.offset + done, nbytes=part.nbytes - done))
-        return summing.result() if summing is not None else crc
-
-    def _given_to_kernel(self, part: Span) -> int:
-        """Return how many bytes the kernel has copied."""
+    def _by_kernel(self, part: Span) -> int:
+        """Let the kernel copy what it can; return how many bytes that were."""
         give: Any = part.source
         done = 0
         while done < part.nbytes:
@@ -263,14 +249,6 @@ class Copier:
 def _suits_kernel(part: Span) -> bool:
     """Whether the kernel may be able to copy a range by itself."""
     return part.swap == 1 and part.nbytes >= LARGE and hasattr(part.source, "copy_to")
-
-
-def _crc_of(part: Span, line: Line, crc: int) -> int:
-    """Return the CRC-32 of bytes whose predecessors have `crc`."""
-    for _ in part.blocks():
-        block, own = line.take()
-        crc = crc32(block, crc) if own is None else joined(crc, own, len(block))
-    return crc
 
 
 def _digest() -> Any:

@@ -33,12 +33,14 @@ class FileSource:
     """A regular file on this computer, read by position.
 
     Attributes:
-        name: the path as given. size: bytes when it was opened.
+        name: the path as given. size: bytes when it was opened. readers: threads that may read at once.
         identity: (device, inode, size, mtime in ns, ctime in ns) when it was opened.
 
     Raises:
         Unreadable: it is missing, not permitted, or not a regular file.
     """
+
+    readers = 2 if hasattr(os, "preadv") else 1
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)

@@ -52,7 +52,7 @@ def test_bytes_and_checksums(tmp_path, source, kernel, checksum, check):
     assert (tmp_path / "x").read_bytes() == b"head" + b"".join(parts)
     assert found == [zlib.crc32(part) if checksum else 0 for part in parts]
     assert sum(steps) == sum(map(len, parts)) * (1 + check)
-    assert kernel
+    assert bool(kernel) != checksum  # whose bytes have to be seen anyway
 
 
 def test_a_byte_that_the_kernel_got_wrong_is_noticed(tmp_path, source, monkeypatch):
