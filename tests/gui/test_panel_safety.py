@@ -167,3 +167,12 @@ def test_thousands_of_names_are_sorted_and_placed_in_one_walk():
     said = of_bytes(body)
     assert len(said.names) == 3000
     assert [row.row for row in said.names] == list(range(1, 3001))
+
+
+def test_columns_go_where_the_place_of_a_name_would_have_no_room(panel):
+    table, hidden = panel[1].names, []
+    for width in (1200, 560, 380):
+        table.resize(width, 300)
+        hidden.append([column for column in range(5) if table.isColumnHidden(column)])
+        assert table.columnWidth(4) >= 80
+    assert hidden == [[], [2], [2, 3]]

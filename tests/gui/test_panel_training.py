@@ -57,7 +57,7 @@ def opened(qtbot, tmp_path):
 
 def cells(table) -> list[list[str]]:
     model = table.lines
-    return [[model.text(row, column) for column in range(len(model.headers))] for row in range(len(model.rows))]
+    return [[model.text(row, column) for column in range(len(model.titles))] for row in range(len(model.rows))]
 
 
 def test_an_optimizer_shows_its_groups_and_its_parameters(opened):

@@ -41,7 +41,9 @@ class LoadingPanel(Panel):
         self.details.setObjectName("loadingDetails")
         headers = ("Here", "Saved on", "Goes to", "Bytes", "Storages", "Dtypes", "What torch says")
         model = RowsModel(headers, LOADS, ("warning", "", "warning"), 99)
-        self.places = RowsTable(session, model, "loadingPlaces", "Device tags and where they go", stretched=6, spare=4)
+        self.places = RowsTable(
+            session, model, "loadingPlaces", "Device tags and where they go", stretched=6, spare=(4,)
+        )
         self.code = QPlainTextEdit()
         self.code.setObjectName("loadingCode")
         self.code.setAccessibleName("Code that loads this file")

@@ -50,7 +50,7 @@ class OptimizerPanel(Panel):
         headers = ("Joined", "Parameter", "Group", "Shape", "Step", "Effective lr", "State")
         model = RowsModel(headers, CONFIDENCE, ("warning", "", "", "warning", "info"), 1)
         self.parameters = RowsTable(
-            session, model, "optimizerParameters", "Parameters and their state", stretched=6, spare=6
+            session, model, "optimizerParameters", "Parameters and their state", stretched=6, spare=(6,)
         )
         layout = QVBoxLayout(self.body)
         layout.setContentsMargins(MARGIN, 8, MARGIN, 8)

@@ -58,7 +58,7 @@ class SafetyPanel(Panel):
             "safetyNames",
             "Names that the file refers to",
             stretched=4,
-            spare=2,
+            spare=(2, 3),
         )
         self.noticed = label(muted=True)
         columns = ("Severity", "What was noticed", "At", "Code")
@@ -68,7 +68,7 @@ class SafetyPanel(Panel):
             "safetyFindings",
             "What was noticed about the file",
             stretched=1,
-            spare=3,
+            spare=(3,),
         )
         self._arrange()
 

@@ -23,8 +23,8 @@ MOST_WIDE = 320
 """Pixels that a column but the stretched one may ask for."""
 NAME, NAME_PART = 1, 0.42
 """The column of names where another one is stretched, and the part of the width that it may take."""
-NARROW = 480
-"""Pixels of a table in which a column is left out."""
+LEAST_STRETCHED = 140
+"""Pixels that the stretched column is to have; where it would not, others are left out."""
 MEASURED = 60
 """Rows by which columns are given their width."""
 
@@ -84,16 +84,17 @@ class RowsTable(LinkTable):
     """Shows RowsModel; Ctrl+C copies whole rows."""
 
     def __init__(
-        self, session: Session, model: RowsModel, name: str, words: str, *, stretched: int, spare: int
+        self, session: Session, model: RowsModel, name: str, words: str, *, stretched: int, spare: tuple[int, ...]
     ) -> None:
         """Prepare an empty table.
 
         Args:
-            stretched: the column that gets what is left of the width. spare: the one that goes where there is little.
+            stretched: the column that gets what is left of the width. spare: those that go where there is little, the
+                first of them first.
         """
         super().__init__(session, model, name, words)
         self._stretched, self._spare = stretched, spare
-        self._name_width = 0
+        self._widths: dict[int, int] = {}
         self.lines = model
         middle = stretched != NAME  # the end of a name says more than its middle, that of a sentence less
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle if middle else Qt.TextElideMode.ElideRight)
@@ -117,9 +118,8 @@ class RowsTable(LinkTable):
                 continue
             texts = [self.lines.titles[column], *(self.lines.text(row, column) for row in range(len(rows[:MEASURED])))]
             widest = max(self.fontMetrics().horizontalAdvance(plain(text, SHOWN)) for text in texts)
-            self.setColumnWidth(column, min(widest + (44 if column == 0 else 24), MOST_WIDE))
-            if column == NAME:
-                self._name_width = widest + 24
+            self._widths[column] = min(widest + (44 if column == 0 else 24), MOST_WIDE)
+            self.setColumnWidth(column, self._widths[column])
         self._share_width()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -128,9 +128,14 @@ class RowsTable(LinkTable):
         self._share_width()
 
     def _share_width(self) -> None:
-        self.setColumnHidden(self._spare, self.viewport().width() < NARROW)
-        if self._stretched != NAME and self._name_width:
-            self.setColumnWidth(NAME, min(self._name_width, round(self.viewport().width() * NAME_PART)))
+        room, widths = self.viewport().width(), dict(self._widths)
+        if NAME in widths:
+            widths[NAME] = min(widths[NAME], round(room * NAME_PART))
+            self.setColumnWidth(NAME, widths[NAME])
+        for column in self._spare:
+            self.setColumnHidden(column, room - sum(widths.values()) < LEAST_STRETCHED)
+            if self.isColumnHidden(column):
+                widths.pop(column, 0)
 
     def fit_height(self, least: int, most: int) -> None:
         """Be as high as all rows, at most as `most` of them, and at least as `least`."""
