@@ -111,7 +111,9 @@ class SafetyPanel(Panel):
         self.names.show_rows(said.names)
         self.names.setVisible(bool(said.names))
         count = len(said.findings)
-        self.noticed.setText(f"Noticed about the file: {grouped(count)}" if count else "Nothing was noticed about it.")
+        self.noticed.setText(
+            f"Noticed about the file: {grouped(count)}" if count else "Nothing was noticed in how the file is built."
+        )
         self.findings.show_rows(said.findings)
         self.findings.setVisible(bool(count))
         self.findings.fit_height(2, MOST_FINDINGS)
