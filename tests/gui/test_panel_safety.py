@@ -144,7 +144,7 @@ def test_a_file_without_names_says_so(open_details):
     safety = open_details(mapping_of({"a": 1})).select("", "Safety")
     assert safety.summary.text() == "It names no function and no class."
     assert not safety.names.isVisible()
-    assert safety.noticed.text() == "Nothing was noticed about it."
+    assert safety.noticed.text() == "Nothing was noticed in how the file is built."
 
 
 def test_the_report_of_a_real_file():
