@@ -96,7 +96,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
             return argparse.Namespace(files=arguments, run=run_view, **WINDOW_DEFAULTS)
         arguments = ["view", *arguments]
-    return _parser(arguments).parse_args(arguments)
+    return _parser(arguments).parse_args(_joined(arguments))
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """Join ``--slice`` and an index that begins with a minus, which argparse takes for an option otherwise."""
+    for place, word in enumerate(arguments[1:], 1):
+        if arguments[place - 1] == "--slice" and word[0:1] == "-" and word[1:2].isdigit():
+            return [*arguments[: place - 1], f"--slice={word}", *arguments[place + 1 :]]
+    return arguments
 
 
 def _refuse_misspelt(word: str) -> None:
