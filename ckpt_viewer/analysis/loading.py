@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ckpt_viewer.analysis.loaders import failure
 from ckpt_viewer.core.checkpoint import Checkpoint
+from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.text import python_literal
@@ -88,37 +89,46 @@ MOST_NAMED = 4
 """Files of a set that a line of code names one by one."""
 
 
-def load_code(checkpoint: Checkpoint) -> str:
-    """Return the line that loads this file under its map_location; ``""`` for a trainer's folder: no one call does.
+def code_that_loads(checkpoint: Checkpoint, problems: Sequence[LoadProblem]) -> str:
+    """Return `load_code`, onto the CPU where torch.load would refuse it on this machine under its map_location."""
+    return load_code(checkpoint, Locator("cpu") if problems else None)
+
+
+def load_code(checkpoint: Checkpoint, locator: Locator | None = None) -> str:
+    """Return the line that loads this file; ``""`` for a trainer's folder: no one call does.
 
     Names from outside go in as ASCII literals.
+
+    Args:
+        locator: the map_location that it names; None for the checkpoint's own.
     """
+    locator = locator or checkpoint.locator
     if checkpoint.format == "sharded":
-        return _set_code(checkpoint)
+        return _set_code(checkpoint, locator)
     if checkpoint.format == "folder":
         return ""
     name = os.path.basename(os.path.abspath(checkpoint.path))  # noqa: PTH100, PTH119  pathlib would cost 7 ms
     if checkpoint.format == "distributed":
-        return _distributed_code(checkpoint, name)
+        return _distributed_code(checkpoint, name, locator)
     if checkpoint.contents.salvaged:  # torch.load refuses it
         return f"ckpt_viewer.open_checkpoint({python_literal(name)}, salvage=True)"
-    return _call(checkpoint, python_literal(name), checkpoint.format == "safetensors")
+    return _call(checkpoint, python_literal(name), checkpoint.format == "safetensors", locator)
 
 
-def _call(checkpoint: Checkpoint, name: str, safetensors: bool) -> str:
+def _call(checkpoint: Checkpoint, name: str, safetensors: bool, locator: Locator) -> str:
     """Return the call that loads one file; `name` is an expression."""
     if safetensors:  # its reader takes one device for everything
-        device = checkpoint.locator.storage(StorageSpec("", None, "", 0, None, 0))
+        device = locator.storage(StorageSpec("", None, "", 0, None, 0))
         more = f", device={python_literal(device)}" if device != "cpu" else ""
         return f"safetensors.torch.load_file({name}{more})"
     if checkpoint.format in NO_DEVICE:
         return f"{NO_DEVICE[checkpoint.format]}({name})"
     function = "torch.jit.load" if checkpoint.format == "torchscript" else "torch.load"
-    more = f", {checkpoint.locator.code}" if checkpoint.locator.code else ""
+    more = f", {locator.code}" if locator.code else ""
     return f"{function}({name}{more})"
 
 
-def _distributed_code(checkpoint: Checkpoint, name: str) -> str:
+def _distributed_code(checkpoint: Checkpoint, name: str, locator: Locator) -> str:
     """Return the lines that make one file of a distributed checkpoint, which torch does without its ranks, and load it.
 
     Where the ranks did not write metadata together, torch has no such function.
@@ -127,13 +137,13 @@ def _distributed_code(checkpoint: Checkpoint, name: str) -> str:
         return f"ckpt_viewer.open_checkpoint({python_literal(name)})"
     whole = python_literal(f"{name}.pth")
     convert = "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
-    return f"{convert}({python_literal(name)}, {whole}); {_call(checkpoint, whole, False)}"
+    return f"{convert}({python_literal(name)}, {whole}); {_call(checkpoint, whole, False, locator)}"
 
 
-def _set_code(checkpoint: Checkpoint) -> str:
+def _set_code(checkpoint: Checkpoint, locator: Locator) -> str:
     """Return an expression that loads all files of a set into one dict."""
     safetensors = checkpoint.contents.protocol < 0
-    return set_expression(checkpoint.contents.files, _call(checkpoint, "f", safetensors))
+    return set_expression(checkpoint.contents.files, _call(checkpoint, "f", safetensors, locator))
 
 
 def set_expression(files: Sequence[str], call: str) -> str:

@@ -21,7 +21,16 @@ from ckpt_viewer.gui.links import LinkButton
 from ckpt_viewer.gui.messages import WORDS
 from ckpt_viewer.gui.panels.base import BEST, UNSUPPORTED, Panel
 from ckpt_viewer.gui.session import Session
-from ckpt_viewer.gui.summary import Fact, Link, contents_links, file_name, kind_text, load_fact, root_facts
+from ckpt_viewer.gui.summary import (
+    Fact,
+    Link,
+    code_note,
+    contents_links,
+    file_name,
+    kind_text,
+    load_fact,
+    root_facts,
+)
 from ckpt_viewer.gui.theme import theme, themes
 from ckpt_viewer.gui.training_watch import Training, TrainingWatch
 from ckpt_viewer.gui.tree import TreeIndex
@@ -51,6 +60,7 @@ class RootPanel(Panel):
         self.advice.linkActivated.connect(self.linkActivated)
         self._code = CodeLine()
         self._code.setObjectName("rootCode")
+        self._code_note = label(wrap=True, muted=True)
         self._facts_shown: list[tuple[Fact, str]] = []
         self._contents_shown: tuple[list[Link], int, str] | None = None
         self._advised: tuple[Training | None, str] = (None, "")
@@ -84,6 +94,7 @@ class RootPanel(Panel):
         column.addSpacing(10)
         column.addWidget(self._load)
         column.addWidget(self._code)
+        column.addWidget(self._code_note)
         column.addWidget(label("Nothing in it was run to show this.", muted=True))
         column.addStretch()
         self.fill_scrolling(inside, "Overview of the file")
@@ -120,11 +131,15 @@ class RootPanel(Panel):
         training = self._watch.training
         facts = root_facts(checkpoint, overview, load, training.going_on if training is not None else None)
         links, more = contents_links(checkpoint, overview, session.index)
-        from ckpt_viewer.analysis.loading import FOLDERS, load_code
+        from ckpt_viewer.analysis.loading import FOLDERS, code_that_loads
 
         folder = checkpoint.format in FOLDERS
         self._inside.setText("In this folder" if folder else "In this file")
-        self._show(kind_text(overview), file_name(checkpoint.path), facts, links, more, load_code(checkpoint))
+        code = code_that_loads(checkpoint, session.problems)
+        note = code_note(checkpoint, code, session.problems)
+        self._code_note.setText(note)
+        self._code_note.setVisible(bool(note))
+        self._show(kind_text(overview), file_name(checkpoint.path), facts, links, more, code)
         self._advise(training, session.index)
         self.show_body()
         self.settle()

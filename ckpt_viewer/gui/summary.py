@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -185,6 +185,17 @@ def weights_only_fact(checkpoint: Checkpoint) -> Fact:
     if said.loads:
         return Fact("Safe mode", f"torch.load(weights_only=True) of torch {said.version} reads it")
     return Fact("Safe mode", f"torch.load(weights_only=True) refuses it: {plain(said.reason, 300)}", "info")
+
+
+def code_note(checkpoint: Checkpoint, code: str, problems: Sequence[LoadProblem]) -> str:
+    """Say what the line of code that loads a file does not: why it names the CPU, and that safe mode refuses it."""
+    notes = ["As the box Load onto has it, torch.load would refuse the file here."] if problems else []
+    if code.startswith("torch.load("):
+        from ckpt_viewer.analysis.safety import verdict
+
+        if not verdict(checkpoint).loads:
+            notes.append("Safe mode, which is torch.load's default, refuses it; the tab Loading has code for that.")
+    return " ".join(notes)
 
 
 def _each_file_fact(said: Verdict) -> Fact:

@@ -67,8 +67,30 @@ def test_it_answers_at_a_glance(panel):
     assert "9.41 K parameters; 1 tensor, 37.6 kB; file 134 MB" in said
     assert "no: cuda:1 is not on this computer" in said
     assert "can be resumed" in said
-    assert panel._code.code == 'torch.load("model_3.pth")'
     assert panel.is_settled
+
+
+def test_the_line_of_code_is_one_that_loads_it_here(qtbot, panel, session):
+    """As saved it would not, and who copies the line wants it to work."""
+    assert session.problems
+    assert panel._code.code == 'torch.load("model_3.pth", map_location="cpu")'
+    assert "As the box Load onto has it, torch.load would refuse the file here." in texts(panel)
+    with qtbot.waitSignal(session.problemsChanged):
+        session.set_devices(("cpu", "cuda:0", "cuda:1"), "")
+    assert panel._code.code == 'torch.load("model_3.pth")'
+    assert not any("would refuse the file here" in each for each in texts(panel))
+
+
+def test_it_says_where_safe_mode_refuses_the_line(qtbot):
+    refused = make_checkpoint(weights_only="it names argparse.Namespace")
+    session = a_session(qtbot, refused)
+    panel = RootPanel(session)
+    qtbot.addWidget(panel)
+    panel.show_subject(session.selected)
+    [note] = [each for each in texts(panel) if each.endswith("the tab Loading has code for that.")]
+    assert "Safe mode, which is torch.load's default, refuses it" in note
+    session.close()
+    qtbot.waitUntil(lambda: not session.jobs.active)
 
 
 def test_another_map_location_changes_what_it_says(qtbot, panel, session):
