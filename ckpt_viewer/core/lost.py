@@ -7,8 +7,8 @@ from typing import NamedTuple
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.progress import Context, stepped
-from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
-from ckpt_viewer.errors import Damaged
+from ckpt_viewer.core.tensor import Extent, StorageSpec, TensorSpec
+from ckpt_viewer.errors import Damaged, Truncated
 
 
 class _Left(NamedTuple):
@@ -16,6 +16,26 @@ class _Left(NamedTuple):
 
     nbytes: int
     problem: str
+
+
+class _Nothing:
+    """What a storage without elements is read from, wherever the file ends."""
+
+    name, size = "an empty storage", 0
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return nothing; raises Truncated where something is asked for."""
+        self.read_into(offset, memoryview(bytearray(size)))
+        return b""
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill an empty buffer; raises Truncated for any other."""
+        if offset or buffer:
+            raise Truncated(self.name, wanted=len(buffer), found=0, offset=offset)
+
+
+NO_BYTES = Extent(_Nothing(), 0, 0)
+"""Where the bytes of a storage without elements lie."""
 
 
 class Losses:

@@ -114,11 +114,18 @@ class StorageSpec:
 
     def extent(self) -> Extent:
         """Return where the bytes lie; raises Damaged, also where this storage has none."""
-        from ckpt_viewer.errors import Damaged
+        from ckpt_viewer.errors import Damaged, Lost
 
         if self.home is None:
             raise Damaged(f"storage {self.key!r} has no bytes in this file")
-        extent = self.home.extent(self.key)
+        try:
+            extent = self.home.extent(self.key)
+        except Lost:
+            if self.nbytes:
+                raise
+            from ckpt_viewer.core.lost import NO_BYTES  # of a broken file that is all there is of it
+
+            return NO_BYTES
         if extent.nbytes < self.nbytes:
             raise Damaged(f"storage {self.key!r} has {extent.nbytes} bytes, its tensors need {self.nbytes}")
         return extent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ckpt_viewer.core.checkpoint import Contents
 from ckpt_viewer.core.finding import GlobalUse, Note, merge_into
@@ -98,6 +98,24 @@ class RareFormat:
         return self.reader()(source, Inside(context, depth, prefix))
 
 
+class SalvagedRareFormat(RareFormat):
+    """The same of a format that can make something of a broken file."""
+
+    def __init__(
+        self,
+        name: str,
+        matches: Callable[[Head], bool],
+        reader: Callable[[], SourceReader],
+        salvager: Callable[[], Salvaging],
+    ) -> None:
+        super().__init__(name, matches, reader)
+        self._salvager = salvager
+
+    def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
+        """See `Salvager`."""
+        return self._salvager()(source, inside)
+
+
 class ZipFormat:
     """A format that is told by the records of a zip archive.
 
@@ -177,6 +195,7 @@ class Salvaged(NamedTuple):
         format: the container's name, where what is left tells another than the first look did; ``""`` if not.
         nameless: whether only the bytes of storages are left, and nothing says which tensors they belong to.
         open_end: whether there was more, of which nothing tells how much.
+        padded: whether all data are there, so that zeros at its end are padding and not data that was never written.
     """
 
     opened: Opened
@@ -185,6 +204,7 @@ class Salvaged(NamedTuple):
     format: str = ""
     nameless: bool = False
     open_end: bool = False
+    padded: bool = False
 
 
 @runtime_checkable
@@ -248,6 +268,8 @@ def merged(value: Value, parts: Iterable[Opened]) -> Opened:
 
 
 SourceReader = Callable[[Bytes, Inside], Opened]
+Salvaging: TypeAlias = Callable[[Bytes, Inside], Salvaged]
+"""Rebuilds what can be trusted of a broken file; raises CheckpointError."""
 ZipReader = Callable[[ZipDirectory, Inside], Opened]
 NestedOpener = Callable[[bytes, int, str], "Unpickled | None"]
 InnerOpener = Callable[[Bytes, Inside], "Opened | None"]

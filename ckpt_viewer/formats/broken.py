@@ -162,7 +162,7 @@ def _problem(source: Bytes, left: Salvaged, error: CheckpointError) -> str:
     if left.wanted is None:
         return str(error).partition(";")[0]
     size, about, what = source.size, left.about, _named(source)
-    zeros = not source.read_at(max(0, size - _ZEROS), min(size, _ZEROS)).strip(b"\0")
+    zeros = not left.padded and not source.read_at(max(0, size - _ZEROS), min(size, _ZEROS)).strip(b"\0")
     if zeros and about:
         return f"{what} is not complete: it ends in zeros where data should be, in space that was reserved for them"
     more = ", and its last bytes are zeros that may be no data" if zeros else ""

@@ -16,6 +16,8 @@ from ckpt_viewer.formats.base import (
     Inside,
     Opened,
     RareFormat,
+    SalvagedRareFormat,
+    Salvaging,
     SourceReader,
     ZipFormat,
     ZipReader,
@@ -32,7 +34,7 @@ from ckpt_viewer.formats.kinds import (
 from ckpt_viewer.formats.raw_pickle import RawPickle
 from ckpt_viewer.formats.safetensors import Safetensors
 from ckpt_viewer.formats.torch_legacy import TorchLegacy
-from ckpt_viewer.formats.torch_zip import Salvaging, TorchZip
+from ckpt_viewer.formats.torch_zip import TorchZip
 from ckpt_viewer.sources import MemorySource
 from ckpt_viewer.unpickle.reader import Unpickled
 
@@ -88,6 +90,12 @@ def _torch_tar() -> SourceReader:
     return partial(read, nested=_nested)
 
 
+def _tar_left() -> Salvaging:
+    from ckpt_viewer.formats.salvage_tar import salvage
+
+    return partial(salvage, nested=_nested)
+
+
 def _sharded() -> SourceReader:
     from ckpt_viewer.formats.shard_set import open_index
 
@@ -130,7 +138,7 @@ FORMATS: tuple[Format, ...] = (
     ZipFormat("torch-export", holds_export, _torch_export),
     ZipFormat("torch-package", holds_package, _torch_package),
     ZipFormat("zip", holds_files, _ordinary_zip),
-    RareFormat("torch-tar", is_torch_tar, _torch_tar),
+    SalvagedRareFormat("torch-tar", is_torch_tar, _torch_tar, _tar_left),
     NESTED_LEGACY,
     RawPickle(_nested),
     RareFormat(SHARDED, is_shard_index, _sharded),

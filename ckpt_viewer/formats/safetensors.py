@@ -49,7 +49,10 @@ class Safetensors:
 
     def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
         """Read the header, which says of each tensor whether the file reaches far enough; raises CheckpointError."""
-        opened, end = _read(source, inside.context, inside.prefix)
+        try:
+            opened, end = _read(source, inside.context, inside.prefix)
+        except Truncated as error:
+            return _beginning(source, inside, error)
         return Salvaged(opened, end if end > source.size else None)
 
 
@@ -62,6 +65,20 @@ def _read(source: Bytes, context: Context, prefix: str) -> tuple[Opened, int]:
     table, metadata = read_header(raw, context)
     end = base + table.check(context)
     return _opened(table, metadata, _Data(source, base, table, prefix), context), end
+
+
+def _beginning(source: Bytes, inside: Inside, cut: Truncated) -> Salvaged:
+    """Return what a header names that the file ends in; raises `cut` where that is nothing."""
+    from ckpt_viewer.formats.safetensors_header import read_beginning
+
+    if source.size <= _PREFIX:
+        raise cut
+    table, metadata = read_beginning(source.read_at(_PREFIX, source.size - _PREFIX), inside.context)
+    if not table.rows:
+        raise cut
+    base = cut.offset + cut.wanted
+    opened = _opened(table, metadata, _Data(source, base, table, inside.prefix), inside.context)
+    return Salvaged(opened, base + max(table.ends), "at least ", open_end=True)
 
 
 def _check_size(end: int, source: Bytes) -> None:

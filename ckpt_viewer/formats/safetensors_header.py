@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from array import array
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeGuard
 
 from ckpt_viewer.core.dtype import DTYPES
@@ -11,7 +13,7 @@ from ckpt_viewer.core.progress import EVERY, Context, stepped
 from ckpt_viewer.core.regions import row_major
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Mapping
-from ckpt_viewer.errors import Damaged
+from ckpt_viewer.errors import Damaged, OverBudget
 from ckpt_viewer.formats.json_text import JsonText
 
 METADATA = "__metadata__"
@@ -101,22 +103,38 @@ def read_header(data: bytes, context: Context) -> tuple[Table, Mapping | None]:
     return header.read(), header.metadata
 
 
+def read_beginning(data: bytes, context: Context) -> tuple[Table, Mapping | None]:
+    """Return the same of a header that is cut off: the tensors that stand before its end, or before what is damaged.
+
+    Raises:
+        Damaged: it is no text. Cancelled: by `context`.
+    """
+    try:
+        whole = codecs.utf_8_decode(data, "strict", False)[1]  # it may end within a character
+    except UnicodeDecodeError:
+        whole = len(data)
+    header = _Header(JsonText.decoded(data[:whole], "the safetensors header"), context)
+    with suppress(Damaged, OverBudget):
+        header.read()
+    return header.table, header.metadata
+
+
 class _Header:
     """Reads the header.
 
     Attributes:
-        metadata: of the file, once it is read; None without.
+        table: the tensors that have been read. metadata: of the file, once it is read; None without.
     """
 
     def __init__(self, json: JsonText, context: Context) -> None:
-        self.json, self.context = json, context
+        self.json, self.context, self.table = json, context, Table()
         self.metadata: Mapping | None = None
         self._seen_metadata = False
         self._kinds: dict[tuple[str, str], Kind] = {}
 
     def read(self) -> Table:
         """Return all tensors; raises Damaged, OverBudget, Cancelled."""
-        table, json = Table(), self.json
+        table, json = self.table, self.json
         for name in json.members():
             self._member(name, table)
             self._usual_members(table)

@@ -62,21 +62,50 @@ def read_members(source: Bytes, context: Context) -> tuple[dict[str, Member], in
         Damaged: a header is broken, a name occurs twice, or there are absurdly many.
     """
     members: dict[str, Member] = {}
+    return members, _walk(source, context, members)
+
+
+def members_left(source: Bytes, context: Context) -> tuple[dict[str, Member], int | None]:
+    """Return the members of a broken archive up to where it breaks off, which may be in the last.
+
+    Returns:
+        The members, and the least number of bytes that the archive had; None where it is not cut off.
+
+    Raises:
+        Unsupported: as `read_members`.
+    """
+    members: dict[str, Member] = {}
+    try:
+        _walk(source, context, members)
+    except Damaged:
+        return members, None
+    except Truncated as error:
+        end = error.offset + error.wanted
+        return members, max(end, *(_behind(each) + 2 * BLOCK for each in members.values())) if members else end
+    return members, None
+
+
+def _behind(member: Member) -> int:
+    return member.offset + -(-member.size // BLOCK) * BLOCK
+
+
+def _walk(source: Bytes, context: Context, members: dict[str, Member]) -> int:
+    """Take in every member, and return where the archive ends; raises as `read_members`."""
     at = 0
     while True:
         context.step(at, 0)
-        if at + 2 * BLOCK > source.size:
-            raise Truncated("the tar archive", wanted=at + 2 * BLOCK, found=source.size, offset=at)
-        block = source.read_at(at, BLOCK)
+        block = source.read_at(at, BLOCK) if at + BLOCK <= source.size else b""
         if not block.strip(b"\0"):
-            return members, _end(source, at)
+            if at + 2 * BLOCK > source.size:
+                raise Truncated("the tar archive", wanted=2 * BLOCK, found=max(0, source.size - at), offset=at)
+            return _end(source, at)
         header = parse_header(block)
         if header is None:
             raise Damaged(f"the tar archive has a broken header at byte {at}; copy or download the file again")
         at += BLOCK
-        if at + header.size > source.size:
-            raise Truncated("the tar archive", wanted=at + header.size, found=source.size, offset=at)
         _take(members, header, source, at)
+        if at + header.size > source.size:
+            raise Truncated("the tar archive", wanted=header.size, found=source.size - at, offset=at)
         at += -(-header.size // BLOCK) * BLOCK
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from itertools import islice
 from operator import attrgetter
-from typing import TypeAlias
 
 from ckpt_viewer.core.finding import GlobalUse, Note, merged
 from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.errors import CheckpointError, Damaged, OverBudget
-from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, Salvaged, ZipFormat
+from ckpt_viewer.formats.base import Head, Inside, NestedOpener, Opened, Salvaged, Salvaging, ZipFormat
 from ckpt_viewer.formats.zip_checks import check_archive, check_local
 from ckpt_viewer.formats.zip_directory import INFLATE_BASE, Record, ZipDirectory
 from ckpt_viewer.sources import backing
@@ -33,8 +32,6 @@ _TEXTS = frozenset({"version", "byteorder", ".format_version", ".storage_alignme
 """Records that torch.save writes beside pickle and storages."""
 USUAL = ("data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 """The same and the pickle, by their paths."""
-Salvaging: TypeAlias = Callable[[Bytes, Inside], Salvaged]
-"""Rebuilds what can be trusted of a broken archive; raises CheckpointError."""
 
 
 class TorchZip(ZipFormat):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import pytest
 import safetensors
@@ -13,7 +14,7 @@ from builders import entry, floats, safetensors_file
 from contract import VALUES, FormatContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opening import look_at_all, memory, open_and_look, open_bytes, within
+from opening import look_at_all, memory, open_and_look, open_broken, open_bytes, within
 
 from ckpt_viewer.analysis.loading import load_code
 from ckpt_viewer.analysis.overview import overview
@@ -194,6 +195,35 @@ def test_what_a_cut_file_has_left_can_be_salvaged(tmp_path):
     path.write_bytes(safetensors_file(header, floats(1, 2, 3, 4)) + b"more")
     with open_checkpoint(path, salvage=True) as checkpoint:
         assert checkpoint["/b"].numpy(copy=True).tolist() == [3, 4]
+
+
+def test_of_a_file_that_ends_in_its_header_the_names_before_the_end_are_left():
+    """None of the bytes are: all are named as lost. Cut at each byte, also within a character."""
+    header = {"__metadata__": {"of": "the file"}, "wä": entry("F32", [2], 0, 8), "e": entry("F32", [0, 3], 8, 8),
+              "half": entry("F16", [3], 8, 14)}  # fmt: skip
+    whole = safetensors_file(header, bytes(range(14)))
+    end, counts = 8 + int.from_bytes(whole[:8], "little"), []
+    for length in range(9, end):
+        with pytest.raises(Truncated, match="missing") as refused:
+            open_broken(whole[:length], salvage=False)
+        try:
+            checkpoint = open_broken(whole[:length])
+        except Truncated:
+            assert not refused.value.salvage
+            assert not counts
+            continue
+        assert "before its end" in refused.value.salvage
+        shapes = {node.name: node.shape for node in checkpoint.root.children if node.kind == "tensor"}
+        assert list(shapes.items()) == [("wä", (2,)), ("e", (0, 3)), ("half", (3,))][: len(shapes)]
+        assert len(checkpoint.lost) == len(shapes) - ("e" in shapes)
+        with pytest.raises(Lost, match=f"ends at {length}"):
+            checkpoint["/wä"].numpy(copy=True)
+        least = re.search(r"of at least (\d+) bytes", str(refused.value))
+        assert least is not None
+        assert length < int(least[1]) <= len(whole)
+        counts.append(len(shapes))
+    assert counts == sorted(counts)
+    assert set(counts) == {1, 2, 3}
 
 
 def test_a_header_beyond_the_limit_is_refused_before_it_is_read():

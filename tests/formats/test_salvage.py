@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy
 import pytest
+import safetensors.torch
+import torch
 from builders import (
     floats,
     integer,
@@ -30,6 +32,7 @@ from hypothesis import strategies as st
 from opening import look_at_all, open_broken, read_all
 
 import ckpt_viewer
+from ckpt_viewer.cli import main
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.errors import CheckpointError, Damaged, Lost, Truncated
 from ckpt_viewer.formats import open_checkpoint
@@ -222,7 +225,6 @@ def test_the_full_length_is_predicted(form, begin):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_files_of_torch_itself(tmp_path, legacy):
-    torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Linear(16, 3)).state_dict()
     path = save({"model": model, "epoch": 3}, tmp_path / "model.pth", legacy=legacy)
     data = path.read_bytes()
@@ -244,6 +246,23 @@ def test_a_file_that_is_whole_is_opened_as_ever(form):
     assert not checkpoint.contents.salvaged
     assert len(whole(checkpoint)) == len(ORIGINAL)
     assert "salvaged" not in {each.code for each in checkpoint.findings}
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_tensor_without_elements_is_never_lost(tmp_path, kind):
+    """Its record may be behind the end of the file: the others are exported with it all the same."""
+    tensors = {"whole": torch.ones(3), "large": torch.ones(500), "empty": torch.zeros(0, 3)}
+    path, copy = tmp_path / "model.pth", tmp_path / "left.pth"
+    if kind == "safetensors":
+        safetensors.torch.save_file(tensors, path)
+    else:
+        save(tensors, path, legacy=kind == "legacy")
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(tensors["large"].numpy().tobytes()) + 400])
+    assert main(["export", str(path), "--salvage", "--from", "", "--output", str(copy)]) == 0
+    left = torch.load(copy, weights_only=True)
+    assert left["empty"].shape == (0, 3)
+    assert set(left) <= {"whole", "empty"}
 
 
 # --- damage -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contract import VALUES, FormatContract
 from opening import open_bytes, within
 
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Truncated, Unsupported
-from ckpt_viewer.formats import torch_tar as torch_tar_module
+from ckpt_viewer.formats import tar_stream
 
 DATA = floats(*VALUES)
 
@@ -204,8 +204,8 @@ def test_the_short_way_through_small_pickles_is_the_long_one(monkeypatch, key):
 
     short = seen()
     assert short[:2] == (str(key + 1), "cuda:1")
-    monkeypatch.setattr(torch_tar_module, "_STORAGE", re.compile(b"never"))
-    monkeypatch.setattr(torch_tar_module, "_TENSOR", re.compile(b"never"))
+    monkeypatch.setattr(tar_stream, "_STORAGE", re.compile(b"never"))
+    monkeypatch.setattr(tar_stream, "_TENSOR", re.compile(b"never"))
     assert seen() == short
 
 
