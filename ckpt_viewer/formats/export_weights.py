@@ -5,10 +5,15 @@ Source: `PayloadMeta` and `TensorMeta` in torch/_export/serde/schema.py; their d
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Mapping, Value
+from ckpt_viewer.errors import Damaged, OverBudget
 from ckpt_viewer.formats.base import Inside
+from ckpt_viewer.formats.json_text import JsonText
+from ckpt_viewer.formats.json_values import check_cost, json_value
 from ckpt_viewer.formats.torch_zip import Records
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
 from ckpt_viewer.unpickle.geometry import problem, sizes
@@ -23,6 +28,28 @@ DTYPE_NUMBERS = {
 """schema.ScalarType."""
 STRIDED = 7
 """schema.Layout."""
+UNFINISHED = "unfinished-names"
+"""Code of the note that a configuration breaks off, so that not all tensors have their names."""
+
+
+def config_left(data: bytes, justified: int) -> Mapping:
+    """Return the entries of a configuration that stand before its end, or before what is damaged.
+
+    Raises:
+        OverBudget: as `json_value`.
+    """
+    check_cost(data, justified)
+    config, json = Mapping(), JsonText(data.decode("utf-8", "replace"), "the configuration")
+    with suppress(Damaged, OverBudget):
+        for part in json.members():
+            if part != "config":
+                json.value()
+                continue
+            for name in json.members():
+                begin = json.at
+                json.value()
+                config.pairs += (name, json_value(json.text[begin : json.at].encode()))
+    return config
 
 
 class Weights:

@@ -33,10 +33,7 @@ def json_value(data: bytes, justified: int | None = None) -> Value:
     Raises:
         OverBudget: it is too large. Damaged: it is no JSON, or nested deeper than Python's parser goes (about 1,000).
     """
-    if len(data) > JSON_LIMIT:
-        raise OverBudget(f"a JSON text of {len(data)} bytes is larger than the {JSON_LIMIT} that are read")
-    if justified is not None and (data.count(b"{") + data.count(b"[")) * COST > MEMORY + 15 * justified:
-        raise OverBudget("a JSON text asks for more memory than its file can justify; it is damaged or hostile")
+    check_cost(data, justified)
     try:
         parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_mapping, parse_int=_integer)
     except UnicodeDecodeError as error:
@@ -45,6 +42,14 @@ def json_value(data: bytes, justified: int | None = None) -> Value:
         raise Damaged("the JSON text is damaged; copy or download the file again") from error
     value: Value = parsed
     return value
+
+
+def check_cost(data: bytes, justified: int | None) -> None:
+    """Raise OverBudget where a JSON text is too large, or asks for more than its file can answer for."""
+    if len(data) > JSON_LIMIT:
+        raise OverBudget(f"a JSON text of {len(data)} bytes is larger than the {JSON_LIMIT} that are read")
+    if justified is not None and (data.count(b"{") + data.count(b"[")) * COST > MEMORY + 15 * justified:
+        raise OverBudget("a JSON text asks for more memory than its file can justify; it is damaged or hostile")
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> Mapping:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.tensor import Bytes, Extent
 from ckpt_viewer.errors import CheckpointError, Damaged, Lost, Truncated
 from ckpt_viewer.formats.base import Inside
@@ -23,6 +24,8 @@ _NEXT = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x06\x06", END)
 """What can follow a record: another one, the directory, its end records."""
 _END_RECORD = 22
 _TAIL = 65_535 + _END_RECORD
+_NAMES = (".pkl", "_config.json")
+"""How the names of records end that say which tensors there are."""
 _WHOLE_ONLY = (".debug_pkl", ".json", ".py", ".txt", "version", "byteorder")
 """How the names of records end of which a part is of no use."""
 
@@ -32,9 +35,12 @@ class RebuiltDirectory(ZipDirectory):
 
     Attributes:
         lost: name of a record -> what is wrong with it, a sentence; those that are cut off among them.
-        cut_pickle: name of the pickle that the file ends in, of which the beginning is a record; ``""`` without one.
+        cut_names: the record of names and shapes (a pickle, the JSON of a ``.pt2``) that the file ends in, by its name;
+            its beginning is a record. ``""`` without one.
         has_end: whether the file goes on to the record that ends a zip, so that it is damaged and not cut off.
     """
+
+    rebuilt = True
 
     def __init__(self, source: Bytes, inside: Inside) -> None:
         """Walk through the records; raises Truncated or Damaged where there is not one, Cancelled by the context."""
@@ -44,7 +50,7 @@ class RebuiltDirectory(ZipDirectory):
         self.flags, self.packed, self.crcs = 0, False, False
         self.records: dict[str, Record] = {}
         self.lost: dict[str, str] = {}
-        self.cut_pickle = ""
+        self.cut_names = ""
         self._locals = Locals(source, inside.context)
         self.start = self.end = 0
         for record in self._walk():
@@ -104,9 +110,9 @@ class RebuiltDirectory(ZipDirectory):
         if length is None or after is None or not self._goes_on(after.end):
             self.end = local.start + max(length or 0, size - local.start)
             name, there = local.name, self._there(local)
-            if name.endswith(".pkl") and not local.method:
+            if name.endswith(_NAMES) and not local.method:
                 there = min(there, written_end(self.source, local.start) - local.start)
-                self.cut_pickle = name if there else ""
+                self.cut_names = name if there else ""
                 return _made(local, there, there, 0) if there else None, None
             self.lost[name] = f"record {name!r} is cut off: {there} of its bytes are there"
             useless = local.method or name.endswith(_WHOLE_ONLY) or not there
@@ -115,7 +121,11 @@ class RebuiltDirectory(ZipDirectory):
         plain = local.size if not local.streamed else self._plain_size(local, length)
         record = _made(local, length, plain, after.crc or 0)
         if self.inside.verify and not self._is_right(record):
-            self.lost[record.name] = f"record {record.name!r} is damaged: its bytes do not match their checksum"
+            problem = f"record {record.name!r} is damaged: its bytes do not match their checksum"
+            if record.name.endswith(".json"):  # a text: what is wrong with it mostly shows
+                self.notes.append(Note("error", "crc-mismatch", None, problem))
+            else:
+                self.lost[record.name] = problem
         return record, after.end
 
     def _there(self, local: Local) -> int:

@@ -16,6 +16,7 @@ from ckpt_viewer.formats.base import (
     Inside,
     Opened,
     RareFormat,
+    Salvaged,
     SalvagedRareFormat,
     Salvaging,
     SourceReader,
@@ -64,6 +65,14 @@ def _salvaging() -> Salvaging:
     from ckpt_viewer.formats.salvage_archive import salvage
 
     return partial(salvage, formats={each.name: each for each in FORMATS if isinstance(each, ZipFormat)})
+
+
+class _Archive(ZipFormat):
+    """An archive whose parts come before what describes them."""
+
+    def salvage(self, source: Bytes, inside: Inside) -> Salvaged:
+        """Rebuild it from local headers; raises CheckpointError."""
+        return _salvaging()(source, inside)
 
 
 def _torchscript() -> ZipReader:
@@ -134,10 +143,10 @@ SAFETENSORS = Safetensors()
 FORMATS: tuple[Format, ...] = (
     SAFETENSORS,
     NESTED_ZIP,
-    ZipFormat("torchscript", holds_torchscript, _torchscript),
-    ZipFormat("torch-export", holds_export, _torch_export),
-    ZipFormat("torch-package", holds_package, _torch_package),
-    ZipFormat("zip", holds_files, _ordinary_zip),
+    _Archive("torchscript", holds_torchscript, _torchscript),
+    _Archive("torch-export", holds_export, _torch_export),
+    _Archive("torch-package", holds_package, _torch_package),
+    _Archive("zip", holds_files, _ordinary_zip),
     SalvagedRareFormat("torch-tar", is_torch_tar, _torch_tar, _tar_left),
     NESTED_LEGACY,
     RawPickle(_nested),

@@ -15,12 +15,13 @@ from ckpt_viewer.core.tensor import Bytes, StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping
 from ckpt_viewer.errors import CheckpointError, NotACheckpoint, Truncated
 from ckpt_viewer.formats.base import Inside, Opened, Salvaged, ZipFormat, described
+from ckpt_viewer.formats.export_weights import UNFINISHED
 from ckpt_viewer.formats.rebuilt import RebuiltDirectory
 from ckpt_viewer.formats.torch_zip import Records
 
 _STORAGES = ("data/", ".data/", "constants/", "tensors/")
 """Folders in which torch puts bytes of tensors."""
-_TEXTS = ("extern_modules", "python_version", "version", "serialization_id", ".json", ".pkl")
+_NO_STORAGES = ("extern_modules", "python_version", "version", "serialization_id", ".json", ".pkl", ".pt")
 
 
 def salvage(source: Bytes, inside: Inside, formats: Table[str, ZipFormat]) -> Salvaged:
@@ -44,7 +45,7 @@ def salvage(source: Bytes, inside: Inside, formats: Table[str, ZipFormat]) -> Sa
         if isinstance(error, NotACheckpoint) and wanted is not None:  # what makes it one may be what is missing
             raise Truncated("the archive", wanted=source.size + 1, found=source.size, offset=0) from error
         raise
-    if not archive.cut_pickle:
+    if not archive.cut_names and not any(note.code == UNFINISHED for note in opened.notes):
         return Salvaged(opened, wanted, "at least ", name)
     if nameless is not None and not opened.unpickled.storages:
         return Salvaged(nameless, wanted, "at least ", name, nameless=True)
@@ -91,7 +92,7 @@ def _bytes_of(archive: RebuiltDirectory, inside: Inside, known: Container[str] =
     base = f"{archive.root}/" if archive.root else ""
     for path, record in archive.records.items():
         name = path.removeprefix(base)
-        if name.startswith(_STORAGES) and not name.endswith(_TEXTS) and record.size and path not in known:
+        if name.startswith(_STORAGES) and not name.endswith(_NO_STORAGES) and record.size and path not in known:
             storages[name] = StorageSpec(name, None, "uint8", record.size, home, len(storages))
             root.pairs += (name, TensorSpec(storages[name], "uint8", (record.size,), (1,)))
     return Opened(described(root, storages)) if storages else None

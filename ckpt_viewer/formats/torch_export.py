@@ -9,7 +9,7 @@ from ckpt_viewer.core.progress import stepped
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget
 from ckpt_viewer.formats.base import InnerOpener, Inside, Opened, described
-from ckpt_viewer.formats.export_weights import Weights
+from ckpt_viewer.formats.export_weights import UNFINISHED, Weights, config_left
 from ckpt_viewer.formats.json_values import json_value
 from ckpt_viewer.formats.parts import Parts
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
@@ -106,10 +106,7 @@ class _Reader:
         return None
 
     def _tensors(self, folder: str, record: Record) -> Value:
-        document = json_value(self.archive.read(record), backing(self.archive.source))
-        config = document.get("config") if isinstance(document, Mapping) else None
-        if not isinstance(config, Mapping):
-            raise Damaged(f"{record.name!r} describes no weights; copy or download the file again")
+        config = self._described(record)
         weights = Weights(self.archive, self.inside, folder)
         result = Mapping("collections.OrderedDict")
         for name, fields in stepped(config.string_items().items(), self.inside.context):
@@ -119,6 +116,23 @@ class _Reader:
             else:
                 result.pairs += (name, weights.tensor(name, fields))
         return self.parts.add(described(result, weights.storages), tuple(weights.notes))
+
+    def _described(self, record: Record) -> Mapping:
+        """Return name -> fields of every tensor that a record describes; raises Damaged, OverBudget."""
+        data, justified = self.archive.read(record), backing(self.archive.source)
+        try:
+            document = json_value(data, justified)
+        except Damaged:
+            if not self.archive.rebuilt:
+                raise
+            left = config_left(data, justified)
+            message = f"{record.name!r} breaks off or is damaged behind {len(left)} tensors, so others have no names"
+            self.parts.note("error", UNFINISHED, message)
+            return left
+        config = document.get("config") if isinstance(document, Mapping) else None
+        if not isinstance(config, Mapping):
+            raise Damaged(f"{record.name!r} describes no weights; copy or download the file again")
+        return config
 
     def _nested(self, record: Record) -> Value:
         """Return what a nested file holds, and its size where it cannot be read."""

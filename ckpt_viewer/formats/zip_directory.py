@@ -45,8 +45,10 @@ class ZipDirectory:
         start: bytes from the start of the file to the central directory; end: to what follows it.
         flags: general purpose bits that any record has. packed: whether any is not stored as it is.
         jumps: records that do not follow the one before them.
-        undecoded: names that are no UTF-8.
+        undecoded: names that are no UTF-8. rebuilt: whether the directory is lost, and this is what headers tell.
     """
+
+    rebuilt = False
 
     def __init__(self, source: Bytes, context: Context = SILENT) -> None:
         self.source = source

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
+import torch
 from archives import CODE, exported, package, script_module, script_tensor, torchscript, weight_config
 from builders import floats, integer, mapped, pickled, tensor, text, zip_checkpoint, zip_file
 from opening import open_broken
@@ -145,6 +147,54 @@ def test_within_the_names_those_before_the_end_have_their_values(form):
     names = [f".data/{key}.storage" if form == "package" else f"data/{key}" for key in ("1", "2")]
     assert tensors == {"w0": DATA["0"], names[0]: DATA["1"], names[1]: DATA["2"]}
     assert not checkpoint.lost
+
+
+def test_within_the_json_of_a_program_those_before_the_end_have_their_names():
+    data = _new_program()
+    end = data.index(b'"w2"') + 30
+    with pytest.raises(CheckpointError, match="salvage the 3 tensors that stand before its end") as refused:
+        open_broken(data[:end], salvage=False)
+    assert "at least" in str(refused.value)
+    checkpoint = open_broken(data[:end])
+    assert named(checkpoint) == ["w0", "w1"]
+    assert checkpoint["/data~1weights~1weight_2"].numpy(copy=True).tobytes() == DATA["2"]
+    assert "unfinished-names" in {each.code for each in checkpoint.findings}
+
+
+@pytest.mark.parametrize("broken", [b"?", b"}", b"]", b"\xff", b'"', b"\0"])
+def test_json_that_is_damaged_in_a_whole_archive(broken):
+    data = bytearray(_new_program())
+    at = data.index(b'"w1"') - 1
+    data[at : at + 1] = broken
+    with pytest.raises(CheckpointError, match=r"(damaged|UTF-8).*or salvage the 3 tensors that stand"):
+        open_broken(bytes(data), salvage=False)
+    checkpoint = open_broken(bytes(data))
+    assert named(checkpoint) == ["w0"]
+    codes = {each.code for each in checkpoint.findings}
+    assert codes >= {"salvaged", "unfinished-names", "crc-mismatch"}
+
+
+def test_of_names_that_are_damaged_in_a_whole_archive_the_bytes_are_left():
+    data = bytearray(script())
+    data[data.index(b"\x80\x02", data.index(b"data.pkl"))] = 0xFF
+    with pytest.raises(CheckpointError, match="or salvage the bytes of 3 storages"):
+        open_broken(bytes(data), salvage=False)
+    checkpoint = open_broken(bytes(data))
+    assert [node.numpy(copy=True).tobytes() for node in checkpoint.root.children] == [*DATA.values()]
+
+
+def test_a_program_of_torch_itself_is_exported_from_what_is_left(tmp_path):
+    weights = {"a.weight": torch.arange(128.0).reshape(16, 8), "a.bias": torch.arange(16.0)}
+    model = torch.nn.Sequential(OrderedDict(a=torch.nn.Linear(8, 16), b=torch.nn.Linear(16, 3)))
+    model.load_state_dict(weights, strict=False)
+    path, copy = tmp_path / "net.pt2", tmp_path / "left.pth"
+    torch.export.save(torch.export.export(model, (torch.ones(2, 8),)), path)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b'"b.weight"') + 20])
+    assert main(["export", str(path), "--salvage", "--from", "/weights", "--output", str(copy)]) == 0
+    left = torch.load(copy, weights_only=True)
+    assert list(left) == list(weights)
+    assert all(torch.equal(left[name], weights[name]) for name in weights)
 
 
 @pytest.mark.parametrize("form", FORMS)
