@@ -18,8 +18,8 @@ from ckpt_viewer.core.tensor import Extent, StorageSpec, TensorSpec
 from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.core.value import Literal, Value
 from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, OverBudget, Truncated
-from ckpt_viewer.formats.base import FileOpener, Opened, described
-from ckpt_viewer.formats.distributed_entries import LARGEST, Described, Entry, Item, TensorEntry
+from ckpt_viewer.formats.base import SALVAGED, FileOpener, Opened, described
+from ckpt_viewer.formats.distributed_entries import Described, Entry, Item, TensorEntry
 from ckpt_viewer.formats.distributed_items import Chunks, DataFiles
 from ckpt_viewer.formats.distributed_metadata import MetadataReader
 from ckpt_viewer.formats.distributed_shards import SHARD, describe_shards
@@ -121,10 +121,13 @@ class _Tree:
         self.folder, self.about, self.prefix, self.context = folder, about, prefix, context
         self.data = DataFiles(folder, about.files, open_file)
         self._notes = list(about.notes)
+        self._missing: dict[int, str] = {}
         self._sizes = [self._size(number) for number in range(len(about.files))]
         self._opened = self._closed = 0
         self.size = sum(self._sizes) + sum(folder.file(name).size for name in folder.files if METADATA.fullmatch(name))
         self.objects = Parts(min(self.size, JUSTIFYING), [])
+        tensors = {name: entry for name, entry in about.entries.items() if isinstance(entry, TensorEntry)}
+        self._home = Chunks(self.data, tensors, prefix)
 
     def _size(self, number: int) -> int:
         """Return the size of a data file, 0 where it cannot be had."""
@@ -133,12 +136,12 @@ class _Tree:
         except CheckpointError as error:
             name = shorten(self.about.files[number], 100)
             self._notes.append(Note("error", "missing-shard", None, f"data file {name!a}: {error}"))
+            self._missing[number] = str(error)
             return 0
 
     def root(self) -> Value:
         """Return the nested tree; raises Cancelled."""
-        tensors = {name: entry for name, entry in self.about.entries.items() if isinstance(entry, TensorEntry)}
-        home, paths = Chunks(self.data, tensors, self.prefix), self.about.paths
+        home, paths = self._home, self.about.paths
         values = stepped(self.about.entries.items(), self.context)
         placed = (
             (name, paths.get(name, (name,)), self._value(name, entry, home, order))
@@ -198,22 +201,35 @@ class _Tree:
             yield Note("warning", "unused-shard", None, message)
 
     def _cut_off(self) -> Iterator[Note]:
-        """Compare the places with the sizes of the files; reads no data."""
+        """Compare the places with the sizes of the files, and note tensors of which parts are gone; reads no data."""
         cut: dict[int, int] = {}
         transformed: dict[str, int] = {}
-        room = [size or 2 * LARGEST for size in self._sizes] + [0]  # of files that are missing no part is cut off
-        for entry in stepped(self.about.entries.values(), self.context):
+        room = [*self._sizes, 0]  # the last for parts whose place is not known
+        for name, entry in stepped(self.about.entries.items(), self.context):
             for file, count in entry.places.behind(room).items():
                 cut[file] = cut.get(file, 0) + count
+                if isinstance(entry, TensorEntry):
+                    self._home.known_losses[name] = self._loss(file)
             for each in entry.places.transforms:
                 transformed[each] = transformed.get(each, 0) + 1
         for file, count in cut.items():
-            name = shorten(self.about.files[file], 100)
-            message = f"{count} parts lie behind the end of {name!a}, which has {self._sizes[file]} bytes"
-            yield Note("error", "truncated-shard", None, message)
+            if file not in self._missing:
+                name = shorten(self.about.files[file], 100)
+                message = f"{count} parts lie behind the end of {name!a}, which has {self._sizes[file]} bytes"
+                yield Note("error", "truncated-shard", None, message)
         for each, count in transformed.items():
             message = f"{count} parts are packed by the extension {each!a}, which this version does not read"
             yield Note("warning", "transformed", None, message)
+        if self._home.known_losses:
+            lost, count = len(self._home.known_losses), len(self._home.entries)
+            message = f"data files are missing or cut off; this is what is left: {count - lost} of its {count} tensors"
+            yield Note("warning", SALVAGED, None, message)
+
+    def _loss(self, file: int) -> str:
+        """Return why the parts of a tensor that lie in a file are not there."""
+        name = shorten(self.about.files[file], 100)
+        what = self._missing.get(file, "which is cut off before them; copy the folder again")
+        return f"parts of it lie in {name!a}, {what}"
 
 
 def _some(names: list[str]) -> str:

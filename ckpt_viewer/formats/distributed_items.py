@@ -15,7 +15,7 @@ from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.tensor import Extent, TensorSpec
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Mapping, Value
-from ckpt_viewer.errors import Damaged, Unsupported
+from ckpt_viewer.errors import Damaged, Lost, Truncated, Unreadable, Unsupported
 from ckpt_viewer.formats.assembled import Assembled
 from ckpt_viewer.formats.base import FileOpener, Opened
 from ckpt_viewer.formats.distributed_entries import Grid, Item, TensorEntry
@@ -57,7 +57,7 @@ class DataFiles:
         name = shorten(self.names[item.file], 100)
         if item.offset + len(ZIP) <= file.size and file.read_at(item.offset, len(ZIP)) == ZIP:
             if item.offset + item.length > file.size:
-                raise Damaged(f"{name!a} ends before the part at byte {item.offset} does; copy the folder again")
+                raise Lost(f"{name!a} ends before the part at byte {item.offset} does; copy the folder again")
             return self._open_file(SliceSource(file, item.offset, item.length, name), SILENT, prefix)
         at = item.file, item.offset
         if at not in self._shared:
@@ -67,10 +67,15 @@ class DataFiles:
 
 
 class Chunks:
-    """The storages of the tensors of a distributed checkpoint: each is assembled from its parts while it is read."""
+    """The storages of the tensors of a distributed checkpoint: each is assembled from its parts while it is read.
+
+    Attributes:
+        known_losses: name of a tensor of which parts are not there -> why, a sentence.
+    """
 
     def __init__(self, data: DataFiles, entries: dict[str, TensorEntry], prefix: str) -> None:
         self.data, self.entries, self.prefix = data, entries, prefix
+        self.known_losses: dict[str, str] = {}
         self._views: dict[tuple[str, int], View] = {}
         self._lock = Lock()
 
@@ -79,7 +84,7 @@ class Chunks:
         return len(self.entries[key].places) > 1
 
     def extent(self, key: str) -> Extent:
-        """Return where the bytes of a whole tensor are read; raises CheckpointError."""
+        """Return where the bytes of a whole tensor are read, of which some may be lost; raises CheckpointError."""
         entry = self.entries[key]
         grid, row = entry.grid, DTYPES[entry.dtype]
         if grid.problem is not None:
@@ -120,7 +125,10 @@ class Chunks:
         what = f"the part of {shorten(key, 60)!a} at {list(entry.grid.boxes[number].start)}"
         if item is None:
             raise Damaged(f"the metadata do not say where {what} lies; copy the folder again")
-        opened = self.data.open(item, f"{self.prefix}{key}!")
+        try:
+            opened = self.data.open(item, f"{self.prefix}{key}!")
+        except (Unreadable, Truncated) as error:  # of that file alone
+            raise Lost(f"{what} is lost, for {shorten(self.data.names[item.file], 100)!a}: {error}") from error
         tensor = _tensor(opened.unpickled.value, key)
         if any(use.status != "known" for use in opened.unpickled.globals):
             raise Damaged(f"{what} names {opened.unpickled.globals[0].name}, and no tensor does; do not trust the file")

@@ -6,6 +6,7 @@ Source: `HuggingFaceStorageReader.read_metadata` in torch/distributed/checkpoint
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import Context, stepped
@@ -20,7 +21,10 @@ from ckpt_viewer.formats.json_values import json_value
 from ckpt_viewer.sources.folder import Folder
 from ckpt_viewer.unpickle.geometry import sizes
 
-SHARD = re.compile(r"shard-[0-9]+-model-[0-9]+-of-[0-9]+\.safetensors")
+SHARD = re.compile(r"shard-([0-9]+)-model-[0-9]+-of-[0-9]+\.safetensors")
+
+
+MOST_RANKS = 1_000_000
 
 
 def describe_shards(folder: Folder, open_file: FileOpener, context: Context) -> Described:
@@ -41,9 +45,24 @@ def describe_shards(folder: Folder, open_file: FileOpener, context: Context) -> 
         except CheckpointError as error:
             described.notes.append(Note("error", "unreadable-file", None, f"{shorten(name, 100)!a}: {error}"))
     grids: dict[tuple[Box, ...], Grid] = {}
+    described.notes.extend(_of_ranks(described.files))
     for key, boxes in stepped(parts.items(), context):
         described.entries[key] = _entry(boxes, grids)
     return described
+
+
+def _of_ranks(names: list[str]) -> Iterator[Note]:
+    """Yield a note where the files of a rank are missing, as far as the others tell: nothing states how many ranks."""
+    ranks = {int(found[1]) for name in names if (found := SHARD.fullmatch(name))}
+    last = max(ranks, default=0)
+    missing = sorted(set(range(1, min(last, MOST_RANKS))) - ranks)
+    if missing:
+        count, first = len(missing), missing[0]
+        message = f"the files of {count} ranks are missing, and the parts of tensors in them; the first is {first}"
+        yield Note("error", "missing-shard", None, message)
+    elif ranks:
+        message = f"files of {last} ranks are here; nothing in them states that there were no more"
+        yield Note("info", "unstated-ranks", None, message)
 
 
 def _starts(root: Value) -> dict[str, tuple[int, ...]]:

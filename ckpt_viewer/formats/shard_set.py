@@ -150,9 +150,13 @@ def open_indexed(
             root.pairs += (key, pairs[at + 1])
     there = {shard.name for shard in shards}
     absent = [name for name, file in stepped(files.items(), context) if file in there]
+    gone: list[str] = []
+    if len(shards) < len(names):
+        gone = [name for name, file in stepped(files.items(), context) if file not in there and file != _FOUND]
     drain(files, context)
     for severity, code, found, words in (
         ("error", "missing-tensor", absent, "the index names tensors that are not in their file"),
+        ("error", "missing-tensor", gone, "the index names tensors whose file is missing or cannot be read"),
         ("warning", "extra-tensor", unnamed, "the files have tensors that the index does not name"),
         ("warning", "repeated-tensor", left_out, "tensors lie in another file than the index says, and are left out"),
     ):

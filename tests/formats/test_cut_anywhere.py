@@ -30,7 +30,8 @@ from builders import (
 )
 from test_cut_archives import FORMS as ARCHIVES
 
-from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.cli import main
+from ckpt_viewer.errors import CheckpointError, Lost
 from ckpt_viewer.formats import open_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -176,6 +177,14 @@ def test_of_a_shard_that_is_cut_off_the_rest_is_salvaged(tmp_path, by):
                 assert "model-00002-of-00002.safetensors" in finding.message
 
 
+def test_the_tensors_of_a_missing_shard_are_named(tmp_path):
+    index = _set(tmp_path)
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with open_checkpoint(index) as checkpoint:
+        messages = [each.message for each in checkpoint.findings if each.code == "missing-tensor"]
+    assert messages == ["the index names tensors whose file is missing or cannot be read: 2, 'b', 'c'"]
+
+
 def test_an_index_says_that_it_is_cut_off(tmp_path):
     index = _set(tmp_path)
     data = index.read_bytes()
@@ -201,3 +210,41 @@ def test_a_distributed_checkpoint_says_what_of_it_is_cut_off(tmp_path):
                     codes = {each.code for each in checkpoint.findings}
                     assert codes & {"truncated-shard", "unreadable-item"}
         path.write_bytes(data)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_of_a_distributed_checkpoint_the_rest_is_counted_and_exported(tmp_path, missing, capsys):
+    folder, copy = tmp_path / "saved", tmp_path / "left.pth"
+    state = {f"layer.{n}": torch.arange(40.0) + n for n in range(4)}
+    writer = dcp.FileSystemWriter(folder, thread_count=4, single_file_per_rank=False)
+    dcp.save(state, storage_writer=writer, no_dist=True)
+    victim = folder / "__0_2.distcp"
+    if missing:
+        victim.unlink()
+    else:
+        victim.write_bytes(victim.read_bytes()[:-1])
+    with open_checkpoint(folder) as checkpoint:
+        names = [checkpoint.outline.path(row)[-1] for row in checkpoint.lost]
+        assert len(names) == 1
+        assert "3 of its 4 tensors" in next(each.message for each in checkpoint.findings if each.code == "salvaged")
+        with pytest.raises(Lost, match=r"__0_2\.distcp"):
+            checkpoint[f"/{names[0]}"].numpy(copy=True)
+    assert main(["ls", str(folder)]) == 0
+    assert capsys.readouterr().out.count("[LOST]") == 1
+    assert main(["stats", str(folder)]) == 0
+    assert f"note: /{names[0]}: " in capsys.readouterr().out
+    assert main(["export", str(folder), "--output", str(copy)]) == 0
+    left = torch.load(copy, weights_only=True)
+    assert set(left) == set(state) - {*names}
+    assert all(torch.equal(left[name], state[name]) for name in left)
+
+
+def test_ranks_of_which_files_are_missing_are_told(tmp_path):
+    """No rank's file says how many there were."""
+    for rank in (1, 3):
+        (tmp_path / f"shard-0000{rank}-model-00001-of-00001.safetensors").write_bytes(_safetensors("a"))
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert any("the files of 1 ranks are missing" in each.message for each in checkpoint.findings)
+    (tmp_path / "shard-00002-model-00001-of-00001.safetensors").write_bytes(_safetensors("b"))
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert {each.code for each in checkpoint.findings} >= {"unstated-ranks"}
