@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
-from ckpt_viewer.core.progress import EVERY, Context
+from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.core.value import Mapping, Value
 from ckpt_viewer.errors import Damaged, OverBudget
@@ -13,7 +12,13 @@ from ckpt_viewer.formats.json_text import JsonText
 
 INDEX_LIMIT = 100_000_000
 """Bytes of the largest index, as of a safetensors header."""
-_PAIR = re.compile(r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ ]*:[ ]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*([,}])')
+
+
+AT_ONCE, ALONE = 1 << 14, 64
+"""Characters that are read together, some 0.1 ms, and pairs that are read one by one where that cannot be."""
+BLANKS = " \t\n\r"
+_NEVER = bytes(range(32)) + b"\\"
+"""Bytes that stand for themselves in no string."""
 
 
 class ShardIndex(NamedTuple):
@@ -64,31 +69,38 @@ def read_index(source: Bytes, context: Context) -> ShardIndex:
 
 def _weight_map(json: JsonText, context: Context) -> dict[str, str]:
     files: dict[str, str] = {}
-    count = 0
+    kept: dict[str, str] = {}  # one text for the name of a file, however many tensors it has
+    count = alone = 0
     for name in json.members():
         files[name] = json.string()
         count += 1
-        if json.peek() == ",":
-            count += _usual_pairs(json, files, context)
+        while count >= alone and json.peek() == ",":
+            more = _plain_pairs(json, files, kept)
+            count += more
+            alone = count if more else count + ALONE
+            context.step(json.at, len(json.text))
         if len(files) < count:
             raise json.problem("names a tensor twice")
     return files
 
 
-def _usual_pairs(json: JsonText, files: dict[str, str], context: Context) -> int:
-    """Take as many pairs as follow in the usual form, up to the comma before the last of them; return their number."""
-    text, match, at, count = json.text, _PAIR.match, json.at + 1, 0
-    kept: dict[str, str] = {}  # one text for the name of a file, however many tensors it has
-    while (found := match(text, at)) is not None:
-        name, file, after = found.groups()
-        files[name] = kept.setdefault(file, file)
-        count += 1
-        at = found.end()
-        json.at = at - 1
-        if after == "}":
-            break
-        if count % EVERY == 0:
-            context.step(at, len(text))
+def _plain_pairs(json: JsonText, files: dict[str, str], kept: dict[str, str]) -> int:
+    """Take the pairs that are next, from a comma on, if all are plain; return their number.
+
+    Cut at its quotation marks the text is in turn what stands outside and inside of strings, if no string has a
+    backslash. What a cut in the middle of a pair leaves, and the last pair, are for whoever reads them one by one.
+    """
+    pieces = json.text[json.at : json.at + AT_ONCE].split('"')
+    count = (len(pieces) - 2) // 4
+    del pieces[4 * max(count, 0) + 1 :]
+    if {each.strip(BLANKS) for each in pieces[::4]} != {","} or {each.strip(BLANKS) for each in pieces[2::4]} != {":"}:
+        return 0
+    names, places = pieces[1::4], pieces[3::4]
+    inside = "".join(names + places).encode()
+    if len(inside.translate(None, _NEVER)) < len(inside):
+        return 0
+    files.update(zip(names, map(kept.setdefault, places, places), strict=True))
+    json.at += len('"'.join(pieces).rstrip(BLANKS)) - 1
     return count
 
 

@@ -22,6 +22,8 @@ from ckpt_viewer.formats.shard_names import Part, PartSet, is_index_name, listed
 from ckpt_viewer.sources.folder import Folder, is_plain_name
 
 MOST_SHARDS = 20_000
+AT_ONCE = 512
+"""Keys and values of a shard that are looked up at once; some 0.1 ms."""
 _FOUND = ""
 """In an index, instead of the name of a tensor's file: the tensor was there."""
 MOST_INDEXES = 16
@@ -137,17 +139,22 @@ def open_indexed(
     files = index.files  # what is found is marked in it: with half a million names a copy would be felt
     for shard in shards:
         pairs = shard.root.pairs
-        for at in stepped(range(0, len(pairs), 2), context):
-            key = pairs[at]
-            file = files.get(key) if type(key) is str else None
-            if file == shard.name:
-                files[key] = _FOUND  # type: ignore[index]
-            elif file is not None:
-                left_out.append(str(key))  # the index says that it lies elsewhere
+        for start in range(0, len(pairs), AT_ONCE):
+            context.step(start, len(pairs))
+            some = pairs[start : start + AT_ONCE]
+            if _found_all(some[::2], shard.name, files):
+                root.pairs += some
                 continue
-            else:
-                unnamed.append(str(key))
-            root.pairs += (key, pairs[at + 1])
+            for key, value in zip(some[::2], some[1::2], strict=True):
+                file = files.get(key) if type(key) is str else None
+                if file == shard.name:
+                    files[key] = _FOUND  # type: ignore[index]
+                elif file is not None:
+                    left_out.append(str(key))  # the index says that it lies elsewhere
+                    continue
+                else:
+                    unnamed.append(str(key))
+                root.pairs += (key, value)
     there = {shard.name for shard in shards}
     absent = [name for name, file in stepped(files.items(), context) if file in there]
     gone: list[str] = []
@@ -164,6 +171,17 @@ def open_indexed(
             notes.append(Note(severity, code, None, f"{words}: {len(found)}, {listed(found)}"))
     notes += _size_note(index, root)
     return _finish(root, index.metadata, shards, notes)
+
+
+def _found_all(keys: Sequence[Value], file: str, files: dict[str, str]) -> bool:
+    """Mark names as found if an index has all of them in one file, and each is there once; whether it is so."""
+    if {*map(type, keys)} != {str} or {*map(files.get, keys)} != {file}:  # type: ignore[arg-type]
+        return False
+    found = dict.fromkeys(keys, _FOUND)
+    if len(found) < len(keys):
+        return False
+    files.update(found)  # type: ignore[arg-type]
+    return True
 
 
 def open_numbered(

@@ -98,12 +98,16 @@ def _runs(table: Table, ends: array[int], signatures: _Signatures, outline: Outl
             context.step(2 * len(table) + row, 4 * len(table))
         if not tensors[row] or ends[row] == row + 1 or _is_tensor(table, row, outline):
             continue
+        run, behind = growing.get(parents[row]), ends[row]
+        if (run is None or run.signature[0] != numbers[row]) and not (
+            behind < len(table) and parents[behind] == parents[row] and numbers[behind] == numbers[row]
+        ):
+            continue  # unlike what stands before and behind it, as nearly all are
         numbered = _numbered(table.names[row])
         if numbered is None:
             continue
         stem, number, tail = numbered
         signature = (numbers[row], stem, tail)
-        run = growing.get(parents[row])
         if run and run.end == row and run.signature == signature and run.number + 1 == number:
             run.blocks.append(row)
             run.end, run.number = ends[row], number

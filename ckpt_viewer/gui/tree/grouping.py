@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import TypeAlias
+from operator import eq
+from typing import Any, TypeAlias, cast
 
 from ckpt_viewer.core.model import is_state_dict
 from ckpt_viewer.core.outline import Outline
@@ -15,10 +16,13 @@ from ckpt_viewer.gui.tree.table import EVERY, GROUP, PLAIN, Table, zeros
 DEEPEST = 64
 """Dots in a key that is still taken apart."""
 LONGEST = 2048
-"""Characters in a key that is still taken apart: every prefix of it is kept for a moment."""
+"""Characters in a key that is still taken apart."""
 
-Members: TypeAlias = "list[int | str]"
-"""What is directly in a module: rows of the outline, and prefixes of the modules inside."""
+Module: TypeAlias = "list[Any]"
+"""A module: its name; the modules in it (None, the only one, or several by name); then, from `_MEMBERS` on, all that is
+directly in it, in order: rows of the outline, and modules.
+"""
+_NAME, _INSIDE, _MEMBERS = range(3)
 
 
 def lay_out(outline: Outline, context: Context, *, grouped: bool) -> tuple[Table, array[int]]:
@@ -33,6 +37,7 @@ def lay_out(outline: Outline, context: Context, *, grouped: bool) -> tuple[Table
 class _Layout:
     def __init__(self, outline: Outline, context: Context) -> None:
         self.outline, self.context = outline, context
+        self._steps, self._ends = outline.steps, outline.ends
         self.table = Table()
         self.rows = zeros("i", len(outline))
         self._same: dict[str, str] = {}
@@ -69,8 +74,7 @@ class _Layout:
         """
         children = list(self._children(row))
         first = len(children) - len(value)
-        root, modules = _take_apart(children[first:], self.outline, self.context)
-        self._emit(row, root, modules)
+        self._emit(row, _take_apart(children[first:], self.outline, self.context))
         for child in children[:first]:
             self._plain(child)
             self._below(child)
@@ -87,78 +91,90 @@ class _Layout:
             return False
         return any("." in str(key) for key in value.pairs[::2])
 
-    def _emit(self, row: int, root: Members, modules: dict[str, Members]) -> None:
-        steps, ends, rows, table, count = self.outline.steps, self.outline.ends, self.rows, self.table, 0
-        add, once = table.add, self._same.setdefault  # one object for equal names: a large model has few different ones
-        stack: list[tuple[Iterator[int | str], int, int]] = [(iter(root), rows[row], 0)]
+    def _emit(self, row: int, root: Module) -> None:
+        """Append the rows of what is in a state_dict's modules, depth first; they are let go of one after the other."""
+        add, once = self.table.add, self._same.setdefault
+        stack = [(_taken(root), self.rows[row], False)]
         while stack:
-            members, parent, cut = stack[-1]
-            for member in members:
-                count += 1
-                if not count & EVERY:
-                    self.context.step(row + count, len(self.outline))
-                if isinstance(member, str):
-                    prefix, below = _sole_chain(member, modules)
-                    name = prefix[cut:]
-                    group = add(once(name, name), row, GROUP, parent)
-                    stack.append((iter(below), group, len(prefix) + 1))
+            members, parent, inside = stack[-1]
+            while members:
+                member = members.pop()
+                if type(member) is int:
+                    self._leaf(member, parent, inside)
+                    continue
+                name = member[_NAME]
+                while len(member) == _MEMBERS + 1 and type(member[_MEMBERS]) is list:
+                    member = member[_MEMBERS]  # hold nothing but one another, so that they share a row (``0.conv1``)
+                    name = f"{name}.{member[_NAME]}"
+                group = add(once(name, name), row, GROUP, parent)
+                if member[_INSIDE] is not None:
+                    stack.append((_taken(member), group, True))
                     break
-                step = steps[member]
-                if cut:
-                    name = str(step)[cut:]
-                    step = once(name, name)
-                rows[member] = add(step, member, PLAIN, parent)
-                if ends[member] > member + 1:
-                    self._below(member)
+                for leaf in member[_MEMBERS:]:
+                    self._leaf(leaf, group, True)
             else:
                 stack.pop()
 
+    def _leaf(self, row: int, parent: int, inside: bool) -> None:
+        """Append an entry of a state_dict, and what is below it; `inside` a module it goes by the end of its key."""
+        step = self._steps[row]
+        if inside:
+            name = str(step).rpartition(".")[2]
+            step = self._same.setdefault(name, name)  # one object for equal names: a large model has few different ones
+        self.rows[row] = self.table.add(step, row, PLAIN, parent)
+        if self._ends[row] > row + 1:
+            self._below(row)
+        if not row & EVERY:
+            self.context.step(row, len(self._steps))
 
-def _take_apart(children: list[int], outline: Outline, context: Context) -> tuple[Members, dict[str, Members]]:
-    """Return what is directly in the state_dict, and the members of each prefix. Equal prefixes meet in one module
-    even where other keys stand between them; the order is that of the first appearance.
+
+def _taken(module: Module) -> Module:
+    """Return what is in a module, the last first, and leave nothing in it."""
+    members = module[_MEMBERS:]
+    members.reverse()
+    module.clear()
+    return members
+
+
+def _take_apart(children: list[int], outline: Outline, context: Context) -> Module:
+    """Return what is in a state_dict, as a module without a name. Equal prefixes meet in one module even where other
+    keys stand between them; the order is that of the first appearance.
     """
-    root: Members = []
-    modules: dict[str, Members] = {}
+    root: Module = ["", None]
     steps = outline.steps
+    before: str | None = None  # prefix of the last key, its names, and the modules that it leads through
+    names: list[str] = []
+    path = [root]
     for count, child in enumerate(children):
         if not count & EVERY:
             context.step(child, len(outline))
         step = steps[child]
         prefix, dot, _ = step.rpartition(".") if isinstance(step, str) else ("", "", "")
-        if not dot:
+        if not dot or len(prefix) > LONGEST or prefix.count(".") >= DEEPEST:
             root.append(child)
             continue
-        members = modules.get(prefix)
-        if members is None:
-            if len(prefix) > LONGEST or prefix.count(".") >= DEEPEST:
-                root.append(child)
-                continue
-            members = _open(prefix, root, modules)
-        members.append(child)
-    return root, modules
+        if prefix != before:
+            before, last, names = prefix, names, prefix.split(".")
+            same = [*map(eq, names, last), False].index(False)  # so many of them lead the same way
+            del path[same + 1 :]
+            for name in names[same:]:
+                path.append(_open(name, path[-1]))
+        path[-1].append(child)
+    return root
 
 
-def _open(prefix: str, root: Members, modules: dict[str, Members]) -> Members:
-    """Make the module `prefix` and those around it that are not there yet."""
-    innermost = modules[prefix] = []
-    while True:
-        outer, dot, _ = prefix.rpartition(".")
-        if not dot:
-            root.append(prefix)
-            return innermost
-        around = modules.get(outer)
-        if around is not None:
-            around.append(prefix)
-            return innermost
-        modules[outer] = [prefix]
-        prefix = outer
-
-
-def _sole_chain(prefix: str, modules: dict[str, Members]) -> tuple[str, Members]:
-    """Return the innermost of modules that hold nothing but one another, so that they share a row (``0.conv1``), and
-    its members; takes them out of `modules`.
-    """
-    while len(members := modules.pop(prefix)) == 1 and isinstance(only := members[0], str):
-        prefix = only
-    return prefix, members
+def _open(name: str, around: Module) -> Module:
+    """Return the module `name` in another, which is new if it has not been there."""
+    inside, module = around[_INSIDE], [name, None]
+    if inside is None:
+        around[_INSIDE] = module
+    elif type(inside) is dict:
+        known: Module = inside.setdefault(name, module)
+        if known is not module:
+            return known
+    elif inside[_NAME] == name:
+        return cast("Module", inside)
+    else:
+        around[_INSIDE] = {inside[_NAME]: inside, name: module}
+    around.append(module)
+    return module

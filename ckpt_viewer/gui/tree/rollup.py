@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
+from ckpt_viewer.core.forms import StorageForm, TensorForm
 from ckpt_viewer.core.outline import Outline
 from ckpt_viewer.core.progress import Context, drain
-from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.gui.tree.table import EVERY, PLAIN, Table
 
 
@@ -83,7 +84,7 @@ def add_up(table: Table, ends: array[int], outline: Outline, context: Context) -
     Raises:
         Cancelled: by `context`.
     """
-    adder = _Adder(len(table), ends)
+    adder = _Adder(table, ends, outline)
     sources, kinds, values, total = table.sources, table.kinds, outline.values, len(table)
     above, add = adder.above, adder.tensor
     for row in range(total):
@@ -98,57 +99,88 @@ def add_up(table: Table, ends: array[int], outline: Outline, context: Context) -
                 above.pop()
             above.append(row)
     totals = Totals(adder, ends, context)
+    drain(adder.first, context)
     drain(adder.last, context)
     return totals
 
 
+class _Alike(NamedTuple):
+    """What tensors come to that have the same form, as have their storages.
+
+    Attributes:
+        elements, nbytes: of each. kind: its number in `Totals.kinds`. places: rows of all that are saved on its device.
+    """
+
+    elements: int
+    nbytes: int
+    kind: int
+    places: array[int]
+
+
 class _Adder:
-    def __init__(self, count: int, ends: array[int]) -> None:
-        self.ends = ends
-        self.elements, self.nbytes = [0] * count, [0] * count
+    """Counts tensors.
+
+    Attributes:
+        above: rows around the next one, and perhaps some that ended.
+        first: storages -> row of the first tensor, -1 once there are several. last: views of those -> row of the last.
+    """
+
+    def __init__(self, table: Table, ends: array[int], outline: Outline) -> None:
+        self.ends, self._sources, self._values = ends, table.sources, outline.values
+        self.elements, self.nbytes = [0] * len(table), [0] * len(table)
         self.rows = array("i")
         self.above: list[int] = []
         self.samples: list[TensorSpec] = []
         self.places: list[array[int]] = []
+        self.first: dict[StorageSpec, int] = {}
         self.last: dict[tuple[object, ...], int] = {}
         self.kinds = array("i")
         self.numbers: dict[tuple[object, ...], int] = {}
-        self._sizes: dict[tuple[object, ...], tuple[int, int, int]] = {}
+        self._alike: dict[tuple[TensorForm, StorageForm], _Alike] = {}
         self._devices: dict[tuple[object, ...], array[int]] = {}
 
     def tensor(self, row: int, tensor: TensorSpec) -> None:
         """Count one tensor; rows have to come in order, with `above` those around it (and perhaps some that ended)."""
-        storage, shape = tensor.storage, tensor.shape
-        size = self._sizes.get((shape, tensor.dtype)) if tensor.extra is None else None
-        if size is None:
-            size = self._size(tensor)
-        self.elements[row] += size[0]
-        self.nbytes[row] += size[1]
+        storage = tensor.storage
+        plain = storage is not None and tensor.extra is None
+        alike = self._alike.get((tensor.form, storage.form)) if plain else None  # type: ignore[union-attr]
+        if alike is None:
+            alike = self._look_at(tensor, (storage.location,) if plain else _device(tensor))  # type: ignore[union-attr]
+            if plain:
+                self._alike[tensor.form, storage.form] = alike  # type: ignore[union-attr]
+        elements, nbytes, kind, places = alike
+        self.elements[row] += elements
+        self.nbytes[row] += nbytes
         self.rows.append(row)
-        self.kinds.append(size[2])
-        device = (storage.location,) if storage is not None and tensor.extra is None else _device(tensor)
+        self.kinds.append(kind)
+        places.append(row)
+        if storage is None or self.first.setdefault(storage, row) != row:
+            before = self._before(row, tensor)
+            if before is not None:
+                common = self._common(before, row)
+                self.elements[common] -= elements
+                self.nbytes[common] -= nbytes
+
+    def _look_at(self, tensor: TensorSpec, device: tuple[object, ...]) -> _Alike:
+        numel, nbytes = tensor.numel, tensor.nbytes
+        kind = self.numbers.setdefault((tensor.shape, tensor.dtype, numel, nbytes), len(self.numbers))
         places = self._devices.get(device)
         if places is None:
             places = self._devices[device] = array("i")
             self.places.append(places)
             self.samples.append(tensor)
-        places.append(row)
-        view = (id(tensor),) if storage is None else (id(storage), tensor.offset, shape, tensor.stride)
+        return _Alike(numel, nbytes, kind, places)
+
+    def _before(self, row: int, tensor: TensorSpec) -> int | None:
+        """Return the last row with the same view of a storage, or the same tensor without one; None for the first."""
+        storage = tensor.storage
+        if storage is not None and (first := self.first[storage]) >= 0:
+            self.first[storage] = -1
+            self.last[_view(self._values[self._sources[first]])] = first  # type: ignore[arg-type]
+        view = _view(tensor)
         before = self.last.get(view)
         self.last[view] = row
-        if before is not None:
-            common = self._common(before, row)
-            self.elements[common] -= size[0]
-            self.nbytes[common] -= size[1]
-
-    def _size(self, tensor: TensorSpec) -> tuple[int, int, int]:
-        """Return elements, bytes and the number of the kind of a tensor that is unlike those before."""
-        numel, nbytes = tensor.numel, tensor.nbytes
-        kind = self.numbers.setdefault((tensor.shape, tensor.dtype, numel, nbytes), len(self.numbers))
-        size = numel, nbytes, kind
-        if tensor.extra is None:
-            self._sizes[tensor.shape, tensor.dtype] = size
-        return size
+        return before
 
     def _common(self, before: int, row: int) -> int:
         """Return the innermost row around two others."""
@@ -156,6 +188,10 @@ class _Adder:
         while self.ends[above[-1]] <= row:
             above.pop()
         return above[bisect_right(above, before) - 1]
+
+
+def _view(tensor: TensorSpec) -> tuple[object, ...]:
+    return (id(tensor),) if tensor.storage is None else (tensor.storage, tensor.offset, tensor.shape, tensor.stride)
 
 
 def _device(tensor: TensorSpec) -> tuple[object, ...]:
