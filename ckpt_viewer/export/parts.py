@@ -11,6 +11,9 @@ from typing import NamedTuple
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.export.checksums import Stated
 
+LARGE = 1 << 20
+"""Bytes that are not copied once more: a pickle of 100,000 tensors has 10 MB, their directory as much."""
+
 
 class Range(NamedTuple):
     """`nbytes` of the source from `offset`."""
@@ -34,24 +37,27 @@ class Parts:
         self.stated: Callable[[], Iterator[Stated]] = lambda: iter(())
         self.stating = self.packed = 0
         self.wrong: list[str] = []
-        self.parts: list[bytearray | Range] = []
+        self.parts: list[bytearray | bytes | Range] = []
         self.nbytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes."""
+        """Append bytes; what is large is kept as it is, so whoever gave it must leave it alone."""
+        self.nbytes += len(data)
+        if len(data) >= LARGE and not isinstance(data, memoryview):
+            self.parts.append(data)
+            return
         last = self.parts[-1] if self.parts else None
-        if not isinstance(last, bytearray):
+        if not isinstance(last, bytearray) or len(last) >= LARGE:
             last = bytearray()
             self.parts.append(last)
         last += data
-        self.nbytes += len(data)
 
     def copy(self, offset: int, nbytes: int) -> None:
         """Append a range of the source."""
         self.parts.append(Range(offset, nbytes))
         self.nbytes += nbytes
 
-    def placed(self) -> Iterator[tuple[int, bytearray | Range]]:
+    def placed(self) -> Iterator[tuple[int, bytearray | bytes | Range]]:
         """Yield every part with the position in the file at which it starts."""
         position = 0
         for part in self.parts:

@@ -77,7 +77,7 @@ class Remap(NamedTuple):
             if isinstance(part, Range):
                 copier.copy(Span(parts.source, part.offset, part.nbytes), checksums)
             else:
-                copier.copy(Span(MemorySource(bytes(part)), 0, len(part)))
+                copier.copy(Span(MemorySource(part), 0, len(part)))
 
     def files(self, target: Path) -> list[tuple[Path, FileRecipe]]:
         """Return the one file."""
@@ -142,9 +142,10 @@ def plan_tags(
         parts, references = remap_zip(source, retagger, context, left_out, _directory(checkpoint, source))
     else:
         parts, references = _legacy(checkpoint, source, retagger, slim, context)
-    if retagger.missed():
+    missed = retagger.missed()
+    if missed:
         raise CannotExport(
-            f"{retagger.missed()} storages are named in a way that torch.load does not take either (as text, pickle "
+            f"{missed} storages are named in a way that torch.load does not take either (as text, pickle "
             "protocol 0); export the state_dict instead"
         )
     warnings = (mismatch(parts.wrong),) if parts.wrong else ()

@@ -55,14 +55,17 @@ def remap_zip(
     if pickle is None:
         raise Damaged("the archive has no data.pkl any more; open it again")
     data = directory.read(pickle)
+    is_wrong = directory.crcs and pickle.crc != zlib.crc32(data)
     left = cut(data, drop, context) if drop else data
+    gone = storage_keys(data, context) - storage_keys(left, context) if drop else ()
+    del data  # as large as what follows
     new = relocate(left, retag, context)
+    del left
     copier = _Copier(directory, pickle, new.data, context)
-    if drop:
-        copier.leave(storage_keys(data, context) - storage_keys(left, context))
+    copier.leave(gone)
     parts = (None if drop else copier.as_block()) or copier.one_by_one()
     if directory.crcs:
-        if pickle.crc != zlib.crc32(data):
+        if is_wrong:
             parts.wrong.append("data.pkl")
         copier.state(parts)
     return parts, new.references

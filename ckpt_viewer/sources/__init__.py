@@ -179,13 +179,13 @@ def _open_problem(error: OSError | ValueError) -> str:
 
 
 class MemorySource:
-    """Bytes in memory.
+    """Bytes in memory; a bytearray is not copied, so it has to stay as it is.
 
     Attributes:
         backing: bytes of the file that they were made of, fewer where they were inflated. A budget goes by those.
     """
 
-    def __init__(self, data: bytes, name: str = "memory", backing: int | None = None) -> None:
+    def __init__(self, data: bytes | bytearray, name: str = "memory", backing: int | None = None) -> None:
         self.data, self.name, self.size = data, name, len(data)
         self.backing = len(data) if backing is None else min(backing, len(data))
 
@@ -194,7 +194,7 @@ class MemorySource:
         data = self.data[offset : offset + size] if offset >= 0 and size >= 0 else b""
         if len(data) < size or size < 0:
             raise Truncated(self.name, wanted=size, found=len(data), offset=offset)
-        return data
+        return bytes(data)  # which is no copy where it is bytes already
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from `offset`; raises Truncated."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import gc
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.errors import Damaged
+from ckpt_viewer.unpickle.origins_tensors import Tensors
 
 if TYPE_CHECKING:
-    Item: TypeAlias = "Push" | "Pid" | None
+    Item: TypeAlias = "Push" | "Pid" | int | None
+    """An int is where a literal lies that has been no more than pushed: there may be 100,000 names."""
     Handler: TypeAlias = Callable[["Origins", int], int]
 
 BURST = range(128)
@@ -52,20 +55,24 @@ class Pid:
     Attributes:
         key, tag: the pushes of its third and fourth item.
         uses: how many references to it went anywhere but into a persistent id.
+        number: among `Origins.tensors`; -1 for another one.
     """
 
-    __slots__ = ("key", "tag", "uses")
+    __slots__ = ("key", "number", "tag", "uses")
 
-    def __init__(self, key: Push, tag: Push) -> None:
-        self.key, self.tag, self.uses = key, tag, 1
+    def __init__(self, key: Push, tag: Push, number: int = -1) -> None:
+        self.key, self.tag, self.number = key, tag, number
+        self.uses = 1 if number < 0 else 0
 
 
 class Origins:
     """The state of the walk, and its result.
 
     Attributes:
-        data: the pickle. reads: every push that is not a literal, in file order.
-        taken: the persistent ids of storages, one for each reference. frames: position and length of each FRAME.
+        data: the pickle. tensors: those in the usual form.
+        reads: every push that is not a literal, in file order, without the tags of these.
+        taken: the persistent ids of storages, one for each reference; None for the next one of these.
+        frames: position and length of each FRAME.
         end: position behind STOP.
     """
 
@@ -73,12 +80,31 @@ class Origins:
         self.data = data
         self.end = 0
         self.reads: list[Push] = []
-        self.taken: list[Pid] = []
+        self.taken: list[Pid | None] = []
+        self.tensors = Tensors(Push, Pid)
         self.frames: list[tuple[int, int]] = []
         self.stack: list[Item] = []
         self.below: list[list[Item]] = []
         self.memo: list[Item] = []
         self.far_memo: dict[int, Item] = {}
+        self._literals: dict[int, Push] = {}
+
+    def literal(self, start: int) -> Push:
+        """Return the push of the literal at `start`, the same every time."""
+        push = self._literals.get(start)
+        if push is None:
+            width = STRINGS.get(self.data[start : start + 1])
+            if width is None:
+                end = self.data.index(b"\n", start) + 1
+            else:
+                text = start + 1 + width
+                end = text + int.from_bytes(self.data[start + 1 : text], "little")
+            push = self._literals[start] = Push(start, end)
+        return push
+
+    def push_of(self, item: Item) -> Push | None:
+        """Return the push that an item is, if it is one."""
+        return self.literal(item) if type(item) is int else item if type(item) is Push else None
 
     def text(self, push: Push) -> str:
         """Return the string that `push` pushes; raises Damaged if its bytes are no text."""
@@ -94,10 +120,17 @@ class Origins:
             raise Damaged(f"the pickle is damaged near byte {start}: a string that is no text") from error
         return data[start + 2 : end - 2].decode("latin-1")
 
+    def references(self) -> Iterator[Pid]:
+        """Yield the persistent ids of storages, one for each reference, in file order."""
+        following = count()
+        for pid in self.taken:
+            yield self.tensors.pid(next(following)) if pid is None else pid
+
     def push_again(self, item: Item, start: int, end: int) -> int:
         """Push what a memo slot holds; return `end`."""
-        if type(item) is Push:
-            item = Push(start, end, item)
+        source = self.push_of(item)
+        if source is not None:
+            item = Push(start, end, source)
             self.reads.append(item)
         elif type(item) is Pid:
             item.uses += 1
@@ -107,7 +140,8 @@ class Origins:
     def get(self, slot: int, start: int, end: int) -> int:
         """Read a memo slot."""
         if 0 <= slot < len(self.memo):
-            return self.push_again(self.memo[slot], start, end)
+            item = self.memo[slot]
+            return self.push_again(self.tensors.at(slot) if item is None else item, start, end)
         return self.push_again(self.far_memo[slot], start, end)
 
     def put(self, slot: int, end: int) -> int:
@@ -116,6 +150,7 @@ class Origins:
             self.memo.append(self.stack[-1])
         elif 0 <= slot < len(self.memo):
             self.memo[slot] = self.stack[-1]
+            self.tensors.put(slot)
         else:
             self.far_memo[slot] = self.stack[-1]
         return end
@@ -147,6 +182,7 @@ def trace(data: bytes, context: Context = SILENT) -> Origins:
                 at = TABLE[data[at]](origins, at)
             context.step(at, len(data))
     except Stop:
+        origins.memo.clear()
         return origins
     except (IndexError, KeyError, struct.error, ValueError) as error:
         raise Damaged(f"the pickle is damaged near byte {at}; its device tags cannot be rewritten") from error
@@ -158,4 +194,4 @@ def trace(data: bytes, context: Context = SILENT) -> Origins:
 def storage_keys(data: bytes, context: Context = SILENT) -> set[str]:
     """Return the keys of all storages that a pickle refers to, in whatever it describes; raises as `trace` does."""
     origins = trace(data, context)
-    return {origins.text(pid.key) for pid in stepped(origins.taken, context)}
+    return {origins.text(pid.key) for pid in stepped(origins.references(), context)}

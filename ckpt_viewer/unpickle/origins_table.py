@@ -9,7 +9,7 @@ import re
 import struct
 from typing import TYPE_CHECKING, NoReturn
 
-from ckpt_viewer.unpickle.origins import STRINGS, Pid, Push, Stop
+from ckpt_viewer.unpickle.origins import STRINGS, Pid, Stop
 
 if TYPE_CHECKING:
     from ckpt_viewer.unpickle.origins import Handler, Item, Origins
@@ -84,7 +84,7 @@ def _lines(lines: int) -> Handler:
 def _counted(width: int, string: bool) -> Handler:
     def handler(o: Origins, at: int) -> int:
         end = _after_count(o.data, at + 1, width)
-        o.stack.append(Push(at, end) if string else None)
+        o.stack.append(at if string else None)
         return end
 
     return handler
@@ -102,7 +102,7 @@ def _grouped(pushes: int) -> Handler:
 
 def _line_string(o: Origins, at: int) -> int:
     end = _after_lines(o.data, at + 1, 1)
-    o.stack.append(Push(at, end))
+    o.stack.append(at)
     return end
 
 
@@ -113,14 +113,19 @@ def _inst(o: Origins, at: int) -> int:
 
 
 # How torch.save writes every tensor but the first of a file, from the persistent id's MARK to behind the REDUCE: the
-# same thirty opcodes with other numbers. Following only strings, all that they do is fill memo slots.
+# same thirty opcodes with other numbers; in a legacy stream the id has a None more. Following only strings, all that
+# they do is fill memo slots.
 _GET, _PUT, _INT = rb"(?:h.|j.{4})", rb"(q.|r.{4})", rb"(?:K.|M..|J.{4})"
 _INTS = rb"(?:\)|" + _INT + rb"{1,3}[\x85-\x87]" + _PUT + rb"|\(" + _INT + rb"{4,8}t" + _PUT + rb")"
 _TENSOR = re.compile(
-    rb"\((" + _GET + rb")" + _GET + rb"(X.{4})([0-9]{1,20})" + _PUT + rb"(" + _GET + rb")" + _INT + rb"t" + _PUT + rb"Q"
-    + _INT + _INTS + _INTS + rb"[\x88\x89]" + _GET + rb"\)R" + _PUT + rb"t" + _PUT + rb"R" + _PUT,
+    rb"\((" + _GET + rb")" + _GET + rb"(X.{4})([0-9]{1,20})" + _PUT + rb"(" + _GET + rb")" + _INT + rb"N?t" + _PUT
+    + rb"Q" + _INT + _INTS + _INTS + rb"[\x88\x89]" + _GET + rb"\)R" + _PUT + rb"t" + _PUT + rb"R" + _PUT,
     re.DOTALL,
 )  # fmt: skip
+
+
+_NOTHING = (None,) * 16
+"""More slots than one tensor fills."""
 
 
 def _tensor(o: Origins, at: int) -> int:
@@ -135,15 +140,12 @@ def _tensor(o: Origins, at: int) -> int:
         return 0
     if int.from_bytes(head[1:], "little") != len(key_text) or not _is_storage(o, _slot_of(o, word)):
         return 0
-    source = _slot_of(o, tag)
-    if type(source) is not Push:
+    source = o.push_of(_slot_of(o, tag))
+    if source is None:
         return 0
-    key, tag_push = Push(found.start(2), found.end(3)), Push(found.start(5), found.end(5), source)
-    pid = Pid(key, tag_push)
-    pid.uses = 0
-    o.reads.append(tag_push)
-    o.taken.append(pid)
-    o.memo += (key, pid, *[None] * (len(slots) - 2))
+    o.tensors.add(slot, (found.start(2), found.end(3)), found.span(5), source)
+    o.taken.append(None)
+    o.memo += _NOTHING[: len(slots)]
     return found.end()
 
 
@@ -152,7 +154,8 @@ def _slot_of(o: Origins, get: bytes) -> Item:
 
 
 def _is_storage(o: Origins, word: Item) -> bool:
-    return type(word) is Push and o.text(word) == "storage"
+    push = o.push_of(word)
+    return push is not None and o.text(push) == "storage"
 
 
 def _mark(o: Origins, at: int) -> int:
@@ -170,7 +173,8 @@ def _tuple(o: Origins, at: int) -> int:
     pid: Item = None
     if len(items) in (5, 6):
         word, _, key, tag = items[:4]
-        if type(key) is type(tag) is Push and _is_storage(o, word):
+        key, tag = o.push_of(key), o.push_of(tag)
+        if key is not None and tag is not None and _is_storage(o, word):
             pid = Pid(key, tag)
     o.stack.append(pid)
     return at + 1

@@ -52,25 +52,40 @@ def relocate(data: bytes, retag: Retag, context: Context = SILENT) -> Relocated:
     """
     origins = trace(data, context)
     wanted: dict[Push, str] = {}
+    of_tensors: list[str] = []
     tags: dict[Push, str] = {}
     references = 0
-    for pid in stepped(origins.taken, context):
+    for pid in stepped(origins.references(), context):
         old = tags.get(pid.tag.literal)
         if old is None:
             old = tags[pid.tag.literal] = origins.text(pid.tag)
         new = retag(origins.text(pid.key), old)
-        if wanted.setdefault(pid.tag, new) != new or (new != old and pid.uses):
+        if pid.number == len(of_tensors):
+            of_tensors.append(new)
+        before = wanted.setdefault(pid.tag, new) if pid.number < 0 else of_tensors[pid.number]
+        if before != new or (new != old and pid.uses):
             raise CannotExport(
                 "a device tag in this pickle is also used as something else; load it with map_location instead"
             )
         references += new != old
     wanted = {push: new for push, new in wanted.items() if new != tags[push.literal]}
     edits = _edits(origins, wanted, context)
-    return Relocated(_apply(data, edits, origins.frames), references)
+    for number, new in enumerate(stepped(of_tensors, context)):
+        source = origins.tensors.source(number)
+        text = None if new == tags[source.literal] else new
+        if text != wanted.get(source):
+            edits.append(_Edit(*origins.tensors.tag(number), _pushing(data, source, text)))
+    edits.sort()
+    frames = origins.frames
+    del origins, wanted, of_tensors
+    return Relocated(_apply(data, edits, frames), references)
 
 
 def _edits(origins: Origins, wanted: dict[Push, str], context: Context) -> list[_Edit]:
-    """What has to change so that every push in `wanted` pushes that text and every other one what it did before."""
+    """What has to change so that every push in `wanted` pushes that text and every other one what it did before.
+
+    The tags of `origins.tensors` are left to the caller.
+    """
     data = origins.data
     edits = [
         _Edit(push.start, push.end, _literal(data, push, new)) for push, new in wanted.items() if push.source is None
@@ -79,11 +94,15 @@ def _edits(origins: Origins, wanted: dict[Push, str], context: Context) -> list[
         source = push.source
         assert source is not None
         text = wanted.get(push)
-        if text == wanted.get(source):
-            continue  # the slot holds just what this read is after
-        literal = data[push.literal.start : push.literal.end] if text is None else _literal(data, push.literal, text)
-        edits.append(_Edit(push.start, push.end, literal))
-    return sorted(edits)
+        if text != wanted.get(source):  # the slot does not hold what this read is after
+            edits.append(_Edit(push.start, push.end, _pushing(data, source, text)))
+    return edits
+
+
+def _pushing(data: bytes, source: Push, text: str | None) -> bytes:
+    """An opcode that pushes `text`, or what `source` pushed if that is None."""
+    literal = source.literal
+    return data[literal.start : literal.end] if text is None else _literal(data, literal, text)
 
 
 def _literal(data: bytes, like: Push, text: str) -> bytes:
@@ -107,10 +126,10 @@ def _apply(data: bytes, edits: list[_Edit], frames: list[tuple[int, int]]) -> by
         body = start + FRAME_HEAD
         delta = grown[bisect_left(starts, body + length)] - grown[bisect_left(starts, body)]
         edits = [*edits, _Edit(start + 1, body, struct.pack("<Q", length + delta))] if delta else edits
-    parts: list[bytes] = []
-    at = 0
+    parts: list[memoryview | bytes] = []
+    view, at = memoryview(data), 0
     for edit in sorted(edits):
-        parts += (data[at : edit.start], edit.text)
+        parts += (view[at : edit.start], edit.text)
         at = edit.end
-    parts.append(data[at:])
+    parts.append(view[at:])
     return b"".join(parts)

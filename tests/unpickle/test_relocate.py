@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ckpt_viewer.errors import CannotExport, CheckpointError, Damaged
 from ckpt_viewer.unpickle import origins_table
+from ckpt_viewer.unpickle.origins import trace
 from ckpt_viewer.unpickle.relocate import relocate
 
 CLASS = b"ctorch\nFloatStorage\n"
@@ -280,7 +281,48 @@ def test_the_shortcut_does_what_the_opcodes_do(monkeypatch, legacy):
 
     monkeypatch.setattr(origins_table, "_tensor", counted)
     quick = relocate(data, to("cuda:3"))
-    assert legacy or sum(map(bool, shortcuts)) > 250
+    assert sum(map(bool, shortcuts)) > 250
     monkeypatch.setattr(origins_table, "_tensor", lambda o, at: 0)
     assert relocate(data, to("cuda:3")) == quick
     assert quick.references == 300
+
+
+READS = {
+    "its key": [(0, b"j%b")],
+    "its key as the tag of another storage": [(0, b"(X\7\0\0\0storage" + CLASS + b"X\3\0\0\0newj%bK\4tQ")],
+    "its id": [(1, b"j%b")],
+    "its id as an id": [(1, b"j%bQ")],
+    "its id as an id, and put anew": [(1, b"j%bQ"), (1, b"X\1\0\0\0xr%b"), (1, b"j%b")],
+    "its key's slot, put anew": [(0, b"X\1\0\0\0xr%b"), (0, b"j%b")],
+    "its key twice": [(0, b"j%b"), (0, b"j%b")],
+    "the slot behind them": [(2, b"j%b")],
+}
+"""What else a pickle may do with what a usual tensor has put into the memo: how far behind its first slot, and how."""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("tag", ["cuda:3", "cpu"])
+@pytest.mark.parametrize("reads", READS.values(), ids=READS)
+def test_what_a_usual_tensor_left_in_the_memo(monkeypatch, reads, tag):
+    import zipfile
+
+    import torch
+
+    out = io.BytesIO()
+    torch.save({f"w{n}": torch.zeros(3) for n in range(9)}, out)
+    data = zipfile.ZipFile(out).read("archive/data.pkl")
+    slots = trace(data).tensors._slots
+    assert len(slots) > 5
+    more = b"".join(how % (slots[4] + behind).to_bytes(4, "little") for behind, how in reads)
+    data = b"\x80\2](" + data[2:-1] + more + b"e."
+
+    def outcome():
+        try:
+            return relocate(data, to(tag))
+        except CannotExport as error:
+            return str(error)
+
+    quick = outcome()
+    monkeypatch.setattr(origins_table, "_tensor", lambda o, at: 0)
+    assert quick == outcome()
+    assert isinstance(quick, str) == (reads in (READS["its id"],) and tag != "cpu")
