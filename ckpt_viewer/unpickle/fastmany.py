@@ -56,7 +56,7 @@ class Many:
         self.head, self.tails, self.window = layouts.head, {*layouts.by_tail}, LEAST
         self.rest, self.patience = 0, 1
         ends = b"|".join(rb"r.{%d}\)R.{17}" % (tail - _BEHIND) for tail in sorted(self.tails))
-        pattern = rb"(X.\0\0\0)([ -~]{1,255})(r.{4}[hj].{%d}X.\0\0\0)([0-9]{1,20})(%b)" % (self.head - 7, ends)
+        pattern = rb"(X.\0\0\0)([ -~]{1,255})(r.{4}[hj].{%d}X.\0\0\0)([0-9]{1,20})(%b)" % (self.head - 2, ends)
         self.split: Callable[[bytes, int, int], list[Row]] = re.compile(pattern, re.DOTALL).findall
         self.counted = bytearray(2 * _SLOTS)
         self.counted[::2] = bytes(range(256)) * 256
@@ -70,7 +70,7 @@ class Many:
         """Look at more together where all were alike, and at none for a while where they were not."""
         if read:
             self.window, self.patience = (min(2 * self.window, MOST) if read == rows else LEAST), 1
-        elif rows:
+        else:
             self.window, self.rest = LEAST, self.patience
             self.patience = min(2 * self.patience, LONGEST_REST)
 
@@ -140,7 +140,8 @@ def _alike(many: Many, layout: Layout, columns: Columns, slot: int) -> bool:
     firsts, names, heads, keys, tails = columns
     if b"".join(firsts)[1::5] != bytes(map(len, names)):
         return False
-    size, shift, count = len(heads[0]), many.head + 3, len(heads)
+    size, count = len(heads[0]), len(heads)
+    shift = size - 1
     before = many.repeated(heads[0], count, ((1, slot),), layout.count)
     before[size - 4 :: size] = bytes(map(len, keys))
     if before != b"".join(heads):
@@ -154,7 +155,7 @@ def take_alike(m: Machine, names: Sequence[str], keys: Sequence[str], form: Form
     storages, count, new = m.storages, len(names), object.__new__
     if len({*keys}) < count or not storages.keys().isdisjoint(keys):
         return take(m, names, keys, [form] * count)
-    described, view, kept = form
+    described, view, kept, _ = form
     tensors: list[Value] = []
     for order, key in enumerate(keys, len(storages)):
         storage = new(StorageSpec)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Literal, Value
 from ckpt_viewer.unpickle.fastmany import fast_run
-from ckpt_viewer.unpickle.fastrun import Form, learn
+from ckpt_viewer.unpickle.fastrun import learn
 from ckpt_viewer.unpickle.geometry import problem
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def fast_tensor(m: Machine, at: int) -> int:
     geometry: tuple[Value, ...] = tuple(each for each in (numbers.size, numbers.stride) if each)
     kept = (SKIPPED, *geometry, SKIPPED, SKIPPED)
     if slot >= 256:
-        learn(m, found, _KEY, _PUTS, Form(storage.form, tensor.form, kept))
+        learn(m, found, _KEY, _PUTS, (storage.form, tensor.form, kept))
     memo.append(key)
     memo += kept
     memo.append(tensor)

@@ -1,9 +1,10 @@
-"""Runs of entries of a state_dict, ``name: tensor``, that are written alike but for name, storage and memo slots.
+"""Runs of entries of a dict, ``name: tensor``, that are written alike but for name, storage and memo slots.
 
 What `fastpath` has read with a regular expression is kept here: the bytes around the storage's key as one large number
 from which the memo slots are taken away. They are counted on from the name's, so one multiplication does that for all
 of them. What is left is the same number for every entry of the same form, wherever it stands in the file: reading one
-takes a few slices and a look into a dict.
+takes a few slices and a look into a dict. A name that came before (``exp_avg``, ``weight``) is a memo slot that is
+read instead of a text that fills one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ WORTH_A_LOOK = 4
 LONGEST = 1024
 """Bytes that an entry has at the most: a name and a key of 255 each, and numbers."""
 _TEXT, _SHORT = 0x58, b"\0\0\0"
+_GETS = {0x68: 2, 0x6A: 5}
+"""Opcodes that read a memo slot, and bytes that they take."""
+_PUT = 5
+"""Bytes of the opcode that fills a memo slot with a name."""
+BEGINS = frozenset({_TEXT, *_GETS})
+"""Opcodes that an entry may begin with."""
 _CALL, _AFTER_CALL = b")R", 19
 """What makes the hooks, and bytes from there to the end of an entry."""
 
@@ -38,11 +45,13 @@ class Form(NamedTuple):
     Attributes:
         storage, tensor: what they have in common.
         kept: what goes into the memo between the storage's key and the tensor.
+        new: whether the name goes into the memo too, since it was not there.
     """
 
     storage: StorageForm
     tensor: TensorForm
     kept: tuple[Value, ...]
+    new: bool
 
 
 class Layout:
@@ -64,7 +73,7 @@ class Layouts:
     """How the tensors of a pickle are written, as far as has been seen.
 
     Attributes:
-        head: bytes between the end of a name and the length of the storage's key, the same for all.
+        head: bytes between a name, in the memo, and the length of the storage's key, the same for all.
         by_tail: bytes behind the key -> the layouts that have so many.
     """
 
@@ -92,31 +101,37 @@ class Layouts:
         return known[-1]
 
 
-def learn(m: Machine, found: re.Match[bytes], key: int, puts: tuple[int, ...], form: Form) -> None:
-    """Keep how a tensor is written, if a name with a memo slot of its own stands before it.
+def learn(
+    m: Machine,
+    found: re.Match[bytes],
+    key: int,
+    puts: tuple[int, ...],
+    form: tuple[StorageForm, TensorForm, tuple[Value, ...]],
+) -> None:
+    """Keep how a tensor is written.
 
     Args:
         found: the tensor from its second MARK on. key: number of the group that is the storage's key. puts: numbers of
-            the groups that are memo slots of four bytes; their numbers follow each other.
+            the groups that are memo slots of four bytes; their numbers follow each other. form: what it is, `Form.new` aside.
     """
-    data, slot, mark = m.data, len(m.memo) - 1, found.start() - 1
-    for get in (2, 5):  # bytes of the opcode that gets the rebuild function from the memo
-        start = mark - get - 5
-        if start > 0 and data[start : start + 5] == b"r" + slot.to_bytes(4, "little"):
+    data, slot, mark = m.data, len(m.memo), found.start() - 1
+    for opcode, size in _GETS.items():  # of the rebuild function
+        start = max(mark - size, 0)
+        index = int.from_bytes(data[start + 1 : mark], "little")
+        if data[start] == opcode and index < slot and m.memo[index] is m.rebuild:
             break
     else:
         return
-    opcode, index = data[start + 5], int.from_bytes(data[start + 6 : mark], "little")
-    if opcode != (0x68 if get == 2 else 0x6A) or index >= slot or m.memo[index] is not m.rebuild:
-        return
     first, last = found.span(key)
-    head, tail = first - 4 - start, found.end() - last
-    places = [1, *(head + 3 + found.start(put) - last for put in puts if found.start(put) >= 0)]
+    head, tail, places = first - 4 - start, found.end() - last, []
+    if new := data[max(start - _PUT, 0) : start] == b"r" + (slot - 1).to_bytes(4, "little"):
+        start, slot, places = start - _PUT, slot - 1, [1]
+    places += [first - 1 - start + found.start(put) - last for put in puts if found.start(put) >= 0]
     slots = sum(1 << 8 * place for place in places)
     layout = m.layouts.of(head, tail, slots)
     if len(layout.forms) < MOST_FORMS:
-        written = data[start : start + head] + _SHORT + data[last : found.end()]
-        layout.forms[int.from_bytes(written, "little") - slot * slots] = form
+        written = data[start : first - 4] + _SHORT + data[last : found.end()]
+        layout.forms[int.from_bytes(written, "little") - slot * slots] = Form(*form, new)
 
 
 def fast_entries(m: Machine, at: int) -> int:
@@ -124,7 +139,7 @@ def fast_entries(m: Machine, at: int) -> int:
 
     One long loop: a call for each part of an entry would cost more than the part.
     """
-    data, last, integer, find = m.data, len(m.data) - LONGEST, int.from_bytes, m.data.find
+    data, last, integer, find, memo = m.data, len(m.data) - LONGEST, int.from_bytes, m.data.find, m.memo
     start, slot, head, layouts = at, len(m.memo), m.layouts.head, m.layouts.by_tail
     names: list[str] = []
     keys: list[str] = []
@@ -132,11 +147,20 @@ def fast_entries(m: Machine, at: int) -> int:
     ends = [at]
     try:
         for _ in TURNS:
-            if at > last or data[at] != _TEXT or data[at + 2 : at + 5] != _SHORT:
+            if at > last:
                 break
-            begin = at + 5
-            name = begin + data[at + 1]
-            size = name + head
+            if data[at] == _TEXT and data[at + 2 : at + 5] == _SHORT:
+                begin = at + 5
+                name = begin + data[at + 1]
+                size = name + _PUT + head
+                word: Value = data[begin:name].decode("ascii")
+            else:
+                name = at + _GETS.get(data[at], 0)
+                index = integer(data[at + 1 : name], "little")
+                word = memo[index] if at < name and index < len(memo) else None
+                if type(word) is not str:
+                    break
+                size = name + head
             key = size + 4
             behind = key + data[size]
             end = find(_CALL, behind, behind + LONGEST) + _AFTER_CALL
@@ -147,9 +171,8 @@ def fast_entries(m: Machine, at: int) -> int:
                     break
             else:
                 break
-            word, text = data[begin:name].decode("ascii"), data[key:behind].decode("ascii")
+            keys.append(data[key:behind].decode("ascii"))
             names.append(word)
-            keys.append(text)
             forms.append(form)
             slot, at = slot + layout.count, end
             ends.append(end)
@@ -171,7 +194,7 @@ def take(m: Machine, names: Sequence[str], keys: Sequence[str], forms: Sequence[
         For how many; those from the first on that describes a known storage in another way are left.
     """
     memo, stack, storages, home, new, read = m.memo, m.stack, m.storages, m.home, object.__new__, 0
-    for name, key, (form, view, kept) in zip(names, keys, forms, strict=True):
+    for name, key, (form, view, kept, is_new) in zip(names, keys, forms, strict=True):
         storage = storages.get(key)
         if storage is None:
             storage = new(StorageSpec)
@@ -183,7 +206,8 @@ def take(m: Machine, names: Sequence[str], keys: Sequence[str], forms: Sequence[
         tensor.storage, tensor.form, tensor.extra = storage, view, None
         stack.append(name)
         stack.append(tensor)
-        memo.append(name)
+        if is_new:
+            memo.append(name)
         memo.append(key)
         memo += kept
         memo.append(tensor)

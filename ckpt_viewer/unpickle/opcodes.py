@@ -9,7 +9,9 @@ from __future__ import annotations
 from ckpt_viewer.core.value import Instance, Mapping, Sequence, Value
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.unpickle.budget import COST
+from ckpt_viewer.unpickle.fastmany import fast_run
 from ckpt_viewer.unpickle.fastpath import fast_tensor
+from ckpt_viewer.unpickle.fastrun import BEGINS
 from ckpt_viewer.unpickle.machine import Machine
 from ckpt_viewer.unpickle.opcodes_plain import I32, U16, text_line
 from ckpt_viewer.unpickle.weights_only import APPENDED, EXTENDED, Refusal
@@ -18,12 +20,15 @@ from ckpt_viewer.unpickle.weights_only import APPENDED, EXTENDED, Refusal
 
 
 def op_mark(m: Machine, at: int) -> int:
-    after = fast_tensor(m, at) if m.data[at] == 0x28 else 0
+    following = m.data[at]
+    after = fast_tensor(m, at) if following == 0x28 else 0
     if after:
         return after
     m.metastack.append(m.stack)
     m.stack = []
     m.charged += COST["mark"]
+    if m.layouts and following in BEGINS and not m.far_memo:
+        return fast_run(m, at)
     return at
 
 

@@ -37,6 +37,8 @@ def files() -> dict[str, bytes]:
         "of one storage": data_pickle({f"layer.{n}.weight": shared[n] for n in range(180)}),
         "tied later": data_pickle({f"layer.{n % 150}.{n // 150}": each for n, each in enumerate(own + own[90:])}),
         "other letters": data_pickle({f"schicht.{n}.{'ü' * (n == 120)}": torch.zeros(2) for n in range(180)}),
+        "names again": data_pickle({n: {m: torch.zeros(2, 3) for m in ("step", "avg")} for n in range(60)}),
+        "names again by turns": data_pickle([{m: torch.zeros(2, 1 + n % 3) for m in "abcdef"} for n in range(30)]),
         "two thousand": data_pickle({f"layer.{n}.weight": torch.zeros(2, 3) for n in range(2300)}),
     }  # fmt: skip
 
@@ -54,7 +56,7 @@ def test_entries_are_read_together(monkeypatch: pytest.MonkeyPatch):
     assert sum(taken) > 1800
 
 
-@pytest.mark.parametrize("title", ["alike", "of two kinds"])
+@pytest.mark.parametrize("title", ["alike", "of two kinds", "names again", "names again by turns"])
 @settings(max_examples=200, deadline=None)
 @given(draw=st.data())
 def test_a_changed_byte_changes_both_alike(title: str, draw: st.DataObject):
@@ -63,6 +65,25 @@ def test_a_changed_byte_changes_both_alike(title: str, draw: st.DataObject):
         at = draw.draw(st.integers(0, 199)) + draw.draw(st.sampled_from((len(data) // 3, len(data) * 2 // 3)))
         data[at] = draw.draw(st.sampled_from((0, 1, 0x28, 0x52, 0x58, 0x72, 0x75, 0xFF)) | st.integers(0, 255))
     assert outcome(bytes(data), shortcut=True) == outcome(bytes(data), shortcut=False)
+
+
+@pytest.mark.parametrize("title", ["names again", "names again by turns"])
+def test_entries_whose_names_came_before_are_read_in_runs(title: str):
+    short, long = (read_pickle(files()[title], shortcut=shortcut) for shortcut in (True, False))
+    assert short.opcodes < long.opcodes / 4
+
+
+@pytest.mark.parametrize("slot", [*range(0, 60), 300, 320, 331, 100_000, 0xFFFFFFFF])
+@pytest.mark.parametrize("short", [True, False])
+def test_a_name_may_stand_in_any_slot(slot: int, short: bool):
+    """Also in one that is no name, that was not filled, or that is filled later."""
+    data = files()["names again"]
+    at = data.index(b"(h", len(data) // 2) + 1
+    usual = data[at : at + 2]
+    get = b"h" + bytes((slot % 256,)) if short else b"j" + slot.to_bytes(4, "little")
+    assert data.count(b"(" + usual) > 20
+    mixed = data[:at] + get + data[at + 2 :]
+    assert outcome(mixed, shortcut=True) == outcome(mixed, shortcut=False)
 
 
 @pytest.mark.parametrize("between", ["h\x04q\x05", "Nq\x09", "r", "0", "h\x10", "Nr\x40\x01\0\0", "(t", "q\x04", "u("])
