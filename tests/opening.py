@@ -132,10 +132,10 @@ def read_pickle(data: bytes, *, shortcut: bool = True, legacy: bool = False) -> 
     return reader.read(0)
 
 
-def outcome(data: bytes, *, shortcut: bool) -> Any:
+def outcome(data: bytes, *, shortcut: bool, legacy: bool = False) -> Any:
     """Return everything that reading a pickle gives, in a form that can be compared; for errors their class."""
     try:
-        read = read_pickle(data, shortcut=shortcut)
+        read = read_pickle(data, shortcut=shortcut, legacy=legacy)
     except CheckpointError as error:
         return type(error)
     dump = Dump()

@@ -90,13 +90,17 @@ class Many:
 
 def fast_run(m: Machine, at: int) -> int:
     """Read entries of known forms, as many as follow each other; return the position behind the last."""
-    if m.shortcuts >= WORTH:
-        if m.many is None or m.many.is_old(m.layouts, m.shortcuts):
-            m.many = Many(m.layouts, m.shortcuts)
-        while m.many.rest == 0 and m.many.head == m.layouts.head and (end := fast_many(m, m.many, at)) > at:
-            at = end
-        m.many.rest = max(0, m.many.rest - 1)
-    return fast_entries(m, at)
+    while True:
+        if m.shortcuts >= WORTH:
+            if m.many is None or m.many.is_old(m.layouts, m.shortcuts):
+                m.many = Many(m.layouts, m.shortcuts)
+            while m.many.rest == 0 and m.many.head == m.layouts.head and (end := fast_many(m, m.many, at)) > at:
+                at = end
+            m.many.rest = max(0, m.many.rest - 1)
+        before = m.shortcuts
+        at = fast_entries(m, at)
+        if m.shortcuts < before + len(TURNS):
+            return at
 
 
 def fast_many(m: Machine, many: Many, at: int) -> int:

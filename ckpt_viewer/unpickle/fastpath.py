@@ -1,8 +1,9 @@
 """The fixed pattern in which torch.save writes a tensor, recognised at one glance.
 
 After the first tensor of a file, every further one is the same 30 opcodes with other numbers (`_rebuild_tensor_v2`, its
-storage's persistent id, offset, size, stride, an empty OrderedDict of hooks). One regular expression reads all of them
-and does to stack and memo what the opcodes would do; anything that differs in the least is left to the opcode loop.
+storage's persistent id, which None ends in the legacy stream, offset, size, stride, an empty OrderedDict of hooks). One
+regular expression reads all of them and does to stack and memo what the opcodes would do; anything that differs in the
+least is left to the opcode loop.
 
 Three memo slots of each tensor (persistent id, hooks, arguments) are marked as skipped: no real file reads them again.
 One that does is read once more from its beginning without this shortcut.
@@ -30,7 +31,7 @@ _INTS = rb"(\)|" + _INT + rb"{1,3}[\x85-\x87]|\(" + _INT + rb"{4,8}t)"
 
 def _pattern(put: bytes) -> re.Pattern[bytes]:
     return re.compile(
-        rb"\(" + _GET + _GET + rb"X(.\0\0\0)([0-9]{1,20})" + put + _GET + rb"(" + _INT + rb")t" + put + rb"Q"
+        rb"\(" + _GET + _GET + rb"X(.\0\0\0)([0-9]{1,20})" + put + _GET + rb"(" + _INT + rb")(N?)t" + put + rb"Q"
         rb"(" + _INT + rb")" + _INTS + rb"(?:" + put + rb")?" + _INTS + rb"(?:" + put + rb")?"
         rb"([\x88\x89])" + _GET + rb"\)R" + put + rb"t" + put + rb"R" + put,
         re.DOTALL,
@@ -38,7 +39,7 @@ def _pattern(put: bytes) -> re.Pattern[bytes]:
 
 
 _SHORT, _LONG = _pattern(rb"q(.)").match, _pattern(rb"r(.{4})").match
-_KEY, _PUTS = 4, (5, 8, 11, 13, 16, 17, 18)
+_KEY, _PUTS = 4, (5, 9, 12, 14, 17, 18, 19)
 """Groups of the pattern: the storage's key, and the memo slots behind it."""
 _PACK = {count: struct.Struct(f"<{count}I").pack for count in (5, 6, 7)}
 SKIPPED = Literal("object", "skipped", "")
@@ -71,15 +72,15 @@ def fast_tensor(m: Machine, at: int) -> int:
     found = (_LONG if slot >= 256 else _SHORT)(m.data, at)
     if found is None:
         return 0
-    (word, kind, key_size, key_text, put_key, place, count, put_pid, offset, size, put_size, stride, put_stride, grad,
-     hooks, put_hooks, put_arguments, put_tensor) = found.groups(b"")  # fmt: skip
+    (word, kind, key_size, key_text, put_key, place, count, legacy, put_pid, offset, size, put_size, stride,
+     put_stride, grad, hooks, put_hooks, put_arguments, put_tensor) = found.groups(b"")  # fmt: skip
     names = m.seen_names.get((word, kind, place, hooks)) or _names(m, word, kind, place, hooks)
     numbers = m.seen_numbers.get((count, offset, size, stride, kind)) or _numbers(m, count, offset, size, stride, kind)
     puts = put_key + put_pid + put_size + put_stride + put_hooks + put_arguments + put_tensor
     if names is None or numbers is None or puts != _expected(slot, numbers) or len(key_text) != key_size[0]:
         return 0
     key = key_text.decode("ascii")
-    storage = m.fast_storage(key, names[1], names[0], numbers.numel)
+    storage = m.fast_storage(key, names[1], names[0], numbers.numel, bool(legacy))
     if storage is None:
         return 0
     tensor = TensorSpec(storage, storage.dtype, numbers.size, numbers.stride, numbers.offset, grad == b"\x88")

@@ -112,7 +112,7 @@ def learn(
 
     Args:
         found: the tensor from its second MARK on. key: number of the group that is the storage's key. puts: numbers of
-            the groups that are memo slots of four bytes; their numbers follow each other. form: what it is, `Form.new` aside.
+            the groups that are memo slots of four bytes; their numbers follow each other. form: without `Form.new`.
     """
     data, slot, mark = m.data, len(m.memo), found.start() - 1
     for opcode, size in _GETS.items():  # of the rebuild function
@@ -153,14 +153,14 @@ def fast_entries(m: Machine, at: int) -> int:
                 begin = at + 5
                 name = begin + data[at + 1]
                 size = name + _PUT + head
-                word: Value = data[begin:name].decode("ascii")
+                word = data[begin:name].decode("ascii")
             else:
                 name = at + _GETS.get(data[at], 0)
                 index = integer(data[at + 1 : name], "little")
-                word = memo[index] if at < name and index < len(memo) else None
-                if type(word) is not str:
+                known = memo[index] if at < name and index < len(memo) else None
+                if type(known) is not str:
                     break
-                size = name + head
+                word, size = known, name + head
             key = size + 4
             behind = key + data[size]
             end = find(_CALL, behind, behind + LONGEST) + _AFTER_CALL

@@ -104,7 +104,7 @@ class Machine(Memory):
         self.new_storage: Callable[[str, str, int, bytes | None], StorageSpec]
         self.storages: dict[str, StorageSpec]
         self.home: StorageHome
-        self.fast_storage: Callable[[str, str, Global, int], StorageSpec | None]
+        self.fast_storage: Callable[[str, str, Global, int, bool], StorageSpec | None]
         self.storage_dtype: Callable[[Global], str | None]
         self.forget: Callable[[], None]
         self.reset()

@@ -259,15 +259,15 @@ class PickleReader:
             self.machine.made[id(cls)] = (0, storage)
         return self._view(storage, view[0]) if view and view[0] is not None else storage
 
-    def _fast_storage(self, key: str, location: str, cls: Global, numel: int) -> StorageSpec | None:
-        """Return a storage where `_storage` would do so without a word, else None."""
+    def _fast_storage(self, key: str, location: str, cls: Global, numel: int, legacy: bool) -> StorageSpec | None:
+        """Return a storage where `_storage` would do so without a word, else None; `legacy` is the form of its id."""
         storage = self.storages.get(key)
         dtype = self._dtypes.get(id(cls))  # of the classes that `_storage` has met
         if storage is None:
-            if not dtype or self.legacy:
+            if not dtype or legacy != self.legacy:
                 return None
             storage = self.storages[key] = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
-        elif storage.numel != numel or storage.location != location or storage.dtype != dtype:
+        elif storage.numel != numel or storage.location != location or storage.dtype != dtype or legacy != self.legacy:
             return None
         return storage
 

@@ -73,7 +73,7 @@ def test_entries_whose_names_came_before_are_read_in_runs(title: str):
     assert short.opcodes < long.opcodes / 4
 
 
-@pytest.mark.parametrize("slot", [*range(0, 60), 300, 320, 331, 100_000, 0xFFFFFFFF])
+@pytest.mark.parametrize("slot", [*range(60), 300, 320, 331, 100_000, 0xFFFFFFFF])
 @pytest.mark.parametrize("short", [True, False])
 def test_a_name_may_stand_in_any_slot(slot: int, short: bool):
     """Also in one that is no name, that was not filled, or that is filled later."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import zipfile
 from collections import OrderedDict
 from functools import cache
@@ -22,6 +23,16 @@ def data_pickle(value, tag=None, protocol: int = 2) -> bytes:
         torch.save(value, out, pickle_protocol=protocol)
     with zipfile.ZipFile(out) as archive:
         return archive.read("archive/data.pkl")
+
+
+def legacy_pickle(value) -> bytes:
+    """The pickle of a legacy stream: the fourth, behind magic number, protocol and facts about the machine."""
+    out = io.BytesIO()
+    torch.save(value, out, _use_new_zipfile_serialization=False)
+    out.seek(0)
+    for _ in range(3):
+        pickle.load(out)
+    return out.read()
 
 
 def shapes():
@@ -56,6 +67,8 @@ def files() -> dict[str, bytes]:
                                ("float64", "float16", "bfloat16", "int64", "bool", "complex64", "uint16")] * 2),
         "module": data_pickle(model),
         "user strings": data_pickle(OrderedDict([("storage", one), ("cpu", torch.ones(3)), ("0", torch.ones(2))])),
+        "legacy": legacy_pickle({f"layer.{n}.{n % 3}.weight": torch.zeros(2, 3 + n % 3) for n in range(150)}),
+        "legacy resume": legacy_pickle(resume),
         "protocol 4": data_pickle(resume, protocol=4),
         "protocol 0": data_pickle(shapes(), protocol=0),
     }  # fmt: skip
@@ -181,3 +194,37 @@ def test_names_of_other_letters_keys_that_repeat_and_large_numbers():
     }
     pickle = data_pickle(OrderedDict(entries), tag=lambda n: f"cuda:{n % 2}")
     assert outcome(pickle, shortcut=True) == outcome(pickle, shortcut=False)
+
+
+@pytest.mark.parametrize("title", ["legacy", "legacy resume", "long", "resume"])
+@pytest.mark.parametrize("legacy", [True, False])
+def test_both_forms_of_persistent_ids_are_read_alike_by_both_ways(title, legacy):
+    """Also where one stands in a container of the other kind, in which it names no storage."""
+    data = files()[title]
+    assert outcome(data, shortcut=True, legacy=legacy) == outcome(data, shortcut=False, legacy=legacy)
+
+
+def test_the_shortcut_is_taken_in_a_legacy_stream():
+    short, long = (read_pickle(files()["legacy"], shortcut=shortcut, legacy=True) for shortcut in (True, False))
+    assert len(short.storages) == 150
+    assert short.opcodes < long.opcodes / 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_changed_byte_in_a_legacy_stream_changes_both_alike(draw):
+    data = bytearray(files()["legacy"])
+    for _ in range(draw.draw(st.integers(1, 3))):
+        at = draw.draw(st.integers(0, 199)) + draw.draw(st.sampled_from((0, len(data) // 3, len(data) * 2 // 3)))
+        data[at] = draw.draw(st.sampled_from((0x28, 0x4B, 0x4E, 0x51, 0x58, 0x72, 0x74)) | st.integers(0, 255))
+    assert outcome(bytes(data), shortcut=True, legacy=True) == outcome(bytes(data), shortcut=False, legacy=True)
+
+
+def test_one_storage_under_both_forms_of_ids():
+    """The second names no storage, though there is one of its key."""
+    first, second = tensor((2,), key="0"), tensor((2,), key="0")
+    body = pickled(many(first, second))
+    at = body.rindex(b"tQ")
+    mixed = body[:at] + b"N" + body[at:]
+    for legacy in (True, False):
+        assert outcome(mixed, shortcut=True, legacy=legacy) == outcome(mixed, shortcut=False, legacy=legacy)
