@@ -27,7 +27,7 @@ def scan_words(scan: FileScan) -> str:
         words = f"{grouped(scan.total)} {tensors} scanned"
     else:
         words = f"{grouped(scan.done)} of {grouped(scan.total)} {tensors} scanned"
-    found = [_found(harvest.nan, "NaN"), _found(harvest.inf, "Inf")]
+    found = [_found(harvest.nan, "NaN"), _found(harvest.inf, "Inf")] if scan.done else []
     if harvest.unread:
         found.append(f"{grouped(harvest.unread)} without values")
     head = {ScanState.PAUSED: "Paused: ", ScanState.CANCELLED: "Stopped: "}.get(scan.state, "")

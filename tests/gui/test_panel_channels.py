@@ -82,6 +82,12 @@ def test_tensors_without_a_finite_value_are_drawn_as_nothing(open_details):
     _, panel = panel_of(open_details, made_from(np.full((3, 4), np.nan, "float32")), "Channels")
     assert panel.status.text() == "3 channels of 4 values, 3 with NaN or Inf"
     assert panel.places.model().rowCount() == 3
+    assert panel._plot._instead.isVisible()
+
+
+def test_a_curve_has_no_words_in_its_place(open_details):
+    _, panel = panel_of(open_details, made_from(NORMAL), "Channels")
+    assert not panel._plot._instead.isVisible()
 
 
 def test_keys_move_the_mark_and_enter_follows_it(qtbot, open_details):

@@ -90,6 +90,7 @@ def test_a_sentence_stands_where_there_is_nothing_to_draw(open_details, tensor, 
     assert table(panel)["NaN"] == nan
     assert table(panel)["min"] == "none"
     assert not panel.save.button.isEnabled()
+    assert panel.status.text() == ("nothing to count" if tensor.shape == (0, 5) else "exact")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ def test_before_a_scan_it_is_offered_with_its_size(status):
     assert status.findChild(QToolButton, "scanStart").text() == "Scan all values (4.02 GB)"
 
 
+def test_nothing_is_said_of_what_was_not_looked_at(status, scan):
+    become(scan, ScanState.RUNNING, done=0)
+    assert status._words.text() == f"0 of 1{NBSP}160 tensors scanned"
+
+
 def test_while_it_runs_it_says_how_far_and_what(status, scan):
     become(scan, ScanState.RUNNING, done=312, done_bytes=2_010_500_000)
     assert status._words.text() == f"312 of 1{NBSP}160 tensors scanned, no NaN, no Inf"

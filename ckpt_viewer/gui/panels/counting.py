@@ -263,4 +263,4 @@ def _counted(seen: Seen) -> str:
     if picture is not None and picture.snapped:
         bits = min(profile.cells.bits for profile in seen.profiles)
         return f"exact counts{over}; edges moved by less than " + (f"1/{1 << bits}" if bits else "half of their value")
-    return f"exact{over}"
+    return f"exact{over}" if seen.numel else "nothing to count"

@@ -63,6 +63,7 @@ class CurvePlot(QObject):
         self._line.setDownsampling(auto=True, method="peak")
         self._line.setClipToView(True)
         self._marks, self._mark = pg.ScatterPlotItem(symbol="x", size=9), pg.ScatterPlotItem(symbol="o", size=9)
+        self._instead = pg.TextItem("no finite value to draw", anchor=(0.5, 0.5))
         self._prepare()
         themes().changed.connect(self._dress)
         self._dress(theme())
@@ -78,7 +79,7 @@ class CurvePlot(QObject):
             axis.setStyle(tickLength=-4, hideOverlappingLabels=False)
         item.getAxis("left").setWidth(72)
         item.layout.setContentsMargins(2, 8, 16, 2)
-        for each in (self._line, self._marks, self._mark):
+        for each in (self._line, self._marks, self._mark, self._instead):
             item.addItem(each)
         box = item.getViewBox()
         box.setDefaultPadding(0.0)
@@ -115,8 +116,11 @@ class CurvePlot(QObject):
         few = len(curve.drawn) <= POINTS
         self._line.setSymbol("o" if few else None)
         self._line.setSymbolSize(4)
-        self._line.setData(*_points(curve))
+        across, up = _points(curve)
+        self._line.setData(across, up)
         self._marks.setData(x=curve.marked, y=_or_floor(curve))
+        self._instead.setVisible(up.size == 0)
+        self._instead.setPos((len(curve.drawn) - 1) / 2, 0.5)  # the height goes from 0 to 1 then
         box = self._item.getViewBox()
         ends = self._ends()
         box.setLimits(xMin=ends[0], xMax=ends[1], minXRange=min(3, len(curve.heights)))
@@ -176,6 +180,7 @@ class CurvePlot(QObject):
         self._line.setSymbolBrush(colour)
         self._line.setSymbolPen(None)
         self._marks.setPen(pg.mkPen(QColor(shown.error), width=1.5))
+        self._instead.setColor(shown.muted)
         self._mark.setPen(pg.mkPen(QColor(shown.series[1]), width=1.5))
         self._mark.setBrush(QColor(shown.series[1]))
         for name in ("left", "bottom"):
