@@ -120,7 +120,7 @@ class CurvePlot(QObject):
         self._line.setData(across, up)
         self._marks.setData(x=curve.marked, y=_or_floor(curve))
         self._instead.setVisible(up.size == 0)
-        self._instead.setPos((len(curve.drawn) - 1) / 2, 0.5)  # the height goes from 0 to 1 then
+        self._instead.setPos((len(curve.drawn) - 1) / 2, 0.75)  # the height goes from 0 to 1 then; between two lines
         box = self._item.getViewBox()
         ends = self._ends()
         box.setLimits(xMin=ends[0], xMax=ends[1], minXRange=min(3, len(curve.heights)))
