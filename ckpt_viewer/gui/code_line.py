@@ -22,6 +22,7 @@ class CodeLine(QWidget):
         self._line = ElidedLabel(mode=Qt.TextElideMode.ElideMiddle, muted=muted)
         monospaced(self._line)
         self.copy_button = QToolButton()
+        self.copy_button.setObjectName("copyCode")
         self.copy_button.setAutoRaise(True)
         self.copy_button.setAccessibleName("Copy this line of code")
         self.copy_button.setToolTip("Copy this line of code")

@@ -105,7 +105,9 @@ class MainWindow(DropWindow):
         from ckpt_viewer.gui.message_bar import MessageBar
 
         self.messages.changed.disconnect(self._make_message_bar)
-        self._column.insertWidget(self._column.indexOf(self.pages), MessageBar(self.messages))
+        bar = MessageBar(self.messages)
+        bar.behind = self.toolbar.export_button
+        self._column.insertWidget(self._column.indexOf(self.pages), bar)
 
     def _connect(self) -> None:
         self.session.attach(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
 from ckpt_viewer.gui import icons
@@ -18,10 +18,15 @@ TRANSIENT_MS = 12_000
 
 
 class MessageBar(QFrame):
-    """Shows one message of a Messages at a time; hidden while there is none."""
+    """Shows one message of a Messages at a time; hidden while there is none.
+
+    Attributes:
+        behind: Tab comes from this widget to the buttons of the bar; None for the order in which they are made.
+    """
 
     def __init__(self, messages: Messages, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.behind: QWidget | None = None
         self.setObjectName("messageBar")
         self.setAccessibleName("Messages")
         self.messages = messages
@@ -106,11 +111,27 @@ class MessageBar(QFrame):
         self._buttons = []
         for action in message.actions:
             button = QPushButton(action.text)
+            button.setObjectName("messageAction")
             button.setAutoDefault(False)
             button.clicked.connect(lambda _=False, chosen=action: self._press(message, chosen))
             self._actions.addWidget(button)
             button.show()
             self._buttons.append(button)
+        self._order()
+
+    def _order(self) -> None:
+        """Have Tab go through the bar from left to right, where it stands; new buttons would come last of all."""
+        before = self.behind
+        if before is None or before.window() is not self.window():
+            return
+        for button in (*self._buttons, self._previous, self._next, self._dismiss):
+            self.setTabOrder(before, button)
+            before = button
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """It may have got its place meanwhile."""
+        super().showEvent(event)
+        self._order()
 
     def _press(self, message: Message, action: Action) -> None:
         if action.dismisses:

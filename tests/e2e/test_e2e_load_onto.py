@@ -57,3 +57,18 @@ def test_a_device_that_is_not_here_is_a_message_with_a_way_out(open_viewer, home
     viewer.becomes(lambda: viewer.is_shown("messageBar"), False)
     viewer.says("detailTabs", "yes, on the CPU")
     viewer.quit()
+
+
+def test_tab_leads_through_the_bar_the_message_and_the_filter_to_the_tree(open_viewer, home):
+    viewer = open_viewer(write_checkpoint(home / "away.pth", tag="cuda:99"))
+    viewer.says("messageBar", "cuda:99 is not on this computer")
+    viewer.becomes(viewer.keyboard, "checkpointTree")
+    before_it = ("openButton", "mapLocationBox", "copyCode", "exportStateDictButton",
+                 "messageAction", "messageDismiss", "treeFilter")  # fmt: skip
+    for name in reversed(before_it):
+        viewer.hand.keys("shift+Tab")
+        viewer.becomes(viewer.keyboard, name)
+    for name in (*before_it[1:], "checkpointTree", "copyPathButton"):
+        viewer.hand.keys("Tab")
+        viewer.becomes(viewer.keyboard, name)
+    viewer.quit()

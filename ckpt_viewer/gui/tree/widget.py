@@ -62,7 +62,6 @@ class TreePanel(QWidget):
         layout.addWidget(self.filter)
         layout.addWidget(self.filtering.hint)
         layout.addLayout(self._stack)
-        self.setFocusProxy(self.view)
         self._connect()
 
     def _connect(self) -> None:
