@@ -126,6 +126,9 @@ class Copier:
 
     def _ahead(self, span: Span, summed: bool) -> Iterator[tuple[Span, bool]]:
         """Yield what is read of a range ahead of time: nothing where that is left to the kernel."""
+        if 0 < span.nbytes < LARGE:  # of which there may be 100,000
+            yield span, summed
+            return
         for part in span.parts(STRETCH):
             if summed or not _suits_kernel(part):
                 for block in part.blocks():
@@ -136,7 +139,7 @@ class Copier:
     def _append(self, span: Span, line: Line, checksums: Checksums | None = None, *, summed: bool = False) -> int:
         """Append a range whose blocks `line` hands out next; return its CRC-32 if it is summed, else 0."""
         crc = 0
-        for part in span.parts(STRETCH):
+        for part in (span,) if 0 < span.nbytes < LARGE else span.parts(STRETCH):
             digest = _digest() if self.check and getattr(part.source, "costly", False) else None
             written = _Written(part, self.file.position, checksums, digest)
             if summed or not _suits_kernel(part):

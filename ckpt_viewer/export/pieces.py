@@ -29,11 +29,21 @@ class Piece:
         dtypes: of the tensors that view it. number: its place among the pieces of the file; -1 before it has one.
     """
 
-    __slots__ = ("dtypes", "nbytes", "number", "start", "storage")
+    __slots__ = ("_nbytes", "dtypes", "number", "start", "storage")
 
     def __init__(self, storage: StorageSpec, start: int, nbytes: int, dtypes: frozenset[str]) -> None:
         self.storage, self.start, self.nbytes, self.dtypes = storage, start, nbytes, dtypes
         self.number = -1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of `storage` that are used."""
+        return self.storage.nbytes if self._nbytes is None else self._nbytes
+
+    @nbytes.setter
+    def nbytes(self, nbytes: int) -> None:
+        # all of it, as nearly always: one number less for each of 100,000
+        self._nbytes = None if nbytes == self.storage.nbytes else nbytes
 
     @property
     def key(self) -> str:

@@ -50,8 +50,9 @@ class _Begun(NamedTuple):
     read: Future[tuple[Block, int | None]] | None = None
 
 
-MOST_BEGUN = 64
-"""Blocks that are looked ahead at: between two large tensors there are many small ones, which no thread is given."""
+MOST_BEGUN = 16
+"""Blocks that are looked ahead at: between two large tensors there are small ones, which no thread is given. To look at
+more would read headers of records far from the data that is taken, and each of both anew."""
 
 
 class Line:
@@ -94,7 +95,8 @@ class Line:
 
     def take(self) -> tuple[Block, int | None]:
         """Return the next block, and its CRC-32 if another thread has computed it; raises as the source does."""
-        self.look()
+        if len(self._begun) < MOST_BEGUN // 2:
+            self.look()
         span, buffer, read = self._begun.popleft()
         if buffer is None or read is None:
             buffer = self._room(span.nbytes)
@@ -105,7 +107,8 @@ class Line:
         self._given.append(buffer)
         if len(self._given) > self._kept:
             self._free.append(self._given.popleft())
-        self.look()
+        if read is not None:
+            self.look()
         return block, crc
 
     def close(self) -> None:

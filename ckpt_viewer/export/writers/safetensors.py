@@ -42,8 +42,8 @@ MOST_TWINS = 5
 WHERE = "a safetensors file"
 FORMAT = {"format": "pt"}
 """What transformers wants to see in the metadata."""
-ALIGNMENT = 8
-"""Bytes; what the header is padded to."""
+ALIGNMENT = LENGTH = 8
+"""Bytes; what the header is padded to, and what its length takes before it."""
 
 
 class File(NamedTuple):
@@ -55,7 +55,7 @@ class File(NamedTuple):
 
     flats: list[Flat]
     metadata: dict[str, str]
-    header: bytes
+    header: bytes | bytearray
     counted: Counted
 
     @property
@@ -217,7 +217,8 @@ def _file(flats: list[Flat], twins: dict[str, str], context: Context) -> File:
 
 def _with_header(file: File, context: Context) -> File:
     """Return the file with its header; raises CannotExport where that is longer than the format allows."""
-    text = bytearray(f'{{"{METADATA}":{_json(file.metadata)}'.encode())
+    text = bytearray(LENGTH)
+    text += f'{{"{METADATA}":{_json(file.metadata)}'.encode()
     begin = 0
     for flat in stepped(file.flats, context):
         shape = list(flat.shape)
@@ -229,12 +230,14 @@ def _with_header(file: File, context: Context) -> File:
         begin = end
     text += b"}"
     text += b" " * (-len(text) % ALIGNMENT)
-    if len(text) > HEADER_LIMIT:
+    length = len(text) - LENGTH
+    if length > HEADER_LIMIT:
         raise CannotExport(
-            f"the names make a header of {len(text)} bytes, and the format allows {HEADER_LIMIT}; choose a smaller "
+            f"the names make a header of {length} bytes, and the format allows {HEADER_LIMIT}; choose a smaller "
             "--max-shard-size or write a .pth"
         )
-    return file._replace(header=len(text).to_bytes(8, "little") + text)
+    text[:LENGTH] = length.to_bytes(LENGTH, "little")
+    return file._replace(header=text)
 
 
 def _json(value: object) -> str:
