@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import get_ident
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ class RemapSet(NamedTuple):
 
 
 class ShardRemap:
-    """One shard. It is opened when it is written, and stays open until the next one is.
+    """One shard. It is opened when it is written, and stays open until the next one is; see `_Opened`.
 
     Attributes:
         path: of the source. nbytes: length of the new file.
@@ -153,11 +154,10 @@ class Verbatim:
 
 
 class _Opened:
-    """The one shard that is open."""
+    """The one shard that is open in each thread that plans or writes."""
 
     def __init__(self) -> None:
-        self._path: Path | None = None
-        self._remap: Remap | None = None
+        self._of_thread: dict[int, tuple[Path, Remap]] = {}
 
     def get(
         self,
@@ -167,21 +167,29 @@ class _Opened:
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Remap:
         """Return what is to be written of a shard, and close the one before; raises as `plan_tags` does."""
-        if self._remap is None or path != self._path:
-            self.close()
-            checkpoint = open_checkpoint(path, context=context)
-            try:
-                self._remap = plan_tags(checkpoint, map_location, context, tags)
-            except BaseException:
-                checkpoint.close()
-                raise
-            self._path = path
-        return self._remap
+        thread = get_ident()
+        before = self._of_thread.get(thread)
+        if before is not None and before[0] == path:
+            return before[1]
+        self._close(thread)
+        checkpoint = open_checkpoint(path, context=context)
+        try:
+            remap = plan_tags(checkpoint, map_location, context, tags)
+        except BaseException:
+            checkpoint.close()
+            raise
+        self._of_thread[thread] = path, remap
+        return remap
 
     def close(self) -> None:
-        if self._remap is not None:
-            self._remap.checkpoint.close()
-            self._remap = None
+        """Give back what any thread has open."""
+        for thread in list(self._of_thread):
+            self._close(thread)
+
+    def _close(self, thread: int) -> None:
+        opened = self._of_thread.pop(thread, None)
+        if opened is not None:
+            opened[1].checkpoint.close()
 
 
 def _identity(checkpoint: Checkpoint) -> Identity:

@@ -8,6 +8,7 @@ import builders
 import pytest
 import torch
 from judge import assert_same, tags
+from writer_contract import WriterContract, checkpoint_value
 
 import ckpt_viewer
 from ckpt_viewer.cli import main
@@ -36,6 +37,67 @@ def folder(tmp_path):
     names = {name: shard(number) for number, part in enumerate(parts, 1) for name in part}
     (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 400_096}, "weight_map": names}))
     return folder
+
+
+class TestContract(WriterContract):
+    arguments = ("remap", "--map-location", "cpu")
+    name = "new"
+    says_changed = "was changed since the copy was planned"
+
+    def value(self):
+        return checkpoint_value()["model"]
+
+    def saved(self, value, folder, *, legacy=False):
+        """What shares memory in the first file, the rest in the second one."""
+        last = list(value)[-1]
+        for number, names in enumerate([[name for name in value if name != last], [last]], 1):
+            path = folder / f"model-{number:05}-of-00002.bin"
+            builders.save({name: value[name] for name in names}, path, legacy=legacy, tag="cuda:1")
+        names = {name: f"model-{1 + (name == last):05}-of-00002.bin" for name in value}
+        index = folder / "model.bin.index.json"
+        index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": names}))
+        return index
+
+    def copied(self, source):
+        return source.with_name("model-00001-of-00002.bin")
+
+    def plan(self, checkpoint):
+        return plan_remap(checkpoint, "cpu")
+
+    def put(self, target):
+        target.mkdir()  # one with something in it is never replaced
+
+    def stayed(self, target):
+        return list(target.parent.rglob("*")) == [target] and target.is_dir()
+
+    def check(self, source, target):
+        wanted, got = self.value(), {}
+        for name in json.loads((target / source.name).read_text())["weight_map"].values():
+            got |= torch.load(target / name, weights_only=True)
+        assert list(got) == list(wanted)
+        assert all(torch.equal(got[name], wanted[name]) for name in wanted)
+        storages = {name: tensor.untyped_storage().data_ptr() for name, tensor in got.items()}
+        assert storages["base.weight"] == storages["view.weight"] != storages["n.weight"]
+
+    def test_force_replaces_it_and_keeps_its_mode(self, opened, target):
+        """It does not replace a folder."""
+        target.mkdir()
+        (target / "precious").write_bytes(b"old")
+        with pytest.raises(TargetExists, match="choose the name of a new folder"):
+            write(self.plan(opened), target, force=True)
+        assert [path.name for path in target.iterdir()] == ["precious"]
+
+    @pytest.mark.parametrize("how", ["itself", "folder", "link", "hard link"])
+    def test_the_source_is_never_the_target(self, opened, source, target, how):
+        before = {path: path.read_bytes() for path in source.parent.iterdir()}
+        other = {"itself": source, "folder": source.parent}.get(how, target)
+        if how == "link":
+            target.symlink_to(source.parent)
+        elif how == "hard link":
+            os.link(self.copied(source), target)
+        with pytest.raises(TargetExists, match="choose the name of a new folder"):
+            write(self.plan(opened), other, force=True)
+        assert {path: path.read_bytes() for path in source.parent.iterdir()} == before
 
 
 def remapped(path, target, map_location="cpu", **options):
