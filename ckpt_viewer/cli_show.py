@@ -8,11 +8,12 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
 from ckpt_viewer.core.absent import missing_values
-from ckpt_viewer.core.expand import length_of
+from ckpt_viewer.core.expand import children, count_below, length_of, type_of
 from ckpt_viewer.core.model import is_whole_module
 from ckpt_viewer.core.path import python_repr, step_json
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -36,6 +37,8 @@ CORNER = 6
 """Rows and columns that are printed of a tensor too large to be printed whole."""
 LINES = 100
 """Members of a container that are printed."""
+BATCH = 1000
+"""Members that are written at once as JSON."""
 _PART = re.compile(r"\s*(?:(-?\d{1,18})|(-?\d{1,18})?\s*:\s*(-?\d{1,18})?\s*(?::\s*(-?\d{1,18})?)?|(\.\.\.))\s*")
 
 
@@ -49,10 +52,9 @@ def run_show(options: argparse.Namespace) -> int:
         if index is not None and not isinstance(node.value, TensorSpec | NdArray):
             raise CheckpointError("only tensors and arrays have slices; leave --slice out")
         if options.json:
-            text = json.dumps(_document(node, options.slice, index), allow_nan=False)
+            sys.stdout.writelines(_json_text(node, options.slice, index))
         else:
-            text = "\n".join(_lines(node, index))
-        sys.stdout.write(text + "\n")
+            sys.stdout.write("\n".join(_lines(node, index)) + "\n")
         sys.stdout.flush()
     return 0
 
@@ -142,7 +144,22 @@ def _array_text(array: Array) -> str:
 # --- as JSON ------------------------------------------------------------------------------------------------------
 
 
+def _json_text(node: Node, text: str | None, index: Index | None) -> Iterator[str]:
+    """Yield the document in pieces: a container may have millions of members."""
+    document = json.dumps(_document(node, text, index), allow_nan=False)
+    if length_of(node.value) is None:
+        yield document + "\n"
+        return
+    yield document[:-1] + ', "children": ['
+    steps, before = children(node.value), ""
+    while some := [step_json(step) for step, _ in islice(steps, BATCH)]:
+        yield before + json.dumps(some)[1:-1]
+        before = ", "
+    yield "]}\n"
+
+
 def _document(node: Node, text: str | None, index: Index | None) -> dict[str, Any]:
+    """Return the document, without the members of a container."""
     from ckpt_viewer.analysis.listing import scalar_fields
 
     value = node.value
@@ -153,7 +170,7 @@ def _document(node: Node, text: str | None, index: Index | None) -> dict[str, An
         return {**head, "value": value.unique_key, "dtype": value.dtype or None, "nbytes": value.nbytes}
     length = length_of(value)
     if length is not None:
-        return {**head, "length": length, "children": [step_json(child.step) for child in node.children]}
+        return {**head, "length": length}
     if isinstance(value, str | bytes):
         return {**head, "value": value if isinstance(value, str) else value.hex()}
     return {**head, **scalar_fields(value)}
@@ -195,11 +212,11 @@ def _lines(node: Node, index: Index | None) -> Iterator[str]:
     yield escape_text(f"{node.type}, {counted(length, 'entry', 'entries')}")
     from ckpt_viewer.analysis.tree_text import name_text
 
-    children = node.children
-    for child in children[:LINES]:
-        yield f"  {name_text(child.step)}  {escape_text(_brief(child))}"
-    if len(children) > LINES:
-        yield f"  … {len(children) - LINES} more; --json lists them all"
+    for step, child in islice(children(value), LINES):
+        yield f"  {name_text(step)}  {escape_text(_brief(child))}"
+    count = count_below(value)
+    if count > LINES:
+        yield f"  … {count - LINES} more; --json lists them all"
 
 
 def _module(node: Node) -> Iterator[str]:
@@ -245,9 +262,10 @@ def _scalar_text(value: Value) -> str:
     return python_repr(value)
 
 
-def _brief(node: Node) -> str:
-    value = node.value
+def _brief(value: Value) -> str:
     if isinstance(value, TensorSpec | NdArray):
         return f"{shape_text(value.shape, 'x')} {value.dtype}"
     length = length_of(value)
-    return shorten(_scalar_text(value), 80) if length is None else f"{node.type}, {counted(length, 'entry', 'entries')}"
+    if length is None:
+        return shorten(_scalar_text(value), 80)
+    return f"{type_of(value)}, {counted(length, 'entry', 'entries')}"

@@ -16,6 +16,8 @@ from ckpt_viewer.errors import CheckpointError, Damaged, SourceChanged, Truncate
 if TYPE_CHECKING:
     from ckpt_viewer.cli_progress import Bar
     from ckpt_viewer.core.checkpoint import Checkpoint
+    from ckpt_viewer.core.node import Node
+    from ckpt_viewer.core.outline import Outline, Pointers
     from ckpt_viewer.stats.scan import Scan
     from ckpt_viewer.stats.summary import Summary
 
@@ -48,22 +50,49 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=run_show)
 
 
-class Target(NamedTuple):
-    """A tensor to be counted, the path that it was found at, and the same as a JSON Pointer."""
+class Base:
+    """Where targets were looked for: at a node, or in the whole file."""
 
-    path: Path
+    def __init__(self, outline: Outline, texts: Pointers, node: Node | None = None, row: int = 0) -> None:
+        self._outline, self._texts = outline, texts
+        self._path, self._pointer = (node.path, node.pointer) if node is not None else ((), "")
+        self._depth, self._head = len(outline.path(row)), len(texts.of(row))
+
+    def path(self, row: int) -> Path:
+        """Return the path of a row below."""
+        return self._path + self._outline.path(row)[self._depth :]
+
+    def pointer(self, row: int) -> str:
+        """Return the same as a JSON Pointer."""
+        return self._pointer + self._texts.of(row)[self._head :]
+
+
+class Target(NamedTuple):
+    """A tensor to be counted, and where: `base` knows the path of `row`. A file can have one in a million places."""
+
     tensor: TensorSpec
-    pointer: str
+    base: Base
+    row: int
+
+    @property
+    def path(self) -> Path:
+        """The path that it was found at."""
+        return self.base.path(self.row)
+
+    @property
+    def pointer(self) -> str:
+        """The same as a JSON Pointer."""
+        return self.base.pointer(self.row)
 
 
 class Outcome(NamedTuple):
-    """What became of a target.
+    """What became of a tensor.
 
     Attributes:
-        summary: None where the tensor has no values. note: why not; ``""`` otherwise.
+        tensor: it. summary: None where it has no values. note: why not; ``""`` otherwise.
     """
 
-    target: Target
+    tensor: TensorSpec
     summary: Summary | None
     note: str = ""
 
@@ -87,7 +116,7 @@ def run_stats(options: argparse.Namespace) -> int:
             drawn = options.json or (len(options.pointers) == len(targets) == 1)
             scanned = not (drawn and options.pointers)
             outcomes = _count(targets, bins, bar, damage, drawn=drawn, scanned=scanned)
-            lines = _document(outcomes) if options.json else _report(outcomes, bar, options.pointers)
+            lines = _document(targets, outcomes) if options.json else _report(targets, outcomes, bar, options.pointers)
             sys.stdout.writelines(lines)
             sys.stdout.flush()
         finally:
@@ -104,21 +133,22 @@ def _targets(checkpoint: Checkpoint, pointers: list[str]) -> list[Target]:
     outline = checkpoint.outline
     texts = Pointers(outline)
     if not pointers:
-        return [Target(outline.path(row), tensor, texts.of(row)) for row, tensor in outline.tensors()]
+        whole = Base(outline, texts)
+        return [Target(tensor, whole, row) for row, tensor in outline.tensors()]
     found: list[Target] = []
     for pointer in pointers:
         node = checkpoint[pointer]
-        if node.kind == "tensor":
-            found.append(Target(node.path, node.tensor, node.pointer))
-            continue
         row = outline.find(node.path) or 0
         row = outline.aliases.get(row, row)
-        depth, head, below = len(outline.path(row)), len(texts.of(row)), range(row, outline.ends[row])
+        base = Base(outline, texts, node, row)
+        if node.kind == "tensor":
+            found.append(Target(node.tensor, base, row))
+            continue
+        below = range(row, outline.ends[row])
         tensors = [(each, value) for each in below if type(value := outline.values[each]) is TensorSpec]
         if not tensors:
             raise CheckpointError(f"there is no tensor below {pointer!r}; `ls` lists what there is")
-        for each, tensor in tensors:
-            found.append(Target(node.path + outline.path(each)[depth:], tensor, node.pointer + texts.of(each)[head:]))
+        found += [Target(tensor, base, each) for each, tensor in tensors]
     return found
 
 
@@ -155,37 +185,39 @@ def _count(
         tensor = target.tensor
         if id(tensor) not in kept:
             share = _Share(bar, done, tensor.nbytes, passes)
-            kept[id(tensor)] = _outcome(target, scan, bins if drawn else 0, share, damage)
+            kept[id(tensor)] = _outcome(tensor, scan, bins if drawn else 0, share, damage)
             done += tensor.nbytes
-        yield kept[id(tensor)]._replace(target=target)
+        yield kept[id(tensor)]
 
 
-def _outcome(target: Target, scan: Scan | None, bins: int, share: _Share, damage: list[CheckpointError]) -> Outcome:
+def _outcome(tensor: TensorSpec, scan: Scan | None, bins: int, share: _Share, damage: list[CheckpointError]) -> Outcome:
     from ckpt_viewer.stats.summary import summarize_tensor, summary_of
 
-    known = scan.outcome(target.tensor) if scan is not None else None
+    known = scan.outcome(tensor) if scan is not None else None
     try:
         if isinstance(known, CheckpointError):
             raise known
         if known is not None and not bins:
-            return Outcome(target, summary_of(known))
-        return Outcome(target, summarize_tensor(target.tensor, bins, share, known))
+            return Outcome(tensor, summary_of(known))
+        return Outcome(tensor, summarize_tensor(tensor, bins, share, known))
     except (SourceChanged, Unreadable):
         raise
     except CheckpointError as error:
         if isinstance(error, Damaged | Truncated):
             damage.append(error)
-        return Outcome(target, None, str(error))
+        return Outcome(tensor, None, str(error))
 
 
 # --- as JSON ------------------------------------------------------------------------------------------------------
 
 
-def _document(outcomes: Iterator[Outcome]) -> Iterator[str]:
+def _document(targets: list[Target], outcomes: Iterator[Outcome]) -> Iterator[str]:
     yield '{"schema": 1, "tensors": ['
-    before = "\n"
-    for outcome in outcomes:
-        yield before + json.dumps(_entry(outcome), allow_nan=False)
+    before, last, text = "\n", None, ""
+    for target, outcome in zip(targets, outcomes, strict=True):
+        if outcome is not last:  # one tensor may stand in a million places
+            last, text = outcome, json.dumps(_entry(outcome), allow_nan=False)[1:]
+        yield f'{before}{{"path": {json.dumps([step_json(step) for step in target.path])}, {text}'
         before = ",\n"
     yield "\n]}\n"
 
@@ -193,51 +225,65 @@ def _document(outcomes: Iterator[Outcome]) -> Iterator[str]:
 def _entry(outcome: Outcome) -> dict[str, Any]:
     from ckpt_viewer.stats.summary import summary_json
 
-    path, tensor = [step_json(step) for step in outcome.target.path], outcome.target.tensor
+    tensor = outcome.tensor
     if outcome.summary is not None:
-        return {"path": path, **summary_json(outcome.summary)}
+        return summary_json(outcome.summary)
     names = ("finite", "nan", "posinf", "neginf", "zeros", "min", "max", "mean", "std", "quantiles", "histogram")
-    entry = {"path": path, "dtype": tensor.dtype or None, "numel": tensor.numel}
+    entry = {"dtype": tensor.dtype or None, "numel": tensor.numel}
     return {**entry, **dict.fromkeys(names), "note": outcome.note}
 
 
 # --- for people ---------------------------------------------------------------------------------------------------
 
 
-def _report(outcomes: Iterator[Outcome], bar: Bar, pointers: list[str]) -> Iterator[str]:
+def _report(targets: list[Target], outcomes: Iterator[Outcome], bar: Bar, pointers: list[str]) -> Iterator[str]:
     done = list(outcomes)
     bar.clear()
-    names = [escape_text(outcome.target.pointer) or "(root)" for outcome in done]
-    yield from _table([HEADINGS, *(_row(name, outcome) for name, outcome in zip(names, done, strict=True))])
-    for name, outcome in zip(names, done, strict=True):
+    yield from _table(targets, done)
+    for target, outcome in zip(targets, done, strict=True):
         if outcome.note:
-            yield f"note: {name}: {escape_text(outcome.note)}\n"
+            yield f"note: {_name(target)}: {escape_text(outcome.note)}\n"
         elif outcome.summary is not None and outcome.summary.over:
-            yield f"note: {name}: over {outcome.summary.over}\n"
+            yield f"note: {_name(target)}: over {outcome.summary.over}\n"
     if len(pointers) == len(done) == 1 and done[0].summary is not None:
         yield from _histogram(done[0].summary)
 
 
-def _row(name: str, outcome: Outcome) -> tuple[str, ...]:
-    tensor, summary = outcome.target.tensor, outcome.summary
-    head = name, shape_text(tensor.shape, "x"), tensor.dtype or "?"
+def _name(target: Target) -> str:
+    return escape_text(target.pointer) or "(root)"
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    """Return what stands behind the name of a tensor."""
+    tensor, summary = outcome.tensor, outcome.summary
+    head = shape_text(tensor.shape, "x"), tensor.dtype or "?"
     if summary is None:
         return (*head, *["-"] * 7)
     numbers = summary.min, summary.max, summary.mean, summary.std, summary.zeros, summary.nan
     return (*head, *map(number_text, numbers), number_text(summary.posinf + summary.neginf))
 
 
+def _table(targets: list[Target], outcomes: list[Outcome]) -> Iterator[str]:
+    """Yield a line for each target; what is said of a tensor is made once, wherever it stands."""
+    distinct = {key: _cells(outcome) for key, outcome in {id(each): each for each in outcomes}.items()}
+    widths = [max(map(len, column)) for column in zip(HEADINGS[1:], *distinct.values(), strict=True)]
+    name_width = max((len(_name(target)) for target in targets), default=0)
+    name_width = max(name_width, len(HEADINGS[0]))
+    behind = {key: _aligned(cells, widths) for key, cells in distinct.items()}
+    yield f"{HEADINGS[0]:<{name_width}}  {_aligned(HEADINGS[1:], widths)}\n"
+    for target, outcome in zip(targets, outcomes, strict=True):
+        yield f"{_name(target):<{name_width}}  {behind[id(outcome)]}\n"
+
+
+def _aligned(cells: tuple[str, ...], widths: list[int]) -> str:
+    left = [text.ljust(width) for text, width in zip(cells[:2], widths, strict=False)]
+    right = [text.rjust(width) for text, width in zip(cells[2:], widths[2:], strict=True)]
+    return "  ".join([*left, *right]).rstrip()
+
+
 def number_text(value: float | int | None) -> str:
     """Return a number in full precision, ``-`` for none."""
     return "-" if value is None else repr(value)
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    for row in rows:
-        left = [text.ljust(width) for text, width in zip(row[:3], widths, strict=False)]
-        right = [text.rjust(width) for text, width in zip(row[3:], widths[3:], strict=True)]
-        yield "  ".join([*left, *right]).rstrip() + "\n"
 
 
 def _histogram(summary: Summary) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
-from ckpt_viewer.core.path import TENSOR_KEY, Arg, Item, Step, key_step
+from ckpt_viewer.core.path import TENSOR_KEY, Arg, Item, Step, key_step, same_step
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 
@@ -65,6 +65,11 @@ def length_of(value: Value) -> int | None:
     return None
 
 
+def count_below(value: Value) -> int:
+    """Return how many `children` there are, without making a step of each."""
+    return len(value) if type(value) is list or type(value) is tuple else sum(1 for _ in _raw_children(value))
+
+
 def children(value: Value) -> Iterator[tuple[Step, Value]]:
     """Yield (step, value) of everything below `value`: arguments, state, items, pairs, each in file order.
 
@@ -95,19 +100,20 @@ def tensors_alone(value: Value) -> tuple[list[tuple[Step, Value]], list[str], li
 
 
 _extra = attrgetter("extra")
-_HASHED = (1 << 61) - 1
-"""Integers from here on can be chosen to have one hash, so that a set of them takes time without end."""
 
 
 def _with_own_steps(raw: Iterable[tuple[Step, Value]]) -> Iterator[tuple[Step, Value]]:
-    steps: set[Step | tuple[str]] = set()
+    steps: set[object] = set()
     for index, (step, child) in enumerate(raw):
-        # 1 == True, but their steps differ in type: Repr("True") against 1
-        own = (f"int {step:x}",) if type(step) is int and not -_HASHED < step < _HASHED else step
+        if type(step) is Item:  # no two have one number
+            yield step, child
+            continue
+        own = same_step(step) if type(step) is int else step
         if own in steps and own != (TENSOR_KEY,):
-            step = own = Item(index)
-        steps.add(own)
-        yield step, child
+            yield Item(index), child
+        else:
+            steps.add(own)
+            yield step, child
 
 
 def _raw_children(value: Value) -> Iterable[tuple[Step, Value]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Set
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.core import expand
@@ -85,17 +87,21 @@ class Node:
         Raises:
             NoSuchNode: there is none.
         """
-        below = list(expand.children(self.value))
+        found: tuple[int, tuple[Step, Value]] | None
         if token.startswith("~2") and token[2:].isascii() and token[2:].isdigit():
-            index = int(token[2:]) if len(token) < 20 else len(below)
-            if index < len(below):
-                return Node(self.checkpoint, below[index][1], self, below[index][0], index)
+            index = int(token[2:]) if len(token) < 20 else sys.maxsize
+            found = next(islice(enumerate(expand.children(self.value)), index, None), None)
         else:
             text = unescape_token(token)
-            for wanted in (str, int):
-                for index, (step, value) in enumerate(below):
-                    if type(step) is wanted and str(step) == text:
-                        return Node(self.checkpoint, value, self, step, index)
+            named = (
+                each
+                for wanted in (str, int)
+                for each in enumerate(expand.children(self.value))
+                if type(each[1][0]) is wanted and str(each[1][0]) == text
+            )
+            found = next(named, None)
+        if found is not None:
+            return Node(self.checkpoint, found[1][1], self, found[1][0], found[0])
         raise NoSuchNode(f"there is no {token!r} below {self.pointer or 'the root'}; `ls` lists what there is")
 
     def find(self, pointer: str) -> Node:

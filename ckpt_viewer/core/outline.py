@@ -118,11 +118,20 @@ class Pointers:
     def __init__(self, outline: Outline) -> None:
         self._outline = outline
         self._known: dict[int, str] = {0: ""}
+        self._above: tuple[int, str] = (0, "")
         self._names: dict[int, set[Step]] = {}
         self._positions: dict[int, dict[int, int]] = {}
 
     def of(self, row: int) -> str:
         """Return the pointer of a row."""
+        parent = self._outline.parents[row]
+        if parent < 0:
+            return ""
+        if parent != self._above[0]:  # siblings are asked for one after another
+            self._above = parent, self._of_container(parent)
+        return f"{self._above[1]}/{self._token(row)}"
+
+    def _of_container(self, row: int) -> str:
         if len(self._known) > MOST_POINTERS:
             self._known = {0: ""}
         above: list[int] = []

@@ -44,6 +44,17 @@ Step: TypeAlias = str | int | Repr | Item | Arg
 Path: TypeAlias = tuple[Step, ...]
 
 
+_HASHED = (1 << 61) - 1
+"""Integers from here on can be chosen to have one hash in CPython."""
+
+
+def same_step(step: Step) -> object:
+    """Return what is equal for equal steps of one type only, and cannot be chosen so that a dict of many is slow."""
+    if type(step) is int:
+        return step if -_HASHED < step < _HASHED else (f"int {step:x}",)
+    return step if type(step) is str else (type(step), step)
+
+
 def key_step(key: Value) -> Step:
     """Return the step that stands for a dict key."""
     if type(key) is str or (type(key) is int and key.bit_length() <= INT_BITS):

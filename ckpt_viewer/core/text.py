@@ -7,6 +7,9 @@ import re
 GROUP = "\u202f"
 """Narrow no-break space: groups digits on screen."""
 
+DIMENSIONS, FEW = 64, 8
+"""Dimensions of which all are told, and how many are of more than that."""
+
 # C0, C1, soft hyphen, bidirectional controls and isolates, line and paragraph separators, zero-width, surrogates, BOM
 _HIDDEN = "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 
@@ -82,9 +85,14 @@ def grouped(number: int) -> str:
 
 
 def shape_text(shape: tuple[int, ...] | None, times: str = " × ") -> str:
-    """Return ``64 × 3 × 7 × 7``; ``scalar`` for a 0-dim tensor, ``?`` where there is no shape."""
+    """Return ``64 × 3 × 7 × 7``; ``scalar`` for a 0-dim tensor, ``?`` where there is no shape.
+
+    Of more dimensions than torch knows some are told, and how many there are: a hostile file has a million.
+    """
     if shape is None:
         return "?"
+    if len(shape) > DIMENSIONS:
+        return f"{times.join(map(str, shape[:FEW]))}{times}… ({len(shape)} dimensions)"
     return times.join(map(str, shape)) if shape else "scalar"
 
 
