@@ -70,13 +70,15 @@ def remap_sentence(paths: Sequence[str]) -> str:
     if why_not:
         return why_not
     size = bytes_text(sum(_size(path) for path in paths))
-    names = [plain(remap_target(path).name, SHORT_NAME) for path in paths]
+    targets = [remap_target(path) for path in paths]
+    names = [plain(target.name, SHORT_NAME) for target in targets]
+    asks = "; asks before replacing" if any(map(os.path.lexists, targets)) else ""
     writable = all(os.access(Path(path).absolute().parent, os.W_OK) for path in paths)
     if len(paths) == 1:
         where = "beside it" if writable else "and asks where: its folder is read-only"
-        return f"writes {names[0]}, {size}, {where}"
+        return f"writes {names[0]}, {size}, {where}{asks}"
     where = "beside them" if writable else "and asks where a folder is read-only"
-    return f"writes {len(paths)} copies, {names[0]} first, {size} in all, {where}"
+    return f"writes {len(paths)} copies, {names[0]} first, {size} in all, {where}{asks}"
 
 
 def open_sentence(paths: Sequence[str]) -> str:

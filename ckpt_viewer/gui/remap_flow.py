@@ -61,7 +61,9 @@ class RemapFlow(QObject):
             return asking.ask_target(
                 self._window, str(Path.home() / target.name), "Remap to CPU: its folder is read-only"
             )
-        if not os.path.lexists(target) or (not plan.folder and asking.ask_replace(self._window, str(target))):
+        if not os.path.lexists(target):
+            return str(target)
+        if not plan.folder and asking.ask_replace(self._window, str(target), "Another name …"):
             return str(target)  # what is in a folder is never replaced
         return asking.ask_target(self._window, str(target), "Remap to CPU")
 

@@ -197,6 +197,15 @@ def test_what_is_said_of_several_files_and_of_suffixes(tmp_path):
     assert open_sentence(paths) == "shows 3 files, a window each; nothing in them is executed"
 
 
+def test_a_copy_that_is_there_is_said_before_the_drop(tmp_path):
+    paths = [str(tmp_path / name) for name in ("a.pth", "b.pth")]
+    for name in ("a.pth", "b.pth", "b.cpu.pth"):
+        (tmp_path / name).write_bytes(b"x" * 1000)
+    assert remap_sentence(paths[:1]) == "writes a.cpu.pth, 1 kB, beside it"
+    assert remap_sentence(paths[1:]) == "writes b.cpu.pth, 1 kB, beside it; asks before replacing"
+    assert remap_sentence(paths).endswith("in all, beside them; asks before replacing")
+
+
 def test_a_read_only_folder_is_said_before_the_drop(monkeypatch, file):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert remap_sentence([file]) == "writes model_3.cpu.pth, 134 kB, and asks where: its folder is read-only"

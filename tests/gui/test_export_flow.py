@@ -40,8 +40,8 @@ class Answers:
         self.asked.append(("which", list(answers)))
         return self.which
 
-    def ask_replace(self, parent, path):
-        self.asked.append(("replace", path))
+    def ask_replace(self, parent, path, no="Cancel"):
+        self.asked.append(("replace", path, no))
         return self.replace
 
 
@@ -263,7 +263,7 @@ def test_an_existing_copy_is_replaced_only_when_asked(desk, answers, sample):
     desk.open(sample)
     desk.flow.remap_to_cpu()
     desk.settle()
-    assert answers.asked == [("replace", str(target)), ("target", str(target))]
+    assert answers.asked == [("replace", str(target), "Another name …"), ("target", str(target))]
     assert target.read_bytes() == b"old"
     answers.replace = True
     desk.flow.remap_to_cpu()
