@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.analysis.packed import Packed, PackedWeights
 from ckpt_viewer.analysis.safety import globals_json, verdict_json
+from ckpt_viewer.analysis.side_by_side import SideBySide
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline
@@ -20,8 +21,9 @@ from ckpt_viewer.core.value import Instance, Literal, Mapping, NdArray, Sequence
 
 VALUE_LIMIT = 4096
 """Characters of a string or bytes value that are listed."""
-BATCH = 100
-"""Entries that are handed out as one piece of text."""
+PIECE = 1 << 15
+"""Characters after which what there is is handed out as one piece of text."""
+_BETWEEN = ",\n"
 _quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
@@ -48,16 +50,23 @@ def listing_json(checkpoint: Checkpoint) -> Iterator[str]:
         ],
     }
     yield "], " + _encode(rest)[1:-1] + ', "entries": [\n'
-    yield from _pieces(_entries(checkpoint, view.packed), ",\n")
+    yield from _pieces(_entries(checkpoint, view.packed), _BETWEEN)
     yield "\n]}\n"
 
 
 def _pieces(texts: Iterator[str], between: str) -> Iterator[str]:
     """Yield texts joined, many at once."""
-    before = ""
-    while batch := list(islice(texts, BATCH)):
+    before, size = "", 0
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size > PIECE:
+            yield before + between.join(batch)
+            before, size = between, 0
+            batch.clear()
+    if batch:
         yield before + between.join(batch)
-        before = between
 
 
 def _summary(view: Overview) -> dict[str, int | None]:
@@ -71,24 +80,33 @@ def _summary(view: Overview) -> dict[str, int | None]:
 
 
 def _entries(checkpoint: Checkpoint, packed: PackedWeights) -> Iterator[str]:
-    """Yield one JSON object for each row. The path of a parent is encoded once and shared by its children."""
-    outline, tensor_text = checkpoint.outline, _TensorText(checkpoint, packed).text
+    """Yield one JSON object for each row; those of plain tensors side by side come together. The path of a parent is
+    encoded once and shared by its children.
+    """
+    outline, tensors = checkpoint.outline, _TensorText(checkpoint, packed)
     steps, parents, ends, aliases = outline.steps, outline.parents, outline.ends, outline.aliases
     containers: list[tuple[int, str]] = [(-1, "")]  # those that the row is in, and what stands before its own step
     above, before = -1, ""
     same: tuple[int | None, str] = (None, "")  # of the last container that was described before, as tensor_text has it
+    listed = 0
     for row, value in enumerate(outline.values):
+        if row < listed:
+            continue
         if parents[row] != above:
             above = parents[row]
             while containers[-1][0] != above:
                 containers.pop()
             before = containers[-1][1]
         step, kind = steps[row], type(value)
+        if kind is TensorSpec and (together := tensors.together(row, before)):
+            yield _BETWEEN.join(together)
+            listed = row + len(together)
+            continue
         inner = f"{before}{step}" if type(step) is int else f"{before}{_step_text(step)}" if row else ""
         if ends[row] > row + 1:
             containers.append((row, f"{inner}, " if row else ""))
         if kind is TensorSpec:
-            yield f'{{"path": [{inner}], {tensor_text(value)}}}'  # type: ignore[arg-type]
+            yield f'{{"path": [{inner}], {tensors.text(value)}}}'  # type: ignore[arg-type]
         elif kind in _QUICK:
             yield f'{{"path": [{inner}], {_quick_text(value)}}}'
         elif kind in _CONTAINERS and row not in aliases:
@@ -130,8 +148,32 @@ class _TensorText:
 
     def __init__(self, checkpoint: Checkpoint, packed: PackedWeights) -> None:
         self.locator, self.packed = checkpoint.locator, packed
-        self._shared: dict[tuple[Any, ...], str] = {}
+        self._alike: dict[tuple[Any, ...], str] = {}
         self._last: tuple[TensorSpec | None, str] = (None, "")
+        self._outline, self._alone = checkpoint.outline, SideBySide(checkpoint.outline)
+        self._together = not packed.found and not callable(checkpoint.locator.map_location)
+
+    def together(self, row: int, before: str) -> list[str]:
+        """Return the entries of plain tensors from `row` on that lie in one container; none where they are few.
+
+        Args:
+            before: what stands in their paths before their own steps.
+        """
+        end = self._alone.end(row) if self._together else 0
+        if not end:
+            return []
+        tensors: list[TensorSpec] = self._outline.values[row:end]  # type: ignore[assignment]  # only such
+        texts: list[str] = []
+        for forms in zip(map(_FORM, tensors), map(_STORAGE_FORM, tensors), strict=True):
+            text = self._alike.get(forms)
+            if text is None:
+                text = self._alike[forms] = self._write_shared(tensors[len(texts)])
+            texts.append(text)
+        names, keys = map(_quote, self._outline.steps[row:end]), map(_quote, map(_KEY, tensors))  # type: ignore[arg-type]
+        return [
+            f'{{"path": [{before}{name}], {text}, "storage": {key}}}'
+            for name, text, key in zip(names, texts, keys, strict=True)
+        ]
 
     def text(self, tensor: TensorSpec) -> str:
         """Return the fields of a tensor's entry without their braces; for one tensor many times in a row at no cost."""
@@ -147,15 +189,20 @@ class _TensorText:
         storage = tensor.storage
         if storage is None or tensor.extra is not None:
             return _encode(tensor_entry(tensor, self.locator.tensor(tensor)))[1:-1]
-        form, device = storage.form, self.locator.storage(storage)
-        key = (tensor.form, form.location, device)
-        shared = self._shared.get(key)
+        forms = tensor.form, storage.form, self.locator.storage(storage)
+        shared = self._alike.get(forms)
         if shared is None:
-            fields = tensor_entry(tensor, device)
-            del fields["storage"]
-            shared = self._shared[key] = _encode(fields)[1:-1]
-        key_text = storage.key if storage.home is None or not storage.home.prefix else storage.unique_key
-        return f'{shared}, "storage": {_quote(key_text)}'
+            shared = self._alike[forms] = self._write_shared(tensor)
+        return f'{shared}, "storage": {_quote(storage.unique_key)}'
+
+    def _write_shared(self, tensor: TensorSpec) -> str:
+        """Return the fields of a plain tensor but for its storage, which are those of all that are alike."""
+        fields = tensor_entry(tensor, self.locator.tensor(tensor))
+        del fields["storage"]
+        return _encode(fields)[1:-1]
+
+
+_FORM, _STORAGE_FORM, _KEY = map(attrgetter, ("form", "storage.form", "storage.unique_key"))
 
 
 def _packed_fields(packed: Packed) -> dict[str, Any]:

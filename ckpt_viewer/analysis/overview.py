@@ -164,9 +164,17 @@ def _model_tensors(checkpoint: Checkpoint, context: Context) -> list[Columns]:
     for model in checkpoint.models:
         if left <= 0:
             break
-        found.append(state_dict_columns(checkpoint.outline.values[model.row], context))
+        found.append(_columns(checkpoint.outline, model.row, context))
         left -= len(found[-1].names) + MODULE_COST
     return found
+
+
+def _columns(outline: Outline, row: int, context: Context) -> Columns:
+    """Return the tensors of the model at a row, by name; of most the outline has them already."""
+    first, end = outline.alone.get(row), outline.ends[row]
+    if first is None:
+        return state_dict_columns(outline.values[row], context)
+    return Columns(outline.steps[first:end], outline.values[first:end])  # type: ignore[arg-type]  # they are of these types
 
 
 def parameter_count(tensors: Sequence[TensorSpec], packed: PackedWeights, context: Context = SILENT) -> int:

@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from ckpt_viewer.analysis.overview import Overview, overview
 from ckpt_viewer.analysis.packed import Packed
+from ckpt_viewer.analysis.side_by_side import SideBySide
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.expand import kind_of, length_of, type_of
 from ckpt_viewer.core.outline import Outline, Pointers
@@ -21,8 +22,6 @@ LOST_TOLD = 5
 """Lost tensors that are told above the tree."""
 RUN = 12
 """Members of a list of plain numbers that are printed one by one."""
-WORTH, TOGETHER = 16, 512
-"""Tensors in one container that are worth printing together, and how many are."""
 _SHORT, _KEPT = 32, 1000
 """Characters of a text whose words are kept for when it comes again, and how many of them."""
 _PLAIN = frozenset({int, float, bool, type(None)})
@@ -108,19 +107,17 @@ def _run_end(outline: Outline, row: int) -> int:
     return row
 
 
-def _are_plain(names: list[Step], values: list[Value]) -> bool:
-    """Whether values are plain tensors whose names are printed as they are."""
-    if {*map(type, values)} != {TensorSpec} or any(map(_EXTRA, values)) or not all(map(_STORAGE, values)):
+def _are_plain(names: list[str]) -> bool:
+    """Whether names are printed as they are."""
+    if max(map(len, names)) > NAME_LIMIT:
         return False
-    if {*map(type, names)} != {str} or max(map(len, names)) > NAME_LIMIT:  # type: ignore[arg-type]
-        return False
-    joined = "\n".join(names)  # type: ignore[arg-type]
+    joined = "\n".join(names)
     if not joined.replace("\n", "").isprintable() or joined.count("\n") >= len(names):
         return False
     return not any(each in f"\n{joined}\n" for each in ("\n\n", "\n ", " \n"))
 
 
-_EXTRA, _STORAGE, _FORM, _STORAGE_FORM = map(attrgetter, ("extra", "storage", "form", "storage.form"))
+_FORM, _STORAGE_FORM = map(attrgetter, ("form", "storage.form"))
 
 
 class _Words:
@@ -135,21 +132,18 @@ class _Words:
         self._alike: dict[tuple[object, ...], str] = {}
         self.special = {*view.role_rows, *checkpoint.outline.aliases, *checkpoint.lost}
         self._stops = sorted(self.special)
-        self._looked = 0
+        self._alone = SideBySide(checkpoint.outline)
         self._together = not view.packed.found and not callable(checkpoint.locator.map_location)
 
     def lines(self, row: int, indent: str) -> list[str]:
         """Return the lines of plain tensors from `row` on that lie in one container; none where they are few."""
-        outline = self.checkpoint.outline
-        if row < self._looked or not row or not self._together:
+        outline, stop = self.checkpoint.outline, bisect_left(self._stops, row)
+        end = self._alone.end(row, *self._stops[stop : stop + 1]) if self._together else 0
+        if not end:
             return []
-        stop = bisect_left(self._stops, row)
-        end = min(row + TOGETHER, outline.ends[outline.parents[row]], *self._stops[stop : stop + 1])
-        if end - row < WORTH:
-            return []
-        self._looked = end  # if it is nothing now, it is none for the rows until there
-        names, tensors = outline.steps[row:end], outline.values[row:end]
-        if outline.parents[row:end] != outline.parents[row : row + 1] * (end - row) or not _are_plain(names, tensors):
+        names: list[str] = outline.steps[row:end]  # type: ignore[assignment]  # only such
+        tensors: list[TensorSpec] = outline.values[row:end]  # type: ignore[assignment]
+        if not _are_plain(names):
             return []
         words: list[str] = []
         for form in zip(map(_FORM, tensors), map(_STORAGE_FORM, tensors), strict=True):

@@ -166,12 +166,12 @@ def is_distributed(tensor: TensorSpec) -> bool:
 
 
 def any_distributed(tensors: Sequence[TensorSpec]) -> bool:
-    """Whether any tensor `is_distributed`; asks each form and each container once where that is enough."""
+    """Whether any tensor `is_distributed`; asks each form and each kind of container once where that is enough."""
     if any(form.type.rpartition(".")[2] in DISTRIBUTED for form in {*map(_FORM, tensors)}):
         return True
     storages = [*filter(None, map(_STORAGE, tensors))]
-    homes = dict(zip(map(id, map(_HOME, storages)), map(_HOME, storages), strict=True))
-    return any(hasattr(home, "is_distributed") for home in homes.values()) and any(map(is_distributed, tensors))
+    homes = {*map(type, map(_HOME, storages))}
+    return any(hasattr(kind, "is_distributed") for kind in homes) and any(map(is_distributed, tensors))
 
 
 _FORM, _STORAGE, _HOME = attrgetter("form"), attrgetter("storage"), attrgetter("home")

@@ -42,10 +42,11 @@ class Outline:
         values: the value of each row. steps: its step from its parent (``""`` for the root).
         parents: row of the parent, -1 for the root. ends: one past the last row of its subtree.
         aliases: rows of containers that were described before -> the row that describes them.
+        alone: rows of dicts of plain tensors alone -> first row of these, behind attributes; they end with the dict.
         too_deep: rows of containers that were not entered. unlisted: entries that were left out, there were so many.
     """
 
-    __slots__ = ("aliases", "ends", "parents", "steps", "too_deep", "unlisted", "values")
+    __slots__ = ("aliases", "alone", "ends", "parents", "steps", "too_deep", "unlisted", "values")
 
     def __init__(self) -> None:
         self.values: list[Value] = []
@@ -53,6 +54,7 @@ class Outline:
         self.parents = array("q")
         self.ends = array("q")
         self.aliases: dict[int, int] = {}
+        self.alone: dict[int, int] = {}
         self.too_deep: list[int] = []
         self.unlisted = 0
 
@@ -233,6 +235,7 @@ class _Builder:
     def _append(self, row: int, names: list[str], tensors: list[TensorSpec]) -> None:
         """Append rows that have nothing below them."""
         outline = self.outline
+        outline.alone[row] = len(outline.values)
         for start in range(0, len(names), AT_ONCE):
             first, some = len(outline.values), tensors[start : start + AT_ONCE]
             outline.values += some

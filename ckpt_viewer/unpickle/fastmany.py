@@ -17,7 +17,6 @@ from ckpt_viewer.unpickle.fastrun import TURNS, fast_entries, take
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ckpt_viewer.core.value import Value
     from ckpt_viewer.unpickle.fastrun import Form, Layout, Layouts
     from ckpt_viewer.unpickle.machine import Machine
 
@@ -160,14 +159,20 @@ def take_alike(m: Machine, names: Sequence[str], keys: Sequence[str], form: Form
     if len({*keys}) < count or not storages.keys().isdisjoint(keys):
         return take(m, names, keys, [form] * count)
     described, view, kept, _ = form
-    tensors: list[Value] = []
-    for order, key in enumerate(keys, len(storages)):
-        storage = new(StorageSpec)
-        storage.form, storage.key, storage.home, storage.order = described, key, m.home, order
-        storages[key] = storage
-        tensor = new(TensorSpec)
-        tensor.storage, tensor.form, tensor.extra = storage, view, None
-        tensors.append(tensor)
+    made: list[StorageSpec] = [*map(new, repeat(StorageSpec, count))]
+    tensors: list[TensorSpec] = [*map(new, repeat(TensorSpec, count))]
+    home = m.home
+    for order, key, storage, tensor in zip(
+        range(len(storages), len(storages) + count), keys, made, tensors, strict=True
+    ):
+        storage.form = described  # not four at once, which would cost a tuple
+        storage.key = key
+        storage.home = home
+        storage.order = order
+        tensor.storage = storage
+        tensor.form = view
+        tensor.extra = None
+    storages.update(zip(keys, made, strict=True))
     m.stack += chain.from_iterable(zip(names, tensors, strict=True))
     m.memo += chain.from_iterable(zip(names, keys, *map(repeat, kept), tensors))  # noqa: B905  what is kept has no end
     m.shortcuts += count
