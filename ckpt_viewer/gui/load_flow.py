@@ -32,7 +32,7 @@ class LoadFlow(QObject):
         widget.box.rulesWanted.connect(self.ask_rules)
         for signal in (session.described, session.remapped):  # `described` follows `opened` once the tree is painted
             signal.connect(self.refresh)
-        session.failed.connect(lambda _: self.refresh())
+        session.failed.connect(self._on_failed)
         session.problemsChanged.connect(self._say_problems)
         devices.changed.connect(self._on_devices)
         self._on_devices()
@@ -74,6 +74,12 @@ class LoadFlow(QObject):
 
     def _on_devices(self) -> None:
         self._session.set_devices(self._devices.tags, self._devices.note)
+        self.refresh()
+
+    def _on_failed(self, error: BaseException) -> None:
+        """What was shown before is not there any more, and so nothing of it loads anywhere."""
+        del error
+        self._messages.drop(TOPIC)
         self.refresh()
 
     def _say_problems(self) -> None:

@@ -1,11 +1,14 @@
-"""Notices that another program has written the open file anew, as a training does: looks when the user comes back."""
+"""Notices that another program has written the open file anew, as a training does.
+
+It looks when the system says so, and when the user comes back: a disk of another computer tells nothing by itself.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QFileSystemWatcher, QObject, Qt, QTimer
 from PySide6.QtGui import QGuiApplication
 
 from ckpt_viewer.gui.jobs import Latest
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.session import Session
 
 TOPIC = "stale"
+SETTLE_MS = 300
+"""How long a file is left alone before it is looked at: who writes it does so in many pieces."""
 SENTENCES = {
     "replaced": "Another program has put a newer file in place of this one; what is shown is the earlier one.",
     "changed": "Another program has changed this file since it was opened; what is shown may be wrong.",
@@ -46,18 +51,31 @@ class StaleWatch(QObject):
         self._looking.finished.connect(self._say)
         self._looking.failed.connect(messages.report)
         self._said = ""
+        self._watcher = QFileSystemWatcher(self)
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self.look)
+        self._watcher.fileChanged.connect(lambda _: self._settle.start())
         session.opened.connect(self._forget)
+        session.failed.connect(lambda _: self._forget())  # the page that says so offers to try again
+        self._forget()
         application = QGuiApplication.instance()
         assert isinstance(application, QGuiApplication)
         application.applicationStateChanged.connect(self._on_state)
 
     def look(self) -> None:
         """Compare the file with what was opened, in a job: a disk of another computer may take its time."""
-        session = self._session
-        source: Any = session.checkpoint.contents.source if session.checkpoint is not None else None
-        identity, path = getattr(source, "identity", None), session.path
-        if identity is not None and session.opening is None:
+        identity, path = self._identity(), self._session.path
+        if identity is not None and self._session.opening is None:
             self._looking.start(lambda _: what_became_of(path, identity))
+
+    def _identity(self) -> Identity | None:
+        """Return what the file was when it was opened; None where there is none, or several."""
+        checkpoint = self._session.checkpoint
+        source: Any = checkpoint.contents.source if checkpoint is not None else None
+        identity: Identity | None = getattr(source, "identity", None)
+        return identity
 
     def _on_state(self, state: Qt.ApplicationState) -> None:
         if state is Qt.ApplicationState.ApplicationActive:
@@ -76,3 +94,9 @@ class StaleWatch(QObject):
         self._looking.cancel()
         self._said = ""
         self._messages.drop(TOPIC)
+        self._settle.stop()
+        watched = self._watcher.files()
+        if watched:
+            self._watcher.removePaths(watched)
+        if self._identity() is not None:
+            self._watcher.addPath(self._session.path)

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialogButtonBox
 
 from ckpt_viewer.core.location import leave_on_cpu
-from ckpt_viewer.errors import BadMapLocation
+from ckpt_viewer.errors import BadMapLocation, Unreadable
 from ckpt_viewer.gui.choices import as_saved_text, choices, targets_to_offer
 from ckpt_viewer.gui.load_onto import LoadOnto, MapLocationBox
 from ckpt_viewer.gui.rules_dialog import RulesDialog
@@ -173,3 +173,18 @@ def test_a_bad_choice_is_a_message(qtbot, qapp):
     flow = LoadFlow(session, window, messages, Devices(), window)
     flow.choose("x")
     assert [message.text for message in messages.all] == ["torch has no device 'x'; use cpu."]
+
+
+def test_where_a_file_fails_to_open_again_nothing_is_said_of_where_it_loads(qtbot):
+    from ckpt_viewer.gui.devices import Devices
+    from ckpt_viewer.gui.load_flow import TOPIC, LoadFlow
+    from ckpt_viewer.gui.messages import Message, Messages
+    from ckpt_viewer.gui.session import Session
+
+    window = LoadOnto()
+    qtbot.addWidget(window)
+    session, messages = Session(), Messages()
+    LoadFlow(session, window, messages, Devices(), window)
+    messages.post(Message("warning", "cuda:1 is not on this computer.", topic=TOPIC))
+    session.failed.emit(Unreadable("there is no such file; check the path"))
+    assert messages.all == ()

@@ -87,6 +87,32 @@ def test_a_file_that_is_gone_and_comes_back(desk, path):
     assert desk.come_back() == []
 
 
+def test_a_change_is_noticed_while_the_user_looks_on(qtbot, desk, path):
+    for round in ("written to", "written to after a reload"):
+        with qtbot.waitSignal(desk.messages.posted), path.open("ab") as file:
+            file.write(round.encode())
+        [message] = desk.messages.all
+        assert "has changed this file" in message.text
+        desk.wait(desk.session.reload)
+        assert desk.messages.all == ()
+
+
+def test_a_newer_file_is_noticed_while_the_user_looks_on(qtbot, desk, path):
+    newer = path.with_suffix(".new")
+    newer.write_bytes(checkpoint_of(4))
+    with qtbot.waitSignal(desk.messages.posted):
+        newer.replace(path)
+    assert "a newer file in place" in desk.messages.all[0].text
+
+
+def test_nothing_is_said_beside_the_page_of_a_file_that_fails(qtbot, desk, path):
+    with qtbot.waitSignal(desk.messages.posted):
+        path.write_bytes(checkpoint_of(4)[:100])
+    with qtbot.waitSignal(desk.session.failed):
+        desk.session.reload()
+    assert desk.messages.all == ()
+
+
 def test_what_cannot_be_asked_is_not_guessed(tmp_path, path):
     identity = identity_of(path.stat())
     assert what_became_of(str(path), identity) == ""
