@@ -11,6 +11,7 @@ finished, and removing leftovers means that all of the old files come back.
 New files of a set that replace nothing get their final names beside their temporary ones. A set of which the last file
 has but its temporary name was not finished, and removing leftovers takes the final names of the others away as well:
 those that are the very file, under the very name that was meant. What somebody renamed or replaced since is his.
+Where there are no hard links new files have their final names only, and a list says which files they are.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import NamedTuple
 
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.export.locks import NOFOLLOW, identity_at, is_at, lock
-from ckpt_viewer.export.part_names import mark_of, member_of, replaced_of, token_of
+from ckpt_viewer.export.part_names import listed_by, mark_of, member_of, replaced_of, token_of
+from ckpt_viewer.export.set_list import still_there
 
 
 class Leftover(NamedTuple):
@@ -35,6 +37,7 @@ class Leftover(NamedTuple):
         path: where it is. nbytes: its length. identity: (device, inode).
         replaced: what a file was called that was to be replaced; None for an unfinished one.
         named: the final name that a file of an unfinished set has already, and loses; None for another one.
+        token: of the set whose list says that it is one of its files; ``""`` where its own name says so.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class Leftover(NamedTuple):
     identity: tuple[int, int]
     replaced: Path | None = None
     named: Path | None = None
+    token: str = ""
 
 
 def find_leftovers(folder: Path) -> list[Leftover]:
@@ -55,13 +59,14 @@ def find_leftovers(folder: Path) -> list[Leftover]:
                 parts.append(leftover)
             else:
                 busy.add(token)
-    found = _with_names([part for part in parts if _token(part) not in busy])
+    parts = [part for part in parts if _token(part) not in busy]
+    found = [*_with_names(parts), *_listed(parts, names)]
     for name in names:
         replaced = replaced_of(name)
         if replaced is not None and replaced[1] not in busy:
             old = _look(folder / name, remove=False)
             if old is not None:
-                found.append(old._replace(replaced=folder / replaced[0]))
+                found.append(old._replace(replaced=_replaced(old.path, replaced[0])))
     return sorted(found, key=lambda each: -each.nbytes)
 
 
@@ -71,6 +76,28 @@ def _names(folder: Path) -> list[str]:
             return [entry.name for entry in entries]
     except OSError:
         return []
+
+
+def _replaced(second: Path, name: str) -> Path | None:
+    """Return the path of the file that has a second name: `name`, or what is in the folder that has it instead.
+
+    None where that is empty: then the file was not there yet, or is back already.
+    """
+    if not second.is_dir():
+        return second.with_name(name)
+    return next((second.with_name(inner) for inner in _names(second)), None)
+
+
+def _listed(parts: list[Leftover], names: list[str]) -> list[Leftover]:
+    """Return files under their final names that the lists of unfinished sets name, if they are these very files."""
+    unfinished, found = _unfinished(parts, names), list[Leftover]()
+    for part in parts:
+        token = listed_by(part.path.name)
+        for path in still_there(part.path) if token in unfinished else ():
+            file = _look(path, remove=False)
+            if file is not None:
+                found.append(file._replace(named=path, token=token))
+    return found
 
 
 def _unfinished(parts: Iterable[Leftover], names: Iterable[str]) -> dict[str, Leftover]:
@@ -109,7 +136,7 @@ def remove_leftovers(leftovers: list[Leftover]) -> list[Leftover]:
     Returns:
         Those that are under their names no more, in their order.
     """
-    parts = [each for each in leftovers if each.replaced is None]
+    parts = [each for each in leftovers if each.replaced is None and not each.token]
     olds = [each for each in leftovers if each.replaced is not None]
     names = _names(leftovers[0].path.parent) if leftovers else []
     free = {each.path for each in olds if each.replaced and each.replaced.name not in names}
@@ -122,6 +149,13 @@ def remove_leftovers(leftovers: list[Leftover]) -> list[Leftover]:
     for part in _with_names(parts):
         if part.named is not None and _look(part.named, remove=True, identity=part.identity) is None:
             stuck.add(_token(part))
+    listed = {each.path for each in _listed(parts, names)}
+    for each in leftovers:
+        if each.token and each.path in listed:
+            if _look(each.path, remove=True, identity=each.identity) is not None:
+                done.append(each)
+            else:
+                stuck.add(each.token)
     done += _put_all_back([each for each in back if each.path in free], stuck)
     parts.sort(key=lambda each: _is_final(each.path.name))
     for each in (*(old for old in olds if old not in back), *parts):
@@ -175,6 +209,8 @@ def _files(count: int, kind: str = "") -> str:
 
 def _token(leftover: Leftover) -> str:
     replaced = replaced_of(leftover.path.name)
+    if leftover.token:
+        return leftover.token
     return replaced[1] if replaced is not None else token_of(leftover.path.name)
 
 
@@ -183,9 +219,13 @@ def _put_back(old: Leftover) -> bool:
     assert old.replaced is not None
     if _look(old.path, remove=False, identity=old.identity) is None:
         return False
+    in_folder = old.path.is_dir()
+    second = old.path / old.replaced.name if in_folder else old.path
     try:
-        old.path.replace(old.replaced)
-        old.path.unlink(missing_ok=True)  # renaming one name of a file to another one of it does nothing
+        second.replace(old.replaced)
+        second.unlink(missing_ok=True)  # renaming one name of a file to another one of it does nothing
+        if in_folder:
+            old.path.rmdir()
     except OSError:
         return False
     return True

@@ -14,8 +14,11 @@ from typing import NamedTuple
 SUFFIX = ".ckpt-viewer.part"
 OLD = ".ckpt-viewer.old"
 """How the second name ends of a file that is being replaced."""
+MOST = 255
+"""Bytes that a name may have on nearly every file system."""
 _PART = re.compile(r"\..{1,40}\.([0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
 _MEMBER = re.compile(r"\..{1,21}\.([0-9a-f]{12})\.(shard|final)\.([0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
+_LIST = re.compile(r"\..{1,21}\.[0-9a-f]{12}\.names\.([0-9a-f]{16})" + re.escape(SUFFIX), re.DOTALL)
 _OLD = re.compile(r"\.(.+)\.([0-9a-f]{16})" + re.escape(OLD), re.DOTALL)
 
 
@@ -56,9 +59,20 @@ def mark_of(name: str) -> str:
     return hashlib.blake2s(os.fsencode(name), digest_size=6).hexdigest()
 
 
+def list_name(target: Path, token: str) -> Path:
+    """Return the name beside the last file of a set of a list of those that come before it; a temporary name too."""
+    return target.with_name(f".{target.name[:21]}.{mark_of(target.name)}.names.{token}{SUFFIX}")
+
+
 def second_name(path: Path, token: str) -> Path:
-    """Return how a file is called while it is replaced by the set of a token."""
-    return path.with_name(f".{path.name}.{token}{OLD}")
+    """Return how a file is called while it is replaced by the set of a token.
+
+    Where that would be too long a name it keeps its own, in a folder that has a short one.
+    """
+    name = f".{path.name}.{token}{OLD}"
+    if len(os.fsencode(name)) <= MOST:
+        return path.with_name(name)
+    return path.with_name(f".{mark_of(path.name)}.{token}{OLD}") / path.name
 
 
 def token_of(name: str) -> str:
@@ -71,6 +85,12 @@ def member_of(name: str) -> Member | None:
     """Return what a temporary name says of a file of a set; None for another name."""
     match = _MEMBER.fullmatch(name)
     return Member(match[3], match[1], match[2] == "final") if match is not None else None
+
+
+def listed_by(name: str) -> str:
+    """Return the token of the set whose files are listed in what has this name; ``""`` for another name."""
+    match = _LIST.fullmatch(name)
+    return match[1] if match is not None else ""
 
 
 def replaced_of(name: str) -> tuple[str, str] | None:

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from ckpt_viewer.export.part_names import temporary_name
+
 UNABLE = frozenset(
     {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EBADF}
 )
@@ -115,6 +117,17 @@ def _link_if_free(temporary: Path, target: Path) -> bool:
         raise
     except (OSError, NotImplementedError, AttributeError):  # a file system without hard links; folders have none
         return False
+    return True
+
+
+def has_hard_links(temporary: Path) -> bool:
+    """Whether a temporary file can have a second name; it has one for a moment."""
+    second = temporary_name(temporary)
+    try:
+        os.link(temporary, second)
+    except (OSError, NotImplementedError, AttributeError):
+        return False
+    second.unlink()
     return True
 
 

@@ -13,8 +13,10 @@ from types import TracebackType
 
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.part_names import member_name, new_token, second_name
+from ckpt_viewer.export.part_names import list_name, member_name, new_token, second_name
+from ckpt_viewer.export.placing import has_hard_links
 from ckpt_viewer.export.recipe import FileRecipe
+from ckpt_viewer.export.set_list import write_list
 from ckpt_viewer.export.target import check_space, check_target, write_failed
 
 MOST_FILES = 400
@@ -80,8 +82,7 @@ def written_together(
 class _Member(AtomicFile):
     """One file of a set; `final` is the last one.
 
-    What comes before it keeps its temporary name until that is in place. Without hard links it cannot: what a process
-    that is killed in that moment leaves of a new set are whole files that nothing tells from a user's own.
+    What comes before it keeps its temporary name until that is in place, or is in a list where there are no hard links.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class _Before:
         self._fresh = {path for path in paths if not path.exists()}
         self._kept: dict[Path, Path] = {}
         self._new: dict[Path, tuple[int, int]] = {}
+        self._list: tuple[Path, int] | None = None
 
     def keep(self, files: Sequence[AtomicFile]) -> None:
         """Give what is about to be replaced a second name, and take the last file away; raises WriteFailed."""
@@ -118,6 +120,10 @@ class _Before:
                 _second_name(path, second)
             if files[-1].target in self._kept:
                 files[-1].target.unlink(missing_ok=True)
+            fresh = [file for file in files[:-1] if file.target in self._fresh]
+            if fresh and not has_hard_links(fresh[0].temporary):
+                names = {file.target.name: file.temporary for file in fresh}
+                self._list = write_list(list_name(files[-1].target, self._token), names)
         except OSError as error:
             raise write_failed(error, files[-1].target.parent) from error
 
@@ -129,19 +135,35 @@ class _Before:
         for path, second in reversed(self._kept.items()):
             if second.exists():
                 second.replace(path)
-                second.unlink(missing_ok=True)  # renaming one name of a file to another one of it does nothing
+            _remove_second(path, second)  # renaming one name of a file to another one of it does nothing
+        self._unlist()
 
     def forget(self) -> None:
-        """Remove the second names."""
-        for second in self._kept.values():
-            second.unlink(missing_ok=True)
+        """Remove the second names, and the list."""
+        for path, second in self._kept.items():
+            _remove_second(path, second)
+        self._unlist()
+
+    def _unlist(self) -> None:
+        if self._list is not None:
+            path, fd = self._list
+            os.close(fd)
+            path.unlink(missing_ok=True)
 
 
 def _second_name(path: Path, second: Path) -> None:
+    if second.parent != path.parent:
+        second.parent.mkdir(mode=0o700)
     try:
         os.link(path, second)
     except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
         path.rename(second)
+
+
+def _remove_second(path: Path, second: Path) -> None:
+    second.unlink(missing_ok=True)
+    if second.parent != path.parent and second.parent.is_dir():
+        second.parent.rmdir()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 
 import builders
@@ -18,7 +19,7 @@ from ckpt_viewer.export.part_names import OLD
 from ckpt_viewer.export.plan import plan_export, write
 
 pytestmark = [pytest.mark.torch, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
-STEPS = ("link", "unlink", "replace", "rename")
+STEPS = ("link", "unlink", "replace", "rename", "mkdir", "rmdir")
 INDEX = "m.safetensors.index.json"
 
 
@@ -49,7 +50,7 @@ class Sets:
 
     def empty(self):
         for path in self.folder.iterdir():
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def clear(self):
         found = find_leftovers(self.folder)
@@ -151,13 +152,57 @@ def test_nothing_or_the_new_set(sets, monkeypatch, lacking, force):
     assert {(False, count, True) for count in range(4)} | {(True, 4, True)} == outcomes  # every kind of moment was met
 
 
-def test_without_hard_links_there_are_whole_files_only_and_no_index(sets, monkeypatch):
+@pytest.mark.parametrize("lacking", [("link",), ("link", "renameat2")], ids=" and ".join)
+@pytest.mark.parametrize("before", ["nothing", "more"])
+def test_without_hard_links_a_list_tells_what_is_ours(sets, monkeypatch, lacking, before):
+    lacks(monkeypatch, *lacking)
+    firsts = [] if before == "nothing" else [sets.more]
+    new, old = sets.made_of(*firsts, sets.one), sets.made_of(*firsts)
+    lost = set()
+    for step in killed_at_each(lambda: sets.export(sets.one), lambda: sets.made_of(*firsts)):
+        found = sets.clear()
+        assert sets.contents() in (old, new), (step, leftovers_text(found))
+        lost.add(sum(each.named is not None for each in found))
+    assert {0, 1, 2, 3} <= lost  # every kind of moment was met
+
+
+def test_a_disk_that_has_no_room_for_the_list(sets, monkeypatch):
     lacks(monkeypatch, "link")
-    new = sets.made_of(sets.one)
-    for _ in killed_at_each(lambda: sets.export(sets.one, force=False), sets.empty):
-        sets.clear()
-        assert sets.contents().items() <= new.items()
-        assert INDEX not in sets.contents() or sets.contents() == new
+    real = os.write
+
+    def full(fd, data):
+        if data[:5] == b'{"m-0':
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(WriteFailed, match="is full"):
+        sets.export(sets.one)
+    assert sets.contents() == {}
+
+
+@pytest.mark.parametrize("how", ["renamed", "written to", "another"])
+def test_what_a_list_names_and_became_a_users_own_stays(sets, monkeypatch, how):
+    lacks(monkeypatch, "link")
+    one, two = broken_off(sets)
+    found = find_leftovers(sets.folder)
+    data = one.read_bytes()
+    if how == "renamed":
+        one.rename(sets.folder / "precious")
+    elif how == "written to":
+        one.write_bytes(b"mine")
+        found = find_leftovers(sets.folder)
+    else:
+        two.rename(sets.folder / "two")
+        one.unlink()
+        one.write_bytes(b"mine")
+    remove_leftovers(found)
+    left = sets.contents()
+    assert {**left, "two": b""} == {
+        "renamed": {"precious": data, "two": b""},
+        "written to": {one.name: b"mine", "two": b""},
+        "another": {one.name: b"mine", "two": b""},
+    }[how]
 
 
 @pytest.mark.parametrize("before", ["nothing", "one", "more"])
@@ -289,3 +334,33 @@ def test_names_as_long_as_can_be(sets):
         lost += named % 4
     assert lost > 0
     assert max(len(os.fsencode(name)) for name in sets.contents()) > 235
+
+
+@pytest.mark.parametrize("lacking", ["", "link"])
+def test_names_as_long_as_can_be_are_replaced(sets, monkeypatch, lacking):
+    """What has no room for a longer second name keeps its own, in a folder."""
+    lacks(monkeypatch, lacking)
+    target = sets.folder / ("ä" * 109 + ".safetensors")
+    choice = Choice(("",), format="safetensors", max_shard_size=5000)
+
+    def export(source):
+        with ckpt_viewer.open_checkpoint(source) as checkpoint:
+            write(plan_export(checkpoint, choice), target, verify=False, force=True)
+
+    def prepare():
+        sets.empty()
+        export(sets.one)
+
+    prepare()
+    old = sets.contents()
+    export(sets.other)
+    new = sets.contents()
+    assert new.keys() == old.keys()
+    assert new != old
+    outcomes = set()
+    for step in killed_at_each(lambda: export(sets.other), prepare):
+        assert remove_leftovers(find_leftovers(sets.folder)) is not None
+        assert find_leftovers(sets.folder) == []
+        assert sets.contents() in (old, new), step
+        outcomes.add(sets.contents() == new)
+    assert outcomes == {False, True}
