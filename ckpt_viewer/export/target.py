@@ -66,10 +66,11 @@ def check_space(folder: Path, nbytes: int) -> None:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise write_failed(error, folder) from error
-    missing = nbytes + SLACK - free
+    needed = nbytes + SLACK
+    missing = needed - free
     if missing > 0:
         raise WriteFailed(
-            f"{str(folder)!r} has too little space: {bytes_text(nbytes)} are needed and {bytes_text(missing)} are "
+            f"{str(folder)!r} has too little space: {bytes_text(needed)} are needed and {bytes_text(missing)} are "
             "missing; free some or choose another folder"
         )
 
