@@ -85,15 +85,15 @@ def take_screenshot(application: QApplication, windows: Windows, path: str, opti
 
 
 def _write(window: MainWindow, path: str) -> None:
-    """Paint a window into a PNG; Python opens the file, since not every name of a file is a text of Qt."""
+    """Paint a window into a PNG, which appears whole or not at all; never in place of the file that is shown."""
+    from ckpt_viewer.export.atomic import AtomicFile
+
     buffer = QBuffer()
     buffer.open(QBuffer.OpenModeFlag.WriteOnly)
     window.grab().save(buffer, "PNG")
+    data = buffer.data().data()
     try:
-        with open(path, "wb") as file:  # noqa: PTH123  of the "" that was given, Path would make the folder
-            file.write(buffer.data().data())
-    except OSError as error:
-        reason = error.strerror or error
-        raise WriteFailed(
-            f"the picture could not be written to {path!r} ({reason}); check the folder and the disk"
-        ) from error
+        with AtomicFile(path, force=True, source=window.session.path, nbytes=len(data)) as file:
+            file.write(data)
+    except CheckpointError as error:
+        raise WriteFailed(f"the picture could not be written to {path!r}: {error}") from error

@@ -140,7 +140,7 @@ def test_a_screenshot_gets_the_very_name_that_was_asked_for(tmp_path, sample):
         (["--screenshot", "shot.png", "--select", "/nowhere"], "there is nothing at '/nowhere'; "),
         (
             ["--screenshot", "no/such/folder/shot.png"],
-            "the picture could not be written to 'no/such/folder/shot.png' (No such file or directory); ",
+            "the picture could not be written to 'no/such/folder/shot.png': there is no folder 'no/such/folder'; ",
         ),
     ],
 )
@@ -150,6 +150,16 @@ def test_a_screenshot_that_cannot_be_made_is_a_sentence(tmp_path, sample, argume
     assert done.stderr.startswith(f"ckpt-viewer: {sample}: {sentence}")
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.glob("*.png")] == []
+
+
+def test_a_screenshot_never_takes_the_place_of_the_file_that_is_shown(tmp_path, sample):
+    before, link = sample.read_bytes(), tmp_path / "shot.png"
+    link.symlink_to(sample)
+    for picture in (sample, link):
+        done = viewer(tmp_path, sample, "--screenshot", picture)
+        assert done.returncode == 2
+        assert "the target is the very file that is read; choose another name" in done.stderr
+        assert sample.read_bytes() == before
 
 
 @pytest.mark.parametrize("environ", [{"CKPT_VIEWER_EXIT": "painted"}, {}])

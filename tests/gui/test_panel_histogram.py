@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -356,6 +357,20 @@ def test_pictures_and_bins_are_saved(open_details, tmp_path):
     for write in (write_png, write_svg, write_csv):
         save.save(plot, str(tmp_path / "missing" / "a"), write)
         assert "was not saved" in panel.status.text()
+
+
+def test_a_picture_that_does_not_fit_on_the_disk_harms_none(monkeypatch, open_details, tmp_path):
+    panel = panel_of(open_details, made_from(NORMAL))
+    full = SimpleNamespace(free=0)
+    for write in (write_png, write_svg, write_csv):
+        path = tmp_path / "a"
+        path.write_bytes(b"an earlier one")
+        monkeypatch.setattr("shutil.disk_usage", lambda _: full)
+        panel.save.save(panel._plot, str(path), write)
+        assert "a was not saved: " in panel.status.text()
+        assert "too little space" in panel.status.text()
+        assert [each.name for each in tmp_path.iterdir()] == ["a"]
+        assert path.read_bytes() == b"an earlier one"
 
 
 def test_a_right_click_opens_the_menu(qtbot, qapp, open_details):

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtCore import QBuffer, QIODevice, QObject, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QAction, QGuiApplication, QPainter
 from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
 
+from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.text import csv_cell
+from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
+from ckpt_viewer.gui.messages import error_text
 from ckpt_viewer.gui.panels.picture import Picture, bins_rows
+from ckpt_viewer.gui.panels.picture_menu import write_bytes
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.plot import HistogramPlot
@@ -85,8 +89,8 @@ class SaveMenu(QObject):
         name = plain(Path(path).name, NAME_LIMIT)
         try:
             write(plot, path)
-        except OSError as error:
-            self.said.emit(f"{name} was not saved: {error.strerror or error}; choose another place.")
+        except CheckpointError as error:
+            self.said.emit(f"{name} was not saved: {error_text(error)}")
         else:
             self.said.emit(f"Saved {name}.")
 
@@ -97,30 +101,33 @@ def copied_bins(picture: Picture) -> str:
 
 
 def write_csv(plot: HistogramPlot, path: str) -> None:
-    """Write the bins; raises OSError."""
+    """Write the bins; raises WriteFailed, as the others do: a file appears whole or not at all."""
     text = "".join(",".join(csv_cell(plain(cell)) for cell in row) + "\n" for row in bins_rows(plot.picture))
-    Path(path).write_text(text, encoding="utf-8")
+    write_bytes(text.encode("utf-8"), path, SILENT)
 
 
 def write_png(plot: HistogramPlot, path: str) -> None:
-    """Write the picture as it is on the screen; raises OSError."""
-    if not plot.widget.grab().save(path, "PNG"):
-        raise OSError("the file cannot be written")
+    """Write the picture as it is on the screen."""
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    plot.widget.grab().save(buffer, "PNG")
+    write_bytes(bytes(buffer.data().data()), path, SILENT)
 
 
 def write_svg(plot: HistogramPlot, path: str) -> None:
-    """Write the picture as vectors; raises OSError. (pyqtgraph 0.14's own SVG exporter fails.)"""
+    """Write the picture as vectors. (pyqtgraph 0.14's own SVG exporter fails.)"""
     from PySide6.QtSvg import QSvgGenerator
 
-    Path(path).open("ab").close()  # QSvgGenerator would only print a warning
-    size = plot.widget.size()
+    buffer, size = QBuffer(), plot.widget.size()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     generator = QSvgGenerator()
-    generator.setFileName(path)
+    generator.setOutputDevice(buffer)
     generator.setSize(size)
     generator.setViewBox(QRect(QPoint(0, 0), size))
     generator.setTitle("Histogram")
-    painter = QPainter()
-    if not painter.begin(generator):
-        raise OSError("the file cannot be written")
-    plot.widget.render(painter)
-    painter.end()
+    painter = QPainter(generator)
+    try:
+        plot.widget.render(painter)
+    finally:
+        painter.end()  # a generator with an active painter ends the process
+    write_bytes(bytes(buffer.data().data()), path, SILENT)
