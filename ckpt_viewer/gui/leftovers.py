@@ -48,7 +48,7 @@ class Leftovers(QObject):
         where = plain(str(folder), 300)
         text = f"{leftovers_text(found)} {lie} in {where}, left by writing that was broken off.{put_back}"
         remove = Action("Remove", lambda: self._remove(found))
-        self._messages.post(Message("warning", text, (remove,), topic=TOPIC))
+        self._messages.post(Message("warning", text, (remove,), topic=TOPIC), behind=True)
 
     def _remove(self, found: list[Leftover]) -> None:
         def work(context: Context) -> list[Leftover]:

@@ -64,12 +64,17 @@ class Messages(QObject):
         """Newest first."""
         return tuple(self._all)
 
-    def post(self, message: Message) -> Message:
-        """Show a message. One of the same topic is replaced; the very same one is not shown twice."""
+    def post(self, message: Message, *, behind: bool = False) -> Message:
+        """Show a message. One of the same topic is replaced; the very same one is not shown twice.
+
+        Args:
+            behind: leave the newest one on display, which is what the user waited for.
+        """
         if message.topic:
             self._all = [other for other in self._all if other.topic != message.topic]
         self._all = [other for other in self._all if (other.severity, other.text) != (message.severity, message.text)]
-        self._all = [message, *self._all][:LIMIT]
+        first = 1 if behind else 0
+        self._all = [*self._all[:first], message, *self._all[first:]][:LIMIT]
         self.changed.emit()
         self.posted.emit(message)
         return message

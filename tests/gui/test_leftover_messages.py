@@ -9,7 +9,7 @@ import pytest
 
 from ckpt_viewer.export.part_names import member_name, new_token, second_name, temporary_name, token_of
 from ckpt_viewer.gui.leftovers import Leftovers
-from ckpt_viewer.gui.messages import Messages
+from ckpt_viewer.gui.messages import Message, Messages
 from ckpt_viewer.gui.session import Session
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="nothing is called a leftover there")
@@ -88,3 +88,14 @@ def test_what_is_gone_meanwhile_is_said(look, tmp_path):
     look()
     path.unlink()
     assert look("Remove") == [("info", "They were gone already, or could not be removed.")]
+
+
+def test_what_was_written_is_said_first(qtbot, tmp_path):
+    session, messages = Session(), Messages()
+    temporary_name(tmp_path / "a.pth").write_bytes(bytes(1_000_000))
+    messages.post(Message("info", "before"))
+    messages.post(Message("success", "wrote it"))
+    with qtbot.waitSignal(messages.posted, timeout=LONG):
+        Leftovers(session, messages, session).look_beside(str(tmp_path / "out.pth"))
+    assert [message.text[:8] for message in messages.all] == ["wrote it", "1 unfini", "before"]
+    session.close()
