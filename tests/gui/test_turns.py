@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
@@ -11,7 +12,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from ckpt_viewer.core import turn
 from ckpt_viewer.core.turn import WINDOW_FIRST, Turn
 from ckpt_viewer.errors import Cancelled
-from ckpt_viewer.gui import turns
+from ckpt_viewer.gui import jobs, turns
 from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.jobs import JobContext, JobRunner
 
@@ -138,3 +139,16 @@ def test_a_piece_for_something_that_is_gone_is_not_done(qtbot):
     turns.soon(other, lambda: done.append("there"))
     qtbot.waitUntil(lambda: bool(done))
     assert done == ["there"]
+
+
+@pytest.mark.parametrize(("painted", "sleeps"), [(True, 100), (False, 25)])
+def test_a_job_gives_way_less_often_before_the_first_tree_is_painted(painted, sleeps, monkeypatch):
+    """A quarter of a millisecond goes by between two steps."""
+    now, slept = [0.0], []
+    monkeypatch.setattr(turns, "_calm", object() if painted else None)
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(perf_counter=lambda: now[0], sleep=slept.append))
+    context = JobContext(1, lambda *report: None)
+    for _ in range(100):
+        now[0] += 0.00025
+        context.step(0, 0)
+    assert sleeps - 1 <= len(slept) <= sleeps
