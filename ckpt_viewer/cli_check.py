@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckpt_viewer.core.outline import Pointers
@@ -14,7 +14,7 @@ from ckpt_viewer.core.text import escape_text
 if TYPE_CHECKING:
     from ckpt_viewer.analysis.check import Report
     from ckpt_viewer.core.checkpoint import Checkpoint
-    from ckpt_viewer.core.progress import Context
+    from ckpt_viewer.core.finding import Finding
 
 UNHEALTHY = 1
 """Exit code where a finding is of severity error."""
@@ -58,15 +58,19 @@ def run_check(options: argparse.Namespace) -> int:
             return _print_code(checkpoint)
         try:
             report = check(checkpoint, bar, crc=options.crc, devices=_devices(checkpoint))
-            if not options.no_values:
-                report = _with_health(checkpoint, report, bar)
         finally:
             bar.clear()
+        told = () if options.json else report.findings
+        sys.stdout.writelines(_finding_lines(checkpoint, told))
+        sys.stdout.flush()  # reading all values may take hours, and who waits has something to read
+        if not options.no_values:
+            report = _with_health(checkpoint, report)
         if options.json:
             sys.stdout.write(
                 json.dumps(report_json(checkpoint, report, _curves(options, report)), allow_nan=False) + "\n"
             )
         else:
+            sys.stdout.writelines(_finding_lines(checkpoint, report.findings[len(told) :]))
             sys.stdout.writelines(escape_text(line) + "\n" for line in _lines(checkpoint, report))
         sys.stdout.flush()
     return 0 if report.healthy else UNHEALTHY
@@ -92,21 +96,27 @@ def _print_code(checkpoint: Checkpoint) -> int:
     return 0
 
 
-def _with_health(checkpoint: Checkpoint, report: Report, context: Context) -> Report:
+def _with_health(checkpoint: Checkpoint, report: Report) -> Report:
     """Return the report with what is wrong with the values, from a scan of all of them."""
     if next(checkpoint.outline.tensors(), None) is None:
         return report
+    from ckpt_viewer.cli_progress import progress
     from ckpt_viewer.stats.health import INFINITE, NAN, health
 
-    return report.with_values(checkpoint, health(checkpoint, context), NAN, INFINITE)
+    with progress() as bar:
+        return report.with_values(checkpoint, health(checkpoint, bar), NAN, INFINITE)
+
+
+def _finding_lines(checkpoint: Checkpoint, findings: Sequence[Finding]) -> Iterator[str]:
+    rows = checkpoint.outline.find_all(finding.path for finding in findings)
+    pointer_of = Pointers(checkpoint.outline).of
+    for finding in findings:
+        pointer = pointer_of(rows.get(finding.path, 0))
+        yield escape_text(f"{finding.severity}: {pointer + ': ' if pointer else ''}{finding.message}") + "\n"
 
 
 def _lines(checkpoint: Checkpoint, report: Report) -> Iterator[str]:
-    rows = checkpoint.outline.find_all(finding.path for finding in report.findings)
     pointer_of = Pointers(checkpoint.outline).of
-    for finding in report.findings:
-        pointer = pointer_of(rows.get(finding.path, 0))
-        yield f"{finding.severity}: {pointer + ': ' if pointer else ''}{finding.message}"
     yield from _where_lines(checkpoint, report)
     if report.ledger.lines:
         shares = ", ".join(f"{role} {nbytes}" for role, nbytes in report.ledger.shares.items())

@@ -77,7 +77,7 @@ def open_shown(
 
 @contextmanager
 def progress() -> Iterator[Bar]:
-    """Show a bar while bytes are written, and take it away after."""
+    """Show a bar while bytes are read or written, and take it away after."""
     bar = Bar(in_bytes=True)
     try:
         yield bar

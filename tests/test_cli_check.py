@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sys
 
 import pytest
 import torch
 from made_tensors import CountingSource, made_tensor
 
+from ckpt_viewer import cli_progress
 from ckpt_viewer.cli import main
 from ckpt_viewer.core.checkpoint import Checkpoint, Contents
+from ckpt_viewer.core.finding import Finding
+from ckpt_viewer.core.pace import Pace
 from ckpt_viewer.core.value import Mapping
 from ckpt_viewer.errors import Truncated
 from ckpt_viewer.stats.health import health
@@ -109,3 +114,58 @@ def test_values_that_cannot_be_read_are_an_error_unless_that_is_known(salvaged):
     contents = Contents("torch-zip", root, (), (), 2, "", lambda: None, salvaged=salvaged)
     findings = health(Checkpoint("x.pth", 16, contents))
     assert [each[:3] for each in findings] == ([] if salvaged else [("error", "values-unreadable", ("w",))])
+
+
+def test_what_needs_no_values_is_told_before_they_are_read(tmp_path, monkeypatch, capsys):
+    path, told = tmp_path / "x.pth", []
+    torch.save(model(bad=torch.tensor([NAN])), path)
+
+    def scan(checkpoint, context):
+        told.append(capsys.readouterr().out)
+        return health(checkpoint, context)
+
+    monkeypatch.setattr("ckpt_viewer.stats.health.health", scan)
+    monkeypatch.setattr("ckpt_viewer.analysis.check.CHECKS", (lambda _: (Finding("warning", "x", (), "first"),),))
+    assert main(["check", str(path)]) == 1
+    assert told == ["warning: first\n"]
+    assert capsys.readouterr().out.startswith("error: /model/bad: ")
+
+
+def test_reading_values_tells_the_rate(tmp_path, monkeypatch, capsys):
+    """And Ctrl-C ends it with a sentence."""
+    path, terminal = tmp_path / "x.pth", io.StringIO()
+    torch.save(model(), path)
+    terminal.isatty = lambda: True
+
+    def scan(checkpoint, context):
+        clock = iter(range(100))
+        context._pace = Pace(lambda: next(clock))
+        monkeypatch.setattr(cli_progress, "REDRAW", 0)
+        for done in range(5):
+            context.step(done * 10**9, 10 * 10**9)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ckpt_viewer.stats.health.health", scan)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["check", str(path)]) == 130
+    assert "40 %  800 MB/s, 8 s left" in terminal.getvalue()
+    assert terminal.getvalue().endswith(f"ckpt-viewer: {path}: stopped before it was done; nothing was written\n")
+
+
+def test_of_a_tensor_that_cannot_be_read_no_more_is_tried():
+    """Its other parts may be a terabyte."""
+
+    class Counting(Torn):
+        count = 0
+
+        def read_into(self, offset, buffer):
+            Counting.count += 1
+            super().read_into(offset, buffer)
+
+    nbytes = 1 << 30
+    source = Counting(b"")
+    source.size = nbytes
+    tensor = made_tensor(b"", "float32", (nbytes // 4,), source=source)
+    found = health(Checkpoint("x", 0, Contents("x", tensor, (), (), 2, "", lambda: None)))
+    assert [each.code for each in found] == ["values-unreadable"]
+    assert Counting.count <= 20

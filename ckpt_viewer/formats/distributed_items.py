@@ -59,6 +59,9 @@ class DataFiles:
             if item.offset + item.length > file.size:
                 raise Lost(f"{name!a} ends before the part at byte {item.offset} does; copy the folder again")
             return self._open_file(SliceSource(file, item.offset, item.length, name), SILENT, prefix)
+        start = file.read_at(item.offset, min(len(ZIP), max(0, file.size - item.offset)))
+        if start and not start.strip(b"\0"):  # neither a zip nor a safetensors file begins so
+            raise Lost(f"{name!a} has zeros where the part at byte {item.offset} should begin; copy the folder again")
         at = item.file, item.offset
         if at not in self._shared:
             source = SliceSource(file, item.offset, max(0, file.size - item.offset), name)

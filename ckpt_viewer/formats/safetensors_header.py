@@ -69,10 +69,10 @@ class Table:
     def add(self, name: str, kind: Kind, begin: int, end: int) -> None:
         """Append a tensor; raises Damaged."""
         row = len(self.kinds)
-        if self.rows.setdefault(name, row) != row:
-            raise _wrong(name, "comes twice in the header")
         if end - begin != kind.nbytes:
             raise _wrong(name, f"has bytes {begin} to {end}, and its dtype and shape need {kind.nbytes}")
+        if self.rows.setdefault(name, row) != row:
+            raise _wrong(name, "comes twice in the header")
         self.kinds.append(kind)
         self.begins.append(begin)
         self.ends.append(end)

@@ -137,6 +137,11 @@ class Scan:
 
     def _sweep(self, hand: _Hand, task: Sweep) -> Iterator[int]:
         assert self.plan is not None
+        if all(isinstance(self.outcomes[use.item], CheckpointError) for use in task.uses):
+            for use in task.uses:  # a part of each could not be read, so that the rest is of no use
+                self._finish(use.item)
+            yield task.nbytes
+            return
         try:
             memory = hand.read(task.source, task.start, task.stop, task.uses[0].start)
         except (SourceChanged, Unreadable):

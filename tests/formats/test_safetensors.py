@@ -226,6 +226,17 @@ def test_of_a_file_that_ends_in_its_header_the_names_before_the_end_are_left():
     assert set(counts) == {1, 2, 3}
 
 
+@pytest.mark.parametrize(
+    "wrong", [entry("F32", [5], 8, 24), entry("F9", [2], 8, 16), entry("F32", [2], 0, 8), {"dtype": "F32"}, []]
+)
+def test_of_a_header_that_is_cut_off_and_wrong_what_stands_before_is_left(wrong):
+    """The fuzzer found the first: a tensor whose bytes do not fit its shape, behind others."""
+    data = safetensors_file({"a": entry("F32", [2], 0, 8), "bad": wrong, "c": entry("F32", [2], 16, 24)}, bytes(24))
+    checkpoint = open_broken(data[: data.index(b'"c"') + 20])
+    names = [node.name for node in checkpoint.root.children]
+    assert names == ["a", "bad"] if wrong == entry("F32", [2], 0, 8) else ["a"]  # which of two lies there, nothing says
+
+
 def test_a_header_beyond_the_limit_is_refused_before_it_is_read():
     data = (100_000_001 | 0xFF << 56).to_bytes(8, "little") + b'{"a":'
     with pytest.raises(OverBudget, match="100000000"):

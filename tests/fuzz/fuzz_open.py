@@ -20,10 +20,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import builders as b
+from archives import exported, tar_storage, tar_tensor, torch_tar, weight_config
 from payloads import PAYLOADS
 
 MOST_BYTES = 4096
@@ -142,7 +144,22 @@ def broken(good: bytes, four: dict[str, bytes]) -> Iterator[bytes]:
             yield data[: data.index(b"PK\1\2") + 20]
             yield data[: len(data) // 2]
     yield b.zip_checkpoint(good, four)[:-60]
+    yield from (file[: min(len(file) * part // 8, MOST_BYTES - 1)] for file in others(four["0"]) for part in (3, 5, 7))
+    yield from (file.replace(b'"w1"', b'"w1', 1)[: MOST_BYTES - 1] for file in others(four["0"]))
     yield b.legacy_stream(b.pickled(b.tensor((4,), key="0", legacy=True)), four)[:-5]
+
+
+def others(data: bytes) -> Iterator[bytes]:
+    """Whole files of other containers, of two tensors each."""
+    names = b.mapped(*((b.text(name), b.text(key) + b"Q") for name, key in (("w0", "1"), ("w1", "2"))))
+    tensors = [tar_tensor(1, 11, (4,), (1,)), tar_tensor(2, 12, (2,), (1,), 1)]
+    views = b.listed(b.many(b.integer(12), b.integer(11), b.integer(1), b.integer(3)))
+    yield torch_tar(b.pickled(names), tensors, [tar_storage(11, data)], views)
+    yield b.safetensors_file(
+        {name: b.entry("F32", (4,), at, at + 16) for name, at in (("w0", 0), ("w1", 16))}, data * 2
+    )
+    config = {name: weight_config(f"weight_{name}", (4,), (1,)) for name in ("w0", "w1")}
+    yield exported(config, {f"weight_{name}": data for name in config})
 
 
 def words() -> Iterator[bytes]:
