@@ -11,53 +11,28 @@ from __future__ import annotations
 
 import pickletools
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator
+from io import BytesIO
 from typing import Any, NamedTuple
 
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.errors import CannotExport, Damaged
+from ckpt_viewer.unpickle.cut_records import FRAME, STRINGS, Event, Events, Item, Memo
 
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
 _FILLS = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
 """Opcodes that change what lies below their arguments, and leave it there."""
 _REFUSED = frozenset({"DUP", "EXT1", "EXT2", "EXT4", "PERSID", "NEXT_BUFFER", "READONLY_BUFFER"})
-_STRINGS = frozenset(
-    {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING", "SHORT_BINSTRING"}
-)
 EVERY = 32
 """Opcodes between two steps; some 0.1 ms."""
-
-
-class _Item:
-    """Something on the stack; a MARK too.
-
-    Attributes:
-        start: of the opcode that began it. end: where it is whole: the next sibling, or the opcode that takes it.
-        text: of a string that was pushed. is_mark, is_read: whether it is a MARK, whether it came out of the memo.
-    """
-
-    __slots__ = ("end", "is_mark", "is_read", "start", "text")
-
-    def __init__(self, start: int, text: str | None = None, *, is_mark: bool = False, is_read: bool = False) -> None:
-        self.start, self.end, self.text = start, -1, text
-        self.is_mark, self.is_read = is_mark, is_read
-
-
-class _Event(NamedTuple):
-    """An opcode that fills or reads a slot, or a FRAME (slot -1); positions in bytes from the start of the pickle."""
-
-    start: int
-    end: int
-    fills: bool
-    slot: int
 
 
 class _Entry(NamedTuple):
     """An entry that was set in a dict alone on the stack; `key` None for one that is no string."""
 
-    holder: _Item
+    holder: Item
     key: str | None
     start: int
     end: int
@@ -67,48 +42,45 @@ class _Walk:
     """What there is to know of a pickle before anything is taken out of it.
 
     Attributes:
-        memo: slot -> what was put there. events: in order. entries: of every dict that was alone on the stack.
+        memo, events: see there. entries: of every dict that was alone on the stack.
         odd: positions at which something that came out of the memo was changed.
         root: what the pickle gives. end: position behind STOP.
     """
 
     def __init__(self, data: bytes, context: Context) -> None:
         """Go through all opcodes; raises Damaged, CannotExport, Cancelled."""
-        self.data = data
-        self.memo: dict[int, _Item] = {}
-        self.events: list[_Event] = []
+        self.data, self._stream = data, BytesIO(data)
+        self.memo, self.events = Memo(), Events()
         self.entries: list[_Entry] = []
         self.odd: list[int] = []
-        self._stack: list[_Item] = []
+        self._stack: list[Item] = []
         try:
             for name, op, argument, start, end in _opcodes(data, context):
                 self._step(name, op, argument, start, end)
                 self.end = end
             self.root = self._stack[-1]
-        except (IndexError, KeyError, ValueError, struct.error) as error:
+        except (IndexError, KeyError, ValueError, OverflowError, struct.error) as error:
             raise Damaged("the pickle is damaged, so nothing can be taken out of it; copy the file again") from error
 
     def _step(self, name: str, op: pickletools.OpcodeInfo, argument: Any, start: int, end: int) -> None:
         stack = self._stack
         if name in _GETS:
-            stack.append(_Item(start, self.memo[argument].text, is_read=True))
-            self.events.append(_Event(start, end, False, argument))
+            stack.append(Item(start, self.memo.text(argument, self.data), is_read=True))
+            self.events.add(start, end, argument)
         elif name in _PUTS:
-            slot = len(self.memo) if name == "MEMOIZE" else argument
-            if slot in self.memo:
-                raise CannotExport("a memo slot is used twice, so nothing is taken out; load it with torch instead")
-            self.memo[slot] = stack[-1]
-            self.events.append(_Event(start, end, True, slot))
+            slot = self.memo.filled if name == "MEMOIZE" else argument
+            self.memo.put(slot, stack[-1])
+            self.events.add(start, end, slot, fills=True)
         elif name == "MARK":
-            stack.append(_Item(start, is_mark=True))
+            stack.append(Item(start, is_mark=True))
         elif name == "FRAME":
-            self.events.append(_Event(start, end, False, -1))
+            self.events.add(start, end, FRAME)
         elif name in _REFUSED:
             raise CannotExport(f"the pickle uses {name}, so nothing is taken out of it; load it with torch instead")
         elif name not in ("PROTO", "STOP"):
-            self._effect(name, op, argument, start, end)
+            self._effect(name, op, start, end)
 
-    def _effect(self, name: str, op: pickletools.OpcodeInfo, argument: Any, start: int, end: int) -> None:
+    def _effect(self, name: str, op: pickletools.OpcodeInfo, start: int, end: int) -> None:
         begin, taken = self._take(name, op, start)
         if name in _FILLS:
             holder = self._stack[-1]
@@ -116,13 +88,21 @@ class _Walk:
                 self.odd.append(start)
             if name in ("SETITEM", "SETITEMS") and len(self._stack) == 1:
                 for key, value in zip(taken[::2], taken[1::2], strict=True):  # a lone SETITEM goes with what it sets
-                    self.entries.append(_Entry(holder, key.text, key.start, end if name == "SETITEM" else value.end))
+                    stop = end if name == "SETITEM" else value.end
+                    self.entries.append(_Entry(holder, self._text(key), key.start, stop))
         elif op.stack_after:
-            self._stack.append(_Item(begin, argument if name in _STRINGS else None))
+            self._stack.append(Item(begin, begin if name in STRINGS else -1))
 
-    def _take(self, name: str, op: pickletools.OpcodeInfo, start: int) -> tuple[int, list[_Item]]:
+    def _text(self, item: Item) -> str | None:
+        """Return the string that an item is; None if it is none."""
+        if item.text < 0:
+            return None
+        self._stream.seek(item.text)
+        return str(next(pickletools.genops(self._stream))[1])
+
+    def _take(self, name: str, op: pickletools.OpcodeInfo, start: int) -> tuple[int, list[Item]]:
         """Pop what an opcode takes; return where that began, and the items, each with its end."""
-        before, taken, stack, begin = op.stack_before, list[_Item](), self._stack, start
+        before, taken, stack, begin = op.stack_before, list[Item](), self._stack, start
         count = len(before) - (name in _FILLS)
         if pickletools.markobject in before:
             while not (item := stack.pop()).is_mark:
@@ -134,6 +114,8 @@ class _Walk:
         following = start
         for item in taken:
             item.end = following
+            for slot in item.slots:
+                self.memo.ends[slot] = following
             following = item.start
         return begin, taken[::-1]
 
@@ -158,9 +140,8 @@ class _Cutter:
     def __init__(self, walk: _Walk, pieces: list[_Entry], context: Context) -> None:
         self.walk, self.pieces, self.context = walk, pieces, context
         self.out = bytearray()
-        self._starts = [event.start for event in walk.events]
-        self._made = sorted((item.start, -item.end, slot) for slot, item in walk.memo.items() if item.end >= 0)
-        self._filled: set[int] = set()
+        self._made: list[tuple[int, int, int]] = []
+        self._filled = bytearray(len(walk.memo.begins))
 
     def cut(self) -> bytes:
         """Return the new pickle; what followed STOP is still there."""
@@ -174,7 +155,7 @@ class _Cutter:
     def _write(self, at: int, end: int, *, again: bool = False) -> None:
         """Write a stretch. `again`: it was taken out, and only what is not there yet is to be made."""
         data, events = self.walk.data, self.walk.events
-        number = bisect_left(self._starts, at)
+        number = bisect_left(events.starts, at)
         while at < end:
             if number % EVERY == 0:
                 self.context.step(at, len(data))
@@ -183,36 +164,35 @@ class _Cutter:
             if made is not None and (event is None or made[0] <= event.start):
                 self.out += data[at : made[0]] + _get(made[2])
                 at = -made[1]
-                number = bisect_left(self._starts, at)
+                number = bisect_left(events.starts, at)
                 continue
             if event is None:
                 self.out += data[at:end]
                 return
             self.out += data[at : event.start]
-            self._write_event(event)
+            self._write_event(event, again)
             at, number = event.end, number + 1
 
-    def _write_event(self, event: _Event) -> None:
-        if event.slot < 0:
-            return  # a FRAME only says how much may be read ahead
+    def _write_event(self, event: Event, again: bool) -> None:
+        if event.slot == FRAME:
+            return  # it only says how much may be read ahead
+        begin, end = self.walk.memo.begins[event.slot], self.walk.memo.ends[event.slot]
         if event.fills:
-            self._filled.add(event.slot)
+            self._filled[event.slot] = True
+            if again and end >= 0:
+                insort(self._made, (begin, -end, event.slot))
             as_it_is = self.walk.data[event.start : event.end]
             self.out += b"r" + struct.pack("<I", event.slot) if as_it_is == b"\x94" else as_it_is
-        elif event.slot in self._filled:
+        elif self._filled[event.slot]:
             self.out += self.walk.data[event.start : event.end]
         else:
-            item = self.walk.memo[event.slot]
-            self._write(item.start, item.end, again=True)
+            self._write(begin, end, again=True)
 
     def _already_made(self, at: int, end: int) -> tuple[int, int, int] | None:
         """Return the next thing in a stretch that is in a slot already: start, minus its end, slot."""
         number = bisect_left(self._made, (at,))
-        while number < len(self._made) and self._made[number][0] < end:
-            if self._made[number][2] in self._filled:
-                return self._made[number]
-            number += 1
-        return None
+        made = self._made[number] if number < len(self._made) else None
+        return made if made is not None and made[0] < end else None
 
 
 def _get(slot: int) -> bytes:

@@ -3,6 +3,7 @@
 import collections
 import datetime
 import pickle
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -74,6 +75,7 @@ def test_what_follows_the_pickle_is_kept():
         (pickle.dumps([{"a": 1}], 2), CannotExport),
         (b"\x80\x02}(X\x01\x00\x00\x00aN2u.", CannotExport),
         (b"\x80\x02}q\x00q\x00.", CannotExport),
+        (b"\x80\x02}r\xff\xff\xff\x0f.", CannotExport),
     ],
 )
 def test_pickles_from_which_nothing_is_taken(data, error):
@@ -85,3 +87,32 @@ def test_pickles_from_which_nothing_is_taken(data, error):
 def test_bytes_that_are_anything(data):
     with suppress(Damaged, CannotExport):
         cut(b"\x80\x02}(X\x01\x00\x00\x00a" + data + b"u.", {"a"})
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_long_keys(protocol):
+    root = {"x" * 100_000: 1, "kept": "x" * 100_000, "y" * 70_000: [2]}
+    assert pickle.loads(cut(pickle.dumps(root, protocol), {"x" * 100_000})) == {
+        "kept": "x" * 100_000,
+        "y" * 70_000: [2],
+    }
+
+
+def test_slots_that_begin_at_one():
+    """As Python 2 numbers them."""
+    data = b"}q\x01(U\x04goneq\x02]q\x03U\x04keptq\x04h\x03u."
+    assert pickle.loads(cut(data, {"gone"})) == {"kept": []}
+
+
+def test_what_is_remembered_is_small():
+    """As many objects would take 500 bytes for each of these."""
+    root = {"gone": [(str(number), [number]) for number in range(20_000)], "kept": 1}
+    data = pickle.dumps(root, 2)
+    tracemalloc.start()
+    try:
+        left = cut(data, {"gone"})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pickle.loads(left) == {"kept": 1}
+    assert peak < 12_000_000
