@@ -266,6 +266,7 @@ class TestShow:
     def test_what_is_not_finite_or_real(self, call):
         assert json.loads(call("show", "/z", "--json"))["values"] == [[1.0, 2.0], ["NaN", "Infinity"]]
         assert json.loads(call("show", "/model/bad\x1b[31m", "--json"))["values"] == ["NaN", 1.0]
+        assert json.loads(call("show", "/model/bad\\x1b[31m", "--json"))["values"] == ["NaN", 1.0]  # as it is printed
         assert json.loads(call("show", "/flag", "--json"))["values"] == [True, False]
 
     def test_bfloat16_in_full_precision(self, call):

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.core import expand
-from ckpt_viewer.core.path import Path, Step, escape_token, split_pointer, step_text, unescape_token
+from ckpt_viewer.core.path import Path, Step, escape_token, is_printed_as, split_pointer, step_text, unescape_token
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Value
 from ckpt_viewer.errors import CheckpointError, NoSuchNode
@@ -82,7 +82,8 @@ class Node:
         return "".join("/" + token for token in reversed(tokens))
 
     def child(self, token: str) -> Node:
-        """Return the child that one escaped pointer token names: the string key, failing that the integer.
+        """Return the child that one escaped pointer token names: the string key, failing that the integer, failing that
+        the string key that is printed so, its control characters escaped.
 
         Raises:
             NoSuchNode: there is none.
@@ -100,6 +101,9 @@ class Node:
                 if type(each[1][0]) is wanted and str(each[1][0]) == text
             )
             found = next(named, None)
+            if found is None and "\\" in text:
+                below = enumerate(expand.children(self.value))
+                found = next((each for each in below if is_printed_as(each[1][0], text)), None)
         if found is not None:
             return Node(self.checkpoint, found[1][1], self, found[1][0], found[0])
         raise NoSuchNode(f"there is no {token!r} below {self.pointer or 'the root'}; `ls` lists what there is")

@@ -1,8 +1,8 @@
 """Steps, paths and pointers: how a place in a checkpoint is named.
 
 A path is a tuple of steps from the root. A string or an int is the dict key, attribute name or list index itself, so
-that key ``0`` and key ``"0"`` stay apart. As text a path is a JSON Pointer (RFC 6901) with one addition: ``~2N`` is the
-N-th child.
+that key ``0`` and key ``"0"`` stay apart. As text a path is a JSON Pointer (RFC 6901) with two additions: ``~2N`` is
+the N-th child, and a key with control characters is also found by what is printed of it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from ckpt_viewer.core.tensor import TensorSpec
+from ckpt_viewer.core.text import escape_text
 from ckpt_viewer.core.value import Global, Literal, Mapping, Sequence, Value
 
 REPR_LIMIT = 200
@@ -132,6 +133,11 @@ def escape_token(text: str) -> str:
 def unescape_token(token: str) -> str:
     """Undo `escape_token`."""
     return token.replace("~1", "/").replace("~0", "~")
+
+
+def is_printed_as(step: Step, text: str) -> bool:
+    """Whether a step is a string that `text` shows, as a terminal or the clipboard gets it."""
+    return isinstance(step, str) and escape_text(step) == text
 
 
 def split_pointer(pointer: str) -> list[str]:

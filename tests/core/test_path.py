@@ -95,6 +95,15 @@ def test_a_string_and_a_number_stay_apart():
     assert checkpoint.node(("0",)).value == 1
 
 
+def test_a_name_with_control_characters_is_found_by_what_is_printed_of_it():
+    checkpoint = keyed(text("a\nb"), text("rtl\u202e/x"), text("c\td"), text("c\\td"))
+    for printed, value in (("/a\\nb", 0), ("/rtl\\u202e~1x", 1), ("/a\nb", 0)):
+        assert checkpoint[printed].value == value
+    assert checkpoint["/c\\td"].value == 3  # the very name first
+    for nowhere in ("/a\\tb", "/a\\", "/\\n"):
+        assert nowhere not in checkpoint
+
+
 def test_a_number_alone_is_found_by_its_digits():
     checkpoint = keyed(integer(7), integer(-3))
     assert [node.pointer for node in checkpoint.root.children] == ["/7", "/-3"]

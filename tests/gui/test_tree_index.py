@@ -146,6 +146,12 @@ def test_keys_of_every_kind_are_found():
         assert index.find(nowhere) is None
 
 
+def test_a_name_with_control_characters_is_found_by_what_is_copied_of_it():
+    index = index_of(mapping_of({"a\nb": 1, "c\td": 2, "c\\td": 3}))
+    assert [index.value(index.find(text)) for text in ("/a\\nb", "/a\nb", "/c\td", "/c\\td")] == [1, 1, 2, 3]
+    assert index.find("/a\\tb") is None
+
+
 def test_a_second_way_to_a_container_is_a_link_that_paths_go_through():
     index = build_index(training_checkpoint())
     link = index.find("/model_ema")

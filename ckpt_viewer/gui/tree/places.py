@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ckpt_viewer.core.path import Step, escape_token, unescape_token
+from ckpt_viewer.core.path import Step, escape_token, is_printed_as, unescape_token
 from ckpt_viewer.gui.tree.table import GROUP, RUN
 
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ def _child(index: TreeIndex, row: int, token: str) -> int | None:
         and str(int(text)) == text
     ):
         child = _step(index, row, int(text))
+    if child is None and "\\" in text:
+        below = index.outline.children(row)
+        child = next((each for each in below if is_printed_as(index.outline.steps[each], text)), None)
     return child
 
 
