@@ -260,7 +260,12 @@ COMMANDS: dict[str, Callable[[Callable[..., argparse.ArgumentParser]], None]] = 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     description = "See what is in a PyTorch checkpoint, choose where it loads, export its state_dict."
-    usage = f"{PROGRAM} [-h] [--version] [FILE ...]\n       {PROGRAM} COMMAND ..."
+    usage = (
+        f"{PROGRAM} [-h] [--version]\n"
+        f"       {PROGRAM} [--map-location SPEC] [--select POINTER]\n"
+        "                   [--screenshot PNG] [--size WxH] [FILE ...]\n"
+        f"       {PROGRAM} COMMAND ..."
+    )
     parser = _Parser(prog=PROGRAM, usage=usage, description=description, epilog="Nothing in a file is executed.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(

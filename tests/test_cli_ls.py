@@ -197,6 +197,12 @@ def test_help(capsys, arguments):
     assert "usage: ckpt-viewer" in capsys.readouterr().out
 
 
+def test_help_names_what_a_window_takes(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "[--screenshot PNG] [--size WxH] [FILE ...]" in capsys.readouterr().out
+
+
 def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
