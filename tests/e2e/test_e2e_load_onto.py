@@ -72,3 +72,21 @@ def test_tab_leads_through_the_bar_the_message_and_the_filter_to_the_tree(open_v
         viewer.hand.keys("Tab")
         viewer.becomes(viewer.keyboard, name)
     viewer.quit()
+
+
+def test_the_rules_are_set_by_the_keyboard_alone(open_viewer, checkpoint_file):
+    viewer = open_viewer(checkpoint_file)
+    viewer.hand.keys("ctrl+l")
+    viewer.wait(lambda: viewer.widget("mapLocationBox")["open"], "the list open")
+    viewer.hand.keys("End", "Return")
+    viewer.focus("Load onto: rules")
+    viewer.becomes(viewer.keyboard, "QComboBox")
+    viewer.hand.keys("ctrl+a")
+    viewer.hand.type("cuda:7")
+    for name in ("copyCode", "QPushButton"):
+        viewer.hand.keys("Tab")
+        viewer.becomes(viewer.keyboard, name)
+    viewer.hand.keys("space")
+    viewer.becomes(lambda: devices(viewer), {"cuda:1 → cuda:7"})
+    viewer.focus(checkpoint_file.name)
+    viewer.quit()
