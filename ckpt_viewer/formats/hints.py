@@ -15,6 +15,9 @@ from ckpt_viewer.formats.broken import advice, cut_short
 
 _CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e")
 """How the two containers of torch.save begin."""
+_HDF5 = "this is an HDF5 file (Keras, h5py), no torch checkpoint; open it with an HDF5 viewer"
+_HDF5_MAGIC, _USER_BLOCKS = b"\x89HDF\r\n\x1a\n", (0, *(512 << power for power in range(14)))
+"""Where the magic number of HDF5 may stand: at the beginning, or behind a block of the user's of such a size."""
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x05\x06", "this is an empty zip archive; copy or download the file again"),
     (b"PK\x07\x08PK\x03\x04", "this is one volume of a split zip archive; join the volumes first (zip -s 0)"),
@@ -28,7 +31,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x9d", "this is a file of compress (.Z); unpack it with uncompress and open the result"),
     (b"\x04\x22\x4d\x18", "this is an LZ4 file; unpack it with unlz4 and open the result"),
     (b"\x93NUMPY", "this is a numpy array (.npy), no checkpoint; open it with numpy.load"),
-    (b"\x89HDF\r\n\x1a\n", "this is an HDF5 file (Keras, h5py), no torch checkpoint; open it with an HDF5 viewer"),
     (b"\x0e\x03\x13\x01", "this is an HDF4 file, no torch checkpoint; open it with an HDF viewer"),
     (b"MATLAB 5.0 MAT-file", "this is a MATLAB file, no torch checkpoint; open it with scipy.io.loadmat"),
     (b"GGUF", "this is a GGUF model, no torch checkpoint; open it with llama.cpp's tools"),
@@ -78,6 +80,8 @@ def explain(head: Head, source: Bytes | None = None) -> CheckpointError:
     data = head.data
     if head.size == 0:
         return NotACheckpoint(f"the file is empty; {advice(source)}")
+    if _is_hdf5(head):
+        return NotACheckpoint(_HDF5)
     if not data.strip(b"\0"):
         return _zeros(source, head.size)
     if head.size < 15 and any(whole.startswith(data) for whole in _CHECKPOINTS):
@@ -95,6 +99,12 @@ def explain(head: Head, source: Bytes | None = None) -> CheckpointError:
     from ckpt_viewer.formats import hints_text
 
     return hints_text.explain(head) or _by_structure(head, source)
+
+
+def _is_hdf5(head: Head) -> bool:
+    size = len(_HDF5_MAGIC)
+    places = [at for at in _USER_BLOCKS if at + size <= head.size]
+    return any(head.source.read_at(at, size) == _HDF5_MAGIC for at in places)
 
 
 def _by_structure(head: Head, source: Bytes | None) -> CheckpointError:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.errors import NotACheckpoint
 from ckpt_viewer.formats.base import HEAD_BYTES, Head
 
-_LFS = re.compile(r"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\s")
+_LFS = re.compile(r"\s*version (?:https://(?:git-lfs|hawser)\.github\.com/spec/v1|http://git-media\.io/v/2)\s")
+"""The address, and those that Git LFS had before its first release (its `lfs/pointer.go`)."""
 _LFS_FIELDS = re.compile(r"^oid (\w+):([0-9a-f]{8,128})\r?$|^size (\d{1,19})\r?$", re.MULTILINE)
 _ANNEX = re.compile(r"/annex/objects/[\w-]+?(?:-s(\d{1,19}))?-[^\n]*\n?")
 _XML_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _TITLE = re.compile(r"<title>([^<]{1,200})</title>", re.IGNORECASE)
-_PAGES = ("<!doctype", "<html", "<head", "<body", "<?xml", "<error", "<script")
-_ANSWERS = ("entry not found", "invalid username or password", "access denied", "not found", "404", "403 forbidden")
-_ERRORS = ("error", "errors", "message", "detail", "msg")
+_PAGES = ("<!doctype", "<!--", "<html", "<head", "<body", "<?xml", "<error", "<script", "<meta", "<title")
+_ANSWERS = re.compile(
+    r"(?:(?:error|http)?[ :]*[45]\d\d\b[ :.-]*)?"
+    r"(?:(?:\w+ )?not found|invalid (?:username|credentials|token)|access ?denied|forbidden|unauthori[sz]ed"
+    r"|access to \w+ |internal server error|bad (?:gateway|request)|service unavailable|gateway time"
+    r"|too many requests|rate limit|upstream connect error|no such (?:file|key|object))|[45]\d\d$"
+)
+"""How the answers begin that services give in plain text, in lower case."""
+_LONGEST_ANSWER, _MOST_FIELDS = 400, 8
+_ERRORS = ("error", "errors", "error_description", "error_message", "errormessage", "message", "detail", "msg", "fault")
+"""Fields of an answer that say what went wrong, in the order in which they are asked for."""
 _PATH_LINE = re.compile(r"import[ \t]\S.*|#.*|(?:[A-Za-z]:)?[^\s\\/{}<>:;=,\"]*(?:[\\/][^\\/{}<>:;=,\"]*)*")
 _SHOWN = 60
 """Characters that are quoted from a file."""
@@ -28,6 +38,8 @@ def explain(head: Head) -> NotACheckpoint | None:
     if text is None:
         return None
     plain = text.strip()
+    if not plain:
+        return NotACheckpoint("there are only blanks at the beginning of this file, no checkpoint; download it again")
     return (
         _pointer(text)
         or _page(plain)
@@ -73,7 +85,7 @@ def _page(text: str) -> NotACheckpoint | None:
         about = _XML_CODE.search(text) or _TITLE.search(text)
         said = f" that says {_quoted(about[1].strip())}" if about else ""
         return NotACheckpoint(f"this is a web page{said} and not the file; download it again, signed in if need be")
-    if len(text) < 200 and low.startswith(_ANSWERS):
+    if len(text) < _LONGEST_ANSWER and _ANSWERS.match(low.strip('"')):
         return NotACheckpoint(
             f"this is an answer of a web service ({_quoted(text)}) and not the file; download it again"
         )
@@ -85,16 +97,26 @@ def _json(text: str, size: int) -> NotACheckpoint | None:
         value = json.loads(text) if size <= HEAD_BYTES else None
     except (ValueError, RecursionError):
         value = None
-    if isinstance(value, dict) and len(value) <= 5:
-        said = next((value[name] for name in _ERRORS if name in value), None)
-        if said is not None:
-            shown = said if isinstance(said, str) else json.dumps(said)
-            return NotACheckpoint(
-                f"this is an answer of a web service ({_quoted(shown)}) and not the file; download it again"
-            )
+    said = _complaint(value[0] if isinstance(value, list) and len(value) == 1 else value)
+    if said is not None:
+        shown = said if isinstance(said, str) else json.dumps(said)
+        return NotACheckpoint(
+            f"this is an answer of a web service ({_quoted(shown)}) and not the file; download it again"
+        )
     if value is None and not re.match(r'[{\[]\s*["{\[\]}\d]', text):
         return None
     return NotACheckpoint("this is a JSON file and no checkpoint; open the file with the weights that lies beside it")
+
+
+def _complaint(value: Any) -> Any:
+    """Return what an answer of a web service says that went wrong; None for any other JSON."""
+    if not isinstance(value, dict) or len(value) > _MOST_FIELDS:
+        return None
+    fields = {name.lower(): each for name, each in value.items()}
+    named = next((fields[name] for name in _ERRORS if fields.get(name)), None)
+    if named is None and fields.get("status", 0) in range(400, 600):  # RFC 9457
+        named = fields.get("title", fields["status"])
+    return "no success" if named is None and fields.get("success") is False else named
 
 
 def _path_configuration(text: str) -> NotACheckpoint | None:

@@ -63,6 +63,7 @@ class Walk:
         self.notes: list[Note] = []
         self.files: list[str] = []
         self.size = self.count = self.total = 0
+        self._instead = ""
 
     def add_up(self, folder: Folder, depth: int) -> None:
         """Find out by the names how many files there are, before any is opened; raises OverBudget for too many."""
@@ -82,7 +83,7 @@ class Walk:
     def opened(self, root: Mapping, folder: Folder) -> Opened:
         """Return everything that was found; raises NotACheckpoint where nothing was."""
         if not self.parts:
-            raise NotACheckpoint(_nothing_in(folder))
+            raise NotACheckpoint(self._instead or _nothing_in(folder))
         opened = merged(root, self.parts)
         refused = next(filter(None, (part.unpickled.refused or part.refused for part in self.parts)), "")
         unpickled = opened.unpickled._replace(refused=refused)
@@ -193,15 +194,23 @@ class Walk:
             opened = self.open_file(source, self.context, prefix)
         except NotACheckpoint as error:
             value = Literal("object", "file", f"{bytes_text(size)}, no checkpoint")
+            self._tell(name, error)
             if not size and name.endswith(_CHECKPOINTS):
                 self.notes.append(Note("error", "unreadable-file", value, f"{name!a}: {error}"))
             return value
         except CheckpointError as error:
             value = Literal("object", "file", f"{bytes_text(size)}, cannot be read")
+            self._tell(name, error)
             self.notes.append(Note("error", "unreadable-file", value, f"{name!a}: {error}"))
             return value
         self.parts.append(opened._replace(notes=tuple(_named(note, name) for note in opened.notes)))
         return opened.unpickled.value
+
+    def _tell(self, name: str, error: CheckpointError) -> None:
+        """Keep what became of the first file that should be a checkpoint, in case that there is none at all."""
+        if name.endswith(_CHECKPOINTS):
+            shown = shorten(name, 100)
+            self._instead = self._instead or f"there is no checkpoint in this folder, for of {shown!a} is said: {error}"
 
 
 def _too_many() -> OverBudget:

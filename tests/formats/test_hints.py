@@ -52,6 +52,12 @@ FOREIGN = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("block", [b"", b"made by hand".ljust(512, b"\0"), bytes(2048), b"text" * 2048, bytes(1 << 22)])
+def test_an_hdf5_file_may_begin_with_a_block_of_its_user(block):
+    assert "HDF5" in said(block + b"\x89HDF\r\n\x1a\n" + bytes(100))
+    assert "HDF5" not in said(block + b"x" + b"\x89HDF\r\n\x1a\n" + bytes(100))
+
+
 @pytest.mark.parametrize("title", FOREIGN)
 def test_a_file_of_another_program_is_named(title):
     data, words = FOREIGN[title]
@@ -59,6 +65,23 @@ def test_a_file_of_another_program_is_named(title):
 
 
 TEXTS = {
+    "LFS of its first days": (POINTER.replace("https://git-lfs.github.com/spec/v1", "http://git-media.io/v/2"), (OID,)),
+    "LFS behind a blank line": ("\n" + POINTER, ("Git LFS pointer", "179 MB", OID)),
+    "page behind a comment": ("<!-- saved from url -->\n<HTML><title>Sign in</title>", ("web page", "'Sign in'")),
+    "part of a page": ("\n\n  <META charset=utf-8><title>Gone</title>", ("web page", "'Gone'")),
+    "forbidden": ("Forbidden", ("web service", "'Forbidden'")),
+    "server": ("503 Service Unavailable\n", ("web service", "503")),
+    "proxy": ("upstream connect error or disconnect/reset before headers", ("web service",)),
+    "gated": ("Access to model a/b is restricted. You must have access to it and be authenticated.", ("web service",)),
+    "JSON text": ('"Not Found"', ("web service",)),
+    "errors in a list": ('[{"error": "Model is overloaded"}]', ("web service", "'Model is overloaded'")),
+    "S3 as JSON": ('{"Code": "NoSuchKey", "Message": "The key does not exist."}', ("'The key does not exist.'",)),
+    "problem details": ('{"type": "about:blank", "title": "Not Found", "status": 404}', ("'Not Found'",)),
+    "Apigee": ('{"fault": {"faultstring": "Invalid key"}}', ("web service", "Invalid key")),
+    "no success": ('{"success": false, "data": null}', ("web service", "'no success'")),
+    "OAuth": ('{"error_description": "The token expired"}', ("'The token expired'",)),
+    "JSON that is no answer": ('{"status": 3, "title": "a", "success": true}', ("JSON file",)),
+    "blanks": (" \n\t\r\n" * 20, ("only blanks",)),
     "LFS": (POINTER, ("Git LFS pointer", "179 MB", OID, "git lfs pull")),
     "LFS before its first release": (POINTER.replace("git-lfs", "hawser"), ("Git LFS pointer", "179 MB", OID)),
     "LFS with an extension": (POINTER.replace("oid", "ext-0-a sha256:ab\noid"), ("179 MB", OID)),

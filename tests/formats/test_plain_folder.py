@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import pickled, zip_checkpoint
 
 from ckpt_viewer.analysis.overview import overview
 from ckpt_viewer.core.finding import Finding
@@ -264,3 +265,20 @@ def test_what_kind_of_folder_it_is(run, kept, kind):
             each.unlink()
     with open_checkpoint(run) as checkpoint:
         assert overview(checkpoint).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 9\n", "git lfs pull"),
+        (b"", "'model.safetensors' is said: the file is empty"),
+        (zip_checkpoint(pickled(b"N"))[:-60], "cut off"),
+    ],
+)
+def test_a_folder_without_a_checkpoint_tells_what_is_there_instead(tmp_path, data, words):
+    """As a clone of a repository without Git LFS leaves it."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(data)
+    with pytest.raises(NotACheckpoint, match=words) as refused:
+        open_checkpoint(tmp_path)
+    assert str(refused.value).count("; ") == 1
