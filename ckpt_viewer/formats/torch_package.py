@@ -13,7 +13,7 @@ from ckpt_viewer.errors import CheckpointError, NotACheckpoint, OverBudget
 from ckpt_viewer.formats.base import Inside, NestedOpener, Opened
 from ckpt_viewer.formats.parts import Parts
 from ckpt_viewer.formats.salvage_pickle import read_or_left
-from ckpt_viewer.formats.torch_zip import Records, check_storages, read_pickle_record
+from ckpt_viewer.formats.torch_zip import Records, check_storages, hidden_pickles, read_pickle_record
 from ckpt_viewer.formats.torchscript import note_program
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
 from ckpt_viewer.formats.zip_members import Members
@@ -36,6 +36,7 @@ def read(archive: ZipDirectory, inside: Inside, nested: NestedOpener | None) -> 
     root = reader.tree()
     if not reader.found:
         raise reader.failure or NotACheckpoint("this torch.package archive holds source code and no pickle")
+    reader.look_into_others()
     note_program(archive, reader.parts)
     return reader.parts.opened(root, PACKAGE)
 
@@ -68,6 +69,13 @@ class _Reader:
                 continue
             root.pairs += (name, self._pickle(record) if name.endswith(".pkl") else self._file(record))
         return root
+
+    def look_into_others(self) -> None:
+        """List the names in pickles that are called something else: whoever has the package can load those too."""
+        shown = [name for name in self.archive.records if name.endswith(".pkl")]
+        notes, uses = hidden_pickles(self.archive, frozenset(shown), self.home.folder, self.inside.context)
+        self.parts.use(uses)
+        self.parts.notes += notes
 
     def _file(self, record: Record) -> Value:
         text = self.files.text(record)

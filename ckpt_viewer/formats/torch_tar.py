@@ -6,7 +6,7 @@ FORMATS section 1.4. Source: `legacy_load` in torch/serialization.py.
 from __future__ import annotations
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.finding import GlobalUse, Note, merged
+from ckpt_viewer.core.finding import GlobalUse, Note, merge_into, merged
 from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Value
 from ckpt_viewer.errors import Damaged
@@ -21,7 +21,8 @@ from ckpt_viewer.unpickle.reader import PickleReader, Unpickled, with_source
 from ckpt_viewer.unpickle.storages import ViewHome, storage_dtype
 from ckpt_viewer.unpickle.weights_only import TAR
 
-_LIST_LIMIT = 1 << 26
+_LIST_LIMIT, _LOOK = 1 << 26, 1 << 20
+"""Bytes of the longest list of views, and those of all further members that are looked through."""
 
 
 def read(source: Bytes, inside: Inside, nested: NestedOpener | None) -> Opened:
@@ -35,6 +36,7 @@ def read(source: Bytes, inside: Inside, nested: NestedOpener | None) -> Opened:
     archive.read_storages(members["storages"])
     if "tensors" in members:
         archive.read_tensors(members["tensors"])
+    archive.look_into([member for name, member in members.items() if name not in ("pickle", "storages", "tensors")])
     opened = archive.opened(archive.read_object(members["pickle"], nested))
     if end == source.size:
         return opened
@@ -175,6 +177,22 @@ class Archive:
         reader.storages.update(self.storages)
         reader.machine.ids_in_calls = True
         return reader
+
+    def look_into(self, others: list[Member]) -> None:
+        """List the names in members that torch does not read, and tell of pickles that do not belong here."""
+        left = _LOOK
+        for member in others:
+            size = min(member.size, left)
+            data = self.source.read_at(member.offset, size)
+            if data[:1] != b"\x80":
+                continue
+            from ckpt_viewer.formats.behind import look_into
+
+            left -= size
+            notes, uses = look_into(member.name, data, self.inside.context, min(size, backing(self.source)))
+            merge_into(self.uses, uses)
+            if member.name != "sys_info" or any(note.severity == "error" for note in notes):
+                self.notes += notes
 
     def opened(self, read: Unpickled) -> Opened:
         """Return what was read, with the names that the small pickles refer to."""

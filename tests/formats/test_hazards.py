@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 
 import pytest
+from archives import package, tar_file
 from builders import (
     HOOKS,
     call,
@@ -97,6 +98,20 @@ class TestH2ScannersSeeTheSame:
     def test_a_magic_number_that_is_computed_makes_no_legacy_stream(self):
         computed = call(name("builtins", "int"), integer(0x1950A86A20F9469CFC6C))
         assert open_bytes(legacy_stream(WEIGHT, ONE, magic=computed)).format == "pickle"
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            tar_file({"sys_info": pickled(SYSTEM), "pickle": pickled(b"N"), "storages": pickled(integer(0))}),
+            tar_file({"pickle": pickled(b"N"), "storages": pickled(integer(0)), "more": pickled(SYSTEM)}),
+            package({"a/a.pkl": pickled(b"N"), "a/b.pickle": pickled(SYSTEM)}, {}),
+            package({"a/a.pkl": pickled(b"N"), "a/b.dat": pickled(SYSTEM)}, {}),
+        ],
+        ids=["sys_info", "member", "pickle", "data"],
+    )
+    def test_a_pickle_beside_those_that_are_read(self, data):
+        assert codes(data)["extra-pickle"] == "error"
+        assert {use.name: use.status for use in open_bytes(data).contents.globals}["os.system"] == "dangerous"
 
     @pytest.mark.parametrize("tail", [pickled(SYSTEM), b"\x80\x02" + SYSTEM + b"\xff", b"cos\nsystem\n(S'x'\ntR."])
     def test_a_payload_behind_the_first_pickle(self, tail):
