@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from operator import attrgetter
@@ -25,6 +26,8 @@ RUN = 12
 _SHORT, _KEPT = 32, 1000
 """Characters of a text whose words are kept for when it comes again, and how many of them."""
 _PLAIN = frozenset({int, float, bool, type(None)})
+_OTHER_KEY = r"(?:-?[0-9]+|True|False|None)"
+"""What a key is printed as that is no string."""
 
 
 def tree_lines(checkpoint: Checkpoint) -> Iterator[str]:
@@ -93,8 +96,13 @@ def _rows(checkpoint: Checkpoint, view: Overview) -> Iterator[str]:
 
 
 def name_text(step: Step) -> str:
-    """Return a step for a terminal, escaped and shortened; a key whose ends would not be seen is quoted."""
+    """Return a step for a terminal, escaped and shortened.
+
+    A key whose ends would not be seen is quoted, and a string that reads as another kind of key: 0 is not "0".
+    """
     text = shorten(escape_text(step_text(step)), NAME_LIMIT)
+    if isinstance(step, str) and re.fullmatch(_OTHER_KEY, step):
+        return f'"{text}"'
     return text if text and not text[0].isspace() and not text[-1].isspace() else f'"{text}"'
 
 
@@ -114,7 +122,8 @@ def _are_plain(names: list[str]) -> bool:
     joined = "\n".join(names)
     if not joined.replace("\n", "").isprintable() or joined.count("\n") >= len(names):
         return False
-    return not any(each in f"\n{joined}\n" for each in ("\n\n", "\n ", " \n"))
+    lines = f"\n{joined}\n"
+    return not any(each in lines for each in ("\n\n", "\n ", " \n")) and re.search(rf"\n{_OTHER_KEY}\n", lines) is None
 
 
 _FORM, _STORAGE_FORM = map(attrgetter, ("form", "storage.form"))

@@ -67,6 +67,19 @@ def test_long_names_and_values_are_cut():
     assert max(map(len, found)) < 250
 
 
+def test_a_number_and_a_text_of_its_digits_stay_apart():
+    keys = (text("0"), integer(0), text("-1"), text("None"), b"N", text("0.weight"), text("0\n1"))
+    found = lines(mapped(*((key, b"K\7") for key in keys)))
+    names = [line.strip().rpartition("  ")[0] for line in found[-len(keys) :]]
+    assert names == ['"0"', "0", '"-1"', '"None"', "None", "0.weight", "0\\n1"]
+
+
+def test_so_do_those_of_many_tensors_side_by_side():
+    found = lines(mapped(*((text(name), tensor()) for name in ("a", "0", "b", "True", "c.1"))))
+    names = [line.split()[0] for line in found[-5:]]
+    assert names == ["a", '"0"', "b", '"True"', "c.1"]
+
+
 def test_what_is_met_again_is_pointed_to():
     found = lines(mapped((text("a/b"), listed(b"K\1") + put(0)), (text("c"), get(0))))
     assert "  c  list of 1  same as /a~1b" in found
