@@ -8,7 +8,7 @@ from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.path import python_repr
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.tensor import StorageSpec, TensorExtra, TensorSpec
-from ckpt_viewer.core.text import bytes_text, grouped, shape_text
+from ckpt_viewer.core.text import DIMENSIONS, bytes_text, grouped, shape_text
 from ckpt_viewer.core.value import state_items
 from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.panels.facts import count_words, device_text
@@ -26,7 +26,9 @@ def _tensor_rows(node: Node, tensor: TensorSpec, place: list[Fact]) -> Iterator[
     yield Fact("class", tensor.type)
     yield Fact("requires_grad", str(tensor.requires_grad))
     yield Fact("device", device_text(node, tensor))
-    if tensor.stride is not None:
+    if tensor.stride is not None and len(tensor.stride) > DIMENSIONS:
+        yield Fact("stride", shape_text(tensor.stride, ", "))
+    elif tensor.stride is not None:
         note = "" if _is_contiguous(tensor) else "  (not contiguous)"
         yield Fact("stride", f"{_numbers(tensor.stride)}{note}", str(list(tensor.stride)))
     if tensor.storage is not None:

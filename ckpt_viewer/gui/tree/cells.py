@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckpt_viewer.core.expand import SCALARS, length_of, type_of
 from ckpt_viewer.core.location import Locator
 from ckpt_viewer.core.tensor import TensorSpec
-from ckpt_viewer.core.text import bytes_text, count_text, escape_text, grouped, parameters_text, shape_text, shorten
+from ckpt_viewer.core.text import (
+    DIMENSIONS,
+    bytes_text,
+    count_text,
+    escape_text,
+    grouped,
+    parameters_text,
+    shape_text,
+    shorten,
+)
 from ckpt_viewer.core.value import Global, Instance, NdArray
 from ckpt_viewer.errors import BadMapLocation
 from ckpt_viewer.gui.tree.compared import SIGNS
@@ -211,7 +220,7 @@ class Cells:
             return ""
         value = index.value(row) if index.is_entry(row) else None
         if isinstance(value, TensorSpec | NdArray):
-            absurd = value.shape is not None and any(size.bit_length() > 64 for size in value.shape)
+            absurd = any(size.bit_length() > 64 for size in (value.shape or ())[:DIMENSIONS])
             return "absurd" if absurd else shape_text(value.shape)
         tensors = index.totals.tensors(row)
         if tensors:
