@@ -41,7 +41,8 @@ def _tensor_rows(node: Node, tensor: TensorSpec, place: list[Fact]) -> Iterator[
     if tensor.extra is not None:
         yield from _extra_rows(tensor.extra)
     yield Fact("layout", tensor.layout)
-    yield Fact("shape", shape_text(tensor.shape), "" if tensor.shape is None else str(list(tensor.shape)))
+    told_whole = tensor.shape is not None and len(tensor.shape) <= DIMENSIONS
+    yield Fact("shape", shape_text(tensor.shape), str(list(tensor.shape or ())) if told_whole else "")
     yield Fact("dtype", tensor.dtype)
     yield Fact("values", grouped(tensor.numel), str(tensor.numel))
     yield _bytes("bytes", tensor.nbytes)
