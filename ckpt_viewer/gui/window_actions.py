@@ -231,6 +231,4 @@ class WindowActions(QObject):
 
     def quit(self) -> None:
         """Close every window; one that is writing may refuse."""
-        for window in self._window.windows.all:
-            if not window.close() and window.isVisible():
-                return
+        self._window.windows.quit()

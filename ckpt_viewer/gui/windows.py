@@ -139,6 +139,12 @@ class Windows(QObject):
         if not self._windows:
             self.empty.emit()
 
+    def quit(self) -> None:
+        """Close every window; one that is writing may refuse, and then the rest stays."""
+        for window in self.all:
+            if not window.close() and window.isVisible():
+                return
+
     def on_painted(self, window: MainWindow) -> None:
         """A tree stands on the screen."""
         self.painted.emit(window)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from builders import save
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from torch import nn, optim
 
 from ckpt_viewer.analysis.diff_table import Line
@@ -331,6 +331,14 @@ def test_the_menu_asks_with_what_to_compare(qtbot, compared, windows, tmp_path, 
     made = windows.comparisons.all[-1]
     settle(qtbot, made)
     assert [row[1] for row in rows(made)] == ["/epoch"]
+
+
+def test_ctrl_q_ends_the_program_here_too(qtbot, compared, windows):
+    [quits] = [each for each in compared().findChildren(QShortcut) if each.key() == QKeySequence("Ctrl+Q")]
+    with qtbot.waitSignal(windows.empty):
+        quits.activated.emit()
+    assert windows.all == ()
+    assert windows.comparisons.all == ()
 
 
 def test_the_model_is_one_of_qts(compared, qtmodeltester):

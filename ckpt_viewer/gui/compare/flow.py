@@ -60,6 +60,7 @@ class Comparisons(QObject):
                 return shown
         made = CompareWindow(a, b)
         made.closed.connect(self._forget)
+        made.quitWanted.connect(self._windows.quit)
         self._open.append(made)
         made.show()
         made.raise_()

@@ -53,6 +53,7 @@ class CompareWindow(QMainWindow):
     """
 
     closed = Signal(object)
+    quitWanted = Signal()
 
     def __init__(self, a: MainWindow, b: MainWindow) -> None:
         super().__init__()
@@ -146,8 +147,9 @@ class CompareWindow(QMainWindow):
         self.table.sortWanted.connect(self._sort)
         self.table.lineChosen.connect(self._follow)
         self.table.activated.connect(self._come_forward)
-        for keys, call in (("Ctrl+W", self.close), ("Ctrl+F", self.filter.setFocus)):
-            QShortcut(QKeySequence(keys), self).activated.connect(call)
+        keys = {"Ctrl+W": self.close, "Ctrl+F": self.filter.setFocus, "Ctrl+Q": self.quitWanted}
+        for key, call in keys.items():
+            QShortcut(QKeySequence(key), self).activated.connect(call)
 
     # --- comparing
 
