@@ -373,6 +373,18 @@ def test_a_picture_that_does_not_fit_on_the_disk_harms_none(monkeypatch, open_de
         assert path.read_bytes() == b"an earlier one"
 
 
+def test_the_file_that_is_shown_is_never_saved_over(open_details, tmp_path):
+    panel = panel_of(open_details, made_from(NORMAL))
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"the only copy")
+    (tmp_path / "link.png").symlink_to(path)
+    panel.session.path = str(path)
+    for name in ("model.pth", "link.png"):
+        panel.save.save(panel._plot, str(tmp_path / name), write_png)
+        assert "the very file that is read" in panel.status.text()
+    assert path.read_bytes() == b"the only copy"
+
+
 def test_a_right_click_opens_the_menu(qtbot, qapp, open_details):
     panel = panel_of(open_details, made_from(NORMAL))
     viewport = panel._plot.widget.viewport()

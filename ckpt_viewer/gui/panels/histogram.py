@@ -76,7 +76,7 @@ class HistogramPanel(Panel):
         self.table = FactsTable("statsTable", "Statistics", ("Statistic", "Value"), numeric=True)
         self.hover = label(muted=True)
         self.hover.setObjectName("histogramHover")
-        self.save = SaveMenu(self)
+        self.save = SaveMenu(self.session, self)
         self.controls = HistogramControls(self.save.button)
         self.status = self.controls.status
         self.save.said.connect(self.status.setText)

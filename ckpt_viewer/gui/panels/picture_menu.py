@@ -81,8 +81,13 @@ class PictureMenu(QObject):
 
     def save(self, path: str, write: Writer) -> None:
         """Write a file in a job, and say how it went."""
-        self._name = plain(Path(path).name, NAME_LIMIT)
-        self._saving.start(lambda context: write(path, context), title=f"Saving {self._name}")
+        self._name, shown = plain(Path(path).name, NAME_LIMIT), self._session.path
+
+        def work(context: Context) -> None:
+            spare_source(path, shown)
+            write(path, context)
+
+        self._saving.start(work, title=f"Saving {self._name}")
 
     def copy_picture(self) -> None:
         """Put the picture on the clipboard."""
@@ -140,6 +145,13 @@ def write_png(image: QImage, path: str, context: Context) -> None:
         raise WriteFailed("Qt cannot write this picture as PNG; make the window smaller")
     context.step(1, 2)
     write_bytes(bytes(buffer.data().data()), path, context)
+
+
+def spare_source(path: str, shown: str) -> None:
+    """Raise CannotExport where the file to be written is the one that the window shows, also through a link."""
+    from ckpt_viewer.export.target import check_target
+
+    check_target(Path(path), force=True, source=shown)
 
 
 def write_bytes(data: bytes, path: str, context: Context) -> None:

@@ -16,10 +16,11 @@ from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.messages import error_text
 from ckpt_viewer.gui.panels.picture import Picture, bins_rows
-from ckpt_viewer.gui.panels.picture_menu import write_bytes
+from ckpt_viewer.gui.panels.picture_menu import spare_source, write_bytes
 
 if TYPE_CHECKING:
     from ckpt_viewer.gui.panels.plot import HistogramPlot
+    from ckpt_viewer.gui.session import Session
 
 
 class SaveMenu(QObject):
@@ -28,8 +29,9 @@ class SaveMenu(QObject):
     said = Signal(str)
     """What was done, or why it was not: a sentence for the line above the picture."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
+        self._session = session
         self._plot: HistogramPlot | None = None
         self.menu = QMenu(parent)
         self.show_all = self._add("Show all values", lambda plot: plot.view_all())
@@ -88,6 +90,7 @@ class SaveMenu(QObject):
         """Write a file and say how it went."""
         name = plain(Path(path).name, NAME_LIMIT)
         try:
+            spare_source(path, self._session.path)
             write(plot, path)
         except CheckpointError as error:
             self.said.emit(f"{name} was not saved: {error_text(error)}")
