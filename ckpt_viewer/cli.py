@@ -96,7 +96,14 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
             return argparse.Namespace(files=arguments, run=run_view, **WINDOW_DEFAULTS)
         arguments = ["view", *arguments]
-    return _parser(arguments).parse_args(_joined(arguments))
+    parser = _parser(arguments)
+    options, rest = parser.parse_known_args(_joined(arguments))
+    several = getattr(options, "several", "")
+    if rest and (not several or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # argparse ends what may be several at the first option
+        getattr(options, several).extend(rest)
+    return options
 
 
 def _joined(arguments: list[str]) -> list[str]:

@@ -40,7 +40,7 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", action="store_true", help="everything, as one JSON document")
     parser.add_argument("--bins", type=int, metavar="N", help=f"bins of a histogram ({BINS}; {TEXT_BINS} as text)")
     add_salvage(parser)
-    parser.set_defaults(run=run_stats)
+    parser.set_defaults(run=run_stats, several="pointers")
     parser = add("show", help="print a value, or a slice of a tensor")
     add_file(parser)
     parser.add_argument("pointer", metavar="POINTER", help="the node, as in /model/conv1.weight")

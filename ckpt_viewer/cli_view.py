@@ -17,7 +17,7 @@ def add_view(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add("view", help="open a window for each FILE (also without the word view)")
     parser.add_argument("files", nargs="*", metavar="FILE")
     _add_window(parser)
-    parser.set_defaults(run=run_view)
+    parser.set_defaults(run=run_view, several="files")
 
 
 def _add_window(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from builders import pickled, zip_checkpoint, zip_file
 
-from ckpt_viewer.cli import main
+from ckpt_viewer.cli import _options, main
 
 
 @pytest.mark.parametrize(("word", "meant"), [("exprot", "export"), ("Check", "check"), ("shwo", "show"), ("lss", "ls")])
@@ -41,3 +41,26 @@ def test_the_files_own_name_is_no_finding_about_its_records(capsys, tmp_path):
     path.write_bytes(zip_file({"a\tb/data.pkl": pickled(b"N"), "a\tb/ver\tsion": b"3\n"}))
     assert main(["ls", str(path)]) == 0
     assert "not seen" in capsys.readouterr().out
+
+
+def test_what_may_be_several_may_stand_behind_options():
+    words = {
+        ("stats", "x.pth", "--json", "/a"): ("pointers", ["/a"]),
+        ("stats", "x.pth", "/a", "--bins", "3", "/b", "/c"): ("pointers", ["/a", "/b", "/c"]),
+        ("stats", "--json", "x.pth"): ("pointers", []),
+        ("x.pth", "--size", "90x60", "y.pth"): ("files", ["x.pth", "y.pth"]),
+        ("view", "--select", "/a", "x.pth"): ("files", ["x.pth"]),
+    }
+    assert {each: getattr(_options([*each]), kind) for each, (kind, _) in words.items()} == {
+        each: found for each, (_, found) in words.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "words", [("stats", "x.pth", "--jsn", "/a"), ("ls", "x.pth", "y.pth"), ("show", "x.pth", "/a", "/b")]
+)
+def test_words_that_nobody_asked_for_are_refused(capsys, words):
+    with pytest.raises(SystemExit) as ended:
+        main([*words])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("ckpt-viewer: unrecognized arguments: ")
