@@ -8,9 +8,13 @@ work beside it waits, which costs nothing: only one of them can run Python anywa
 from __future__ import annotations
 
 import threading
+import time
 
 LONGEST = 0.25
 """Seconds that work waits at most between two of its steps: it gets on also where the window is never done."""
+
+LATELY = 0.02
+"""Seconds: somebody who scrolls, types or moves the pointer is back within them."""
 
 
 class Turn:
@@ -21,14 +25,20 @@ class Turn:
         self._free.set()
         self.is_free = self._free.is_set
         """Whether nobody goes first; an attribute, since it is asked for each cell that is painted."""
+        self._taken_at = -LATELY
 
     def take(self) -> None:
         """Go first, until `give`."""
+        self._taken_at = time.perf_counter()
         self._free.clear()
 
     def give(self) -> None:
         """Let the others go on."""
         self._free.set()
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether somebody went first within `LATELY`, by ``time.perf_counter()``, and may want to again."""
+        return now - self._taken_at < LATELY
 
     def stand_back(self) -> None:
         """Wait while somebody goes first, `LONGEST` at most."""

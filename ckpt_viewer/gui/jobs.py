@@ -20,18 +20,18 @@ from shiboken6 import isValid
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.turn import WINDOW_FIRST
 from ckpt_viewer.errors import Cancelled, CheckpointError
-from ckpt_viewer.gui.turns import goes_first, window_works
+from ckpt_viewer.gui.turns import window_works
 
 T = TypeVar("T")
 
 REPORT_EVERY = 0.05
 """Seconds between two progress reports."""
 
-YIELD_EVERY, YIELD_EARLY = 0.0002, 0.001
-"""Seconds after which a busy job gives up the GIL; without it one scroll repaint took 3 s instead of 12 ms.
+YIELD_EVERY, YIELD_SELDOM = 0.0002, 0.002
+"""Seconds after which a busy job gives up the GIL while somebody uses the window, and while nobody does.
 
-It sleeps for 60 to 100 microseconds to do so, which is a third of its time. Until the first tree is painted there is
-nothing to scroll, and everybody waits for the job.
+Without it one scroll repaint took 3 s instead of 12 ms. But it sleeps for 60 to 100 microseconds to do so, which is a
+third of its time.
 """
 
 _tickets = count(1)
@@ -65,7 +65,7 @@ class JobContext:
             self._report_at = now + REPORT_EVERY
             self._progress(self.ticket, done, total)
         time.sleep(0)
-        self._yield_at = time.perf_counter() + (YIELD_EVERY if goes_first() else YIELD_EARLY)
+        self._yield_at = time.perf_counter() + (YIELD_EVERY if WINDOW_FIRST.is_wanted(now) else YIELD_SELDOM)
 
     def _stand_back(self) -> None:
         WINDOW_FIRST.stand_back()

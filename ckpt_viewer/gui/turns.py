@@ -43,11 +43,6 @@ def share_the_interpreter() -> None:
         _calm = _Calm()
 
 
-def goes_first() -> bool:
-    """Whether the window goes first already."""
-    return _calm is not None
-
-
 def soon(receiver: QObject, work: Callable[[], None]) -> None:
     """Do something large in a turn of its own: timers that are due and what the user does come before it.
 
