@@ -21,7 +21,7 @@ from ckpt_viewer.gui.panels import counting
 from ckpt_viewer.gui.panels.counting import Target, first_look
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
 from ckpt_viewer.gui.panels.picture import Wish
-from ckpt_viewer.gui.panels.saving import write_csv, write_png, write_svg
+from ckpt_viewer.gui.panels.saving import csv_writer
 from ckpt_viewer.gui.panels.statistics import statistics
 from ckpt_viewer.gui.theme import DARK, themes
 from ckpt_viewer.stats.sampling import sample_of
@@ -331,57 +331,69 @@ def test_copies_give_every_digit(qtbot, open_details):
     panel.table.selectRow(2)
     panel.table.copy()
     assert QGuiApplication.clipboard().text() == "0.10000000149011612"
-    panel.save.copy_bins.trigger()
+    with qtbot.waitSignal(panel.save.said):
+        menu_action(panel, "Copy the bins").trigger()
     rows = [line.split("\t") for line in QGuiApplication.clipboard().text().splitlines()]
     assert rows[0] == ["low", "high", "count"]
     assert sum(int(row[2]) for row in rows[1:]) == 1
-    panel.save.copy_picture.trigger()
+    menu_action(panel, "Copy the picture").trigger()
     assert not QGuiApplication.clipboard().pixmap().isNull()
 
 
-def test_pictures_and_bins_are_saved(open_details, tmp_path):
+def menu_action(panel, text):
+    return next(each for each in panel.save.menu.actions() if each.text() == text)
+
+
+def saved(qtbot, panel, path, kind):
+    """Save to a path as one of the menu's entries does; return what is said of it."""
+    menu = panel.save
+    writers = {"png": menu.png_writer, "svg": menu.svg_writer, "csv": lambda: csv_writer(panel._plot.picture)}
+    with qtbot.waitSignal(panel.save.said) as said:
+        panel.save.save(str(path), writers[kind]())
+    return said.args[0]
+
+
+def test_pictures_and_bins_are_saved(qtbot, open_details, tmp_path):
     panel = panel_of(open_details, made_from(NORMAL))
-    plot, save = panel._plot, panel.save
-    save.save(plot, str(tmp_path / "a.png"), write_png)
+    plot = panel._plot
+    saved(qtbot, panel, tmp_path / "a.png", "png")
     image = QImage(str(tmp_path / "a.png"))
     assert image.size() == plot.widget.size()
-    save.save(plot, str(tmp_path / "a.svg"), write_svg)
+    saved(qtbot, panel, tmp_path / "a.svg", "svg")
     assert "<svg" in (tmp_path / "a.svg").read_text()
     assert "<path" in (tmp_path / "a.svg").read_text()
-    save.save(plot, str(tmp_path / "a.csv"), write_csv)
+    saved(qtbot, panel, tmp_path / "a.csv", "csv")
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert lines[0] == "low,high,count"
     assert sum(int(line.split(",")[2]) for line in lines[1:]) == 1000
     assert float(lines[1].split(",")[0]) == NORMAL.min().item()
     assert panel.status.text() == "Saved a.csv."
-    for write in (write_png, write_svg, write_csv):
-        save.save(plot, str(tmp_path / "missing" / "a"), write)
+    for kind in ("png", "svg", "csv"):
+        assert "was not saved" in saved(qtbot, panel, tmp_path / "missing" / "a", kind)
         assert "was not saved" in panel.status.text()
 
 
-def test_a_picture_that_does_not_fit_on_the_disk_harms_none(monkeypatch, open_details, tmp_path):
+def test_a_picture_that_does_not_fit_on_the_disk_harms_none(qtbot, monkeypatch, open_details, tmp_path):
     panel = panel_of(open_details, made_from(NORMAL))
     full = SimpleNamespace(free=0)
-    for write in (write_png, write_svg, write_csv):
+    for kind in ("png", "svg", "csv"):
         path = tmp_path / "a"
         path.write_bytes(b"an earlier one")
         monkeypatch.setattr("shutil.disk_usage", lambda _: full)
-        panel.save.save(panel._plot, str(path), write)
-        assert "a was not saved: " in panel.status.text()
+        assert "a was not saved: " in saved(qtbot, panel, path, kind)
         assert "too little space" in panel.status.text()
         assert [each.name for each in tmp_path.iterdir()] == ["a"]
         assert path.read_bytes() == b"an earlier one"
 
 
-def test_the_file_that_is_shown_is_never_saved_over(open_details, tmp_path):
+def test_the_file_that_is_shown_is_never_saved_over(qtbot, open_details, tmp_path):
     panel = panel_of(open_details, made_from(NORMAL))
     path = tmp_path / "model.pth"
     path.write_bytes(b"the only copy")
     (tmp_path / "link.png").symlink_to(path)
     panel.session.path = str(path)
     for name in ("model.pth", "link.png"):
-        panel.save.save(panel._plot, str(tmp_path / name), write_png)
-        assert "the very file that is read" in panel.status.text()
+        assert "the very file that is read" in saved(qtbot, panel, tmp_path / name, "png")
     assert path.read_bytes() == b"the only copy"
 
 

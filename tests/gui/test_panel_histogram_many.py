@@ -17,7 +17,7 @@ from ckpt_viewer.errors import Cancelled
 from ckpt_viewer.gui.file_scan import ScanState
 from ckpt_viewer.gui.panels import counting
 from ckpt_viewer.gui.panels.histogram import HistogramPanel
-from ckpt_viewer.gui.panels.saving import write_csv, write_svg
+from ckpt_viewer.gui.panels.saving import csv_writer
 from ckpt_viewer.gui.panels.targets import holds_tensors
 from ckpt_viewer.gui.picks import MOST, Picks, short_names
 from ckpt_viewer.gui.tree import build_index
@@ -71,14 +71,15 @@ def test_series_differ_in_colour_and_in_lines(open_details):
     assert panel._plot.lettering.names == [f"t{number}" for number in range(MOST)]
 
 
-def test_names_in_the_legend_are_plain_text_and_never_leave_the_picture(open_details, tmp_path):
+def test_names_in_the_legend_are_plain_text_and_never_leave_the_picture(qtbot, open_details, tmp_path):
     details = open_details(many(**{"<b>x</b>": floats(1), "\u202ey" * 200: floats(2)}))
     panel = details.select("/model/<b>x<~1b>")
     pick(details, "/model/<b>x<~1b>", "/model/" + "\u202ey" * 200)
     details.wait()
     assert panel._plot.lettering.names[0] == "<b>x<~1b>"
     assert "\u202e" not in panel._plot.lettering.names[1]
-    write_svg(panel._plot, str(tmp_path / "a.svg"))
+    with qtbot.waitSignal(panel.save.said):
+        panel.save.save(str(tmp_path / "a.svg"), panel.save.svg_writer())
     assert "&lt;b&gt;x&lt;~1b&gt;" in (tmp_path / "a.svg").read_text()
 
 
@@ -102,8 +103,9 @@ def test_statistics_stand_side_by_side(overlaid):
     assert f"max\t{SMALL.max().item()!r}\t{LARGE.max().item()!r}" in lines
 
 
-def test_numbers_of_all_series_are_saved(overlaid, tmp_path):
-    overlaid.save.save(overlaid._plot, str(tmp_path / "a.csv"), write_csv)
+def test_numbers_of_all_series_are_saved(qtbot, overlaid, tmp_path):
+    with qtbot.waitSignal(overlaid.save.said):
+        overlaid.save.save(str(tmp_path / "a.csv"), csv_writer(overlaid._plot.picture))
     lines = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()]
     assert lines[0] == ["low", "high", "a", "b"]
     assert sum(int(line[2]) for line in lines[1:]) == SMALL.size

@@ -60,7 +60,7 @@ def test_all_values_come_back(qtbot, open_details, way):
         if way == "button":
             panel.controls.whole.click()
         elif way == "menu":
-            panel.save.show_all.trigger()
+            panel.save.menu.actions()[0].trigger()
         else:
             plot = panel._plot
             scene = plot._box.mapViewToScene(plot._box.viewRect().center())

@@ -21,7 +21,8 @@ from ckpt_viewer.gui.panels.facts_table import FactsTable
 from ckpt_viewer.gui.panels.histogram_controls import HistogramControls
 from ckpt_viewer.gui.panels.histogram_flow import HistogramFlow
 from ckpt_viewer.gui.panels.picture import Wish, bin_text
-from ckpt_viewer.gui.panels.saving import SaveMenu
+from ckpt_viewer.gui.panels.picture_menu import PictureMenu
+from ckpt_viewer.gui.panels.saving import fill_menu
 from ckpt_viewer.gui.panels.statistics import side_by_side, special_words, statistics
 from ckpt_viewer.gui.panels.targets import holds_tensors, target_of
 from ckpt_viewer.gui.turns import soon
@@ -76,7 +77,8 @@ class HistogramPanel(Panel):
         self.table = FactsTable("statsTable", "Statistics", ("Statistic", "Value"), numeric=True)
         self.hover = label(muted=True)
         self.hover.setObjectName("histogramHover")
-        self.save = SaveMenu(self.session, self)
+        self.save = PictureMenu(self.session, self, "histogram", "the histogram")
+        self.save.button.setEnabled(False)
         self.controls = HistogramControls(self.save.button)
         self.status = self.controls.status
         self.save.said.connect(self.status.setText)
@@ -201,7 +203,7 @@ class HistogramPanel(Panel):
             self._pages.setCurrentWidget(plot.widget)
         self.controls.whole.setVisible(seen.picture is not None and seen.picture.wish.zoomed)
         self._on_hover(self._plot.at if self._plot is not None else -1)
-        self.save.set_enabled(not instead)
+        self.save.button.setEnabled(not instead)
         self.show_body()
 
     def _show_statistics(self, seen: Seen) -> None:
@@ -242,7 +244,7 @@ class HistogramPanel(Panel):
             self._plot.hovered.connect(self._on_hover)
             self._plot.rangeWanted.connect(self._on_range)
             self._pages.addWidget(self._plot.widget)
-            self.save.attach(self._plot)
+            fill_menu(self.save, self._plot)
         return self._plot
 
     def _on_drawing(self) -> None:

@@ -100,6 +100,7 @@ class ImagePanel(Panel):
         self.status = ElidedLabel(muted=True)
         self.status.setObjectName("imageStatus")
         self.save = PictureMenu(self.session, self.map, "image", "the picture")
+        self.save.serve(self.map)
         self.save.add("Show all", self.map.show_all)
         self.save.add_picture()
         self.save.said.connect(self.status.setText)

@@ -24,14 +24,16 @@ Writer = Callable[[str, Context], object]
 
 
 class PictureMenu(QObject):
-    """Serves one widget. `add` puts more entries before those for the picture, `add_file` one that saves a file."""
+    """Serves one widget, see `serve`; `add` puts more entries before those for the picture, `add_file` one that saves a
+    file.
+    """
 
     said = Signal(str)
     """What was done, or why it was not: a sentence."""
 
-    def __init__(self, session: Session, widget: QWidget, stem: str, words: str) -> None:
-        super().__init__(widget)
-        self._widget, self._stem, self._session = widget, stem, session
+    def __init__(self, session: Session, parent: QWidget, stem: str, words: str) -> None:
+        super().__init__(parent)
+        self._widget, self._stem, self._session = parent, stem, session
         self._name = ""
         self._saving = Latest(session.jobs, self)
         self._saving.finished.connect(lambda _: self.said.emit(f"Saved {self._name}."))
@@ -39,13 +41,17 @@ class PictureMenu(QObject):
         self._copying = Latest(session.jobs, self)
         self._copying.finished.connect(self._on_text)
         self._copying.failed.connect(lambda error: self.said.emit(error_text(error)))
-        self.menu = QMenu(widget)
+        self.menu = QMenu(parent)
         self.button = QToolButton()
         self.button.setObjectName(f"{stem}Save")
         self.button.setText("Save")
         self.button.setAccessibleName(f"Copy or save {words}")
         self.button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.button.setMenu(self.menu)
+
+    def serve(self, widget: QWidget) -> None:
+        """Copy and save this widget's picture, also on a right click."""
+        self._widget = widget
         widget.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         widget.customContextMenuRequested.connect(self._pop_up)
 
