@@ -69,11 +69,6 @@ _STROKES: dict[str, tuple[Callable[[QPainterPath], None], ...]] = {
 }  # fmt: skip
 
 
-def icon_names() -> tuple[str, ...]:
-    """Every name that `icon` knows."""
-    return tuple(_STROKES)
-
-
 def pixmap(name: str, size: int, colour: str) -> QPixmap:
     """Return one icon, `size` pixels square, in a colour ``#rrggbb``; raises KeyError for an unknown name."""
     picture = QPixmap(size, size)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.core.outline import Outline
     from ckpt_viewer.core.progress import Context
-    from ckpt_viewer.core.tensor import TensorSpec
     from ckpt_viewer.gui.file_scan import FileScan
     from ckpt_viewer.gui.session import Session
 
@@ -116,11 +115,6 @@ class TrainingWatch(Watch):
         """What is known; None until `ready`. Asking starts the work."""
         answer: Training | None = self.answer
         return answer
-
-    def state_of(self, tensor: TensorSpec) -> Link | None:
-        """Return the state that belongs to a weight; None where there is none, or it is not known yet."""
-        training = self.training
-        return training.by_tensor.get(id(tensor)) if training is not None else None
 
     def _look_at_values(self) -> None:
         scan, training = self._session.scan, self._answer

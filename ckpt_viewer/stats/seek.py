@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -149,9 +148,3 @@ def _comparable(values: Array) -> Array:
         return values.view(np.uint8)
     native = values.dtype.kind in "iu" or values.dtype in (np.float16, np.float32, np.float64)
     return values if native else values.astype(np.float32)
-
-
-def can_be_special(tensor: TensorSpec) -> bool:
-    """Whether values of this tensor's dtype can be NaN or infinite."""
-    kind = _comparable(np.empty(0, open_values(tensor).decoder.result)).dtype.kind
-    return kind == "f" and prod(tensor.shape or ()) > 0

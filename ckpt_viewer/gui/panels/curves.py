@@ -9,7 +9,6 @@ import pyqtgraph as pg
 from PySide6.QtCore import QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QColor
 
-from ckpt_viewer.gui.panels.digits import every_digit
 from ckpt_viewer.gui.panels.ticks import nice_values
 from ckpt_viewer.gui.theme import Theme, theme, themes
 
@@ -227,10 +226,3 @@ def _height_ticks(curve: Curve, low: float, high: float, wanted: int) -> list[tu
     if len(powers) >= 2:
         return [(float(power), f"1e{power}") for power in powers[:: max(1, -(-len(powers) // min(wanted, 8)))]]
     return [(math.log10(value), text) for value, text in nice_values(10**low, 10**high, min(wanted, 6)) if value > 0]
-
-
-def curve_text(curve: Curve, separator: str) -> str:
-    """Return the curve as lines of number and height under a heading, in full precision."""
-    lines = [f"{curve.across}{separator}{curve.up}"]
-    lines += [f"{curve.first + at}{separator}{every_digit(height)}" for at, height in enumerate(curve.heights.tolist())]
-    return "\n".join(lines) + "\n"

@@ -22,8 +22,6 @@ GAP = 6
 """Pixels between two names."""
 LEGEND_LINE, LEGEND_MARGIN, LEGEND_SHARE = 24, 6, 0.75
 """Pixels of a line in the legend and around all, and the share of the width that it may take."""
-MOST_SERIES = 8
-"""Tensors that can be told apart: four colours, solid and dashed."""
 DASHES = {ZERO: [1, 0], MEAN: [6, 3], SPREAD: [3, 3], QUANTILES: [1, 3]}
 """Lines and gaps of the marks, in widths of the line."""
 

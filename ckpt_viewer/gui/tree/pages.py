@@ -68,10 +68,6 @@ class Pages:
         """Return the first page of a row that `must_fetch`."""
         return Change(parent, 0, self._first(parent), 0)
 
-    def id_at(self, parent: int, position: int) -> int:
-        """Return the id that is shown at a position below a row."""
-        return self.ids(parent)[position]
-
     def parent_of(self, key: int) -> int:
         """Return the row that an id is below; -1 for the root."""
         rows = self._rows
