@@ -18,14 +18,11 @@ from ckpt_viewer.errors import CheckpointError, Damaged, NotACheckpoint, Unreada
 from ckpt_viewer.formats.base import FileOpener, Head, Inside, Opened, merged
 from ckpt_viewer.formats.kinds import is_shard_index
 from ckpt_viewer.formats.shard_index import INDEX_LIMIT, ShardIndex, read_index
+from ckpt_viewer.formats.shard_lookup import FOUND, as_indexed
 from ckpt_viewer.formats.shard_names import Part, PartSet, is_index_name, listed, part_of, part_set
 from ckpt_viewer.sources.folder import Folder, is_plain_name
 
 MOST_SHARDS = 20_000
-AT_ONCE = 512
-"""Keys and values of a shard that are looked up at once; some 0.1 ms."""
-_FOUND = ""
-"""In an index, instead of the name of a tensor's file: the tensor was there."""
 MOST_INDEXES = 16
 """Indexes in one folder that are searched for a shard."""
 
@@ -133,33 +130,13 @@ def open_indexed(
     if not names:
         raise NotACheckpoint("this index names no tensors; download it again")
     shards, notes = _open_shards(folder, names, context, open_file, prefix)
-    root = Mapping()
-    left_out: list[str] = []
-    unnamed: list[str] = []
     files = index.files  # what is found is marked in it: with half a million names a copy would be felt
-    for shard in shards:
-        pairs = shard.root.pairs
-        for start in range(0, len(pairs), AT_ONCE):
-            context.step(start, len(pairs))
-            some = pairs[start : start + AT_ONCE]
-            if _found_all(some[::2], shard.name, files):
-                root.pairs += some
-                continue
-            for key, value in zip(some[::2], some[1::2], strict=True):
-                file = files.get(key) if type(key) is str else None
-                if file == shard.name:
-                    files[key] = _FOUND  # type: ignore[index]
-                elif file is not None:
-                    left_out.append(str(key))  # the index says that it lies elsewhere
-                    continue
-                else:
-                    unnamed.append(str(key))
-                root.pairs += (key, value)
+    root, unnamed, left_out = as_indexed(((shard.name, shard.root) for shard in shards), files, context)
     there = {shard.name for shard in shards}
     absent = [name for name, file in stepped(files.items(), context) if file in there]
     gone: list[str] = []
     if len(shards) < len(names):
-        gone = [name for name, file in stepped(files.items(), context) if file not in there and file != _FOUND]
+        gone = [name for name, file in stepped(files.items(), context) if file not in there and file != FOUND]
     drain(files, context)
     for severity, code, found, words in (
         ("error", "missing-tensor", absent, "the index names tensors that are not in their file"),
@@ -171,17 +148,6 @@ def open_indexed(
             notes.append(Note(severity, code, None, f"{words}: {len(found)}, {listed(found)}"))
     notes += _size_note(index, root)
     return _finish(root, index.metadata, shards, notes)
-
-
-def _found_all(keys: Sequence[Value], file: str, files: dict[str, str]) -> bool:
-    """Mark names as found if an index has all of them in one file, and each is there once; whether it is so."""
-    if {*map(type, keys)} != {str} or {*map(files.get, keys)} != {file}:  # type: ignore[arg-type]
-        return False
-    found = dict.fromkeys(keys, _FOUND)
-    if len(found) < len(keys):
-        return False
-    files.update(found)  # type: ignore[arg-type]
-    return True
 
 
 def open_numbered(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.formats import open_checkpoint, shard_index, shard_set
+from ckpt_viewer.formats import open_checkpoint, shard_index, shard_lookup
 from ckpt_viewer.sources import MemorySource
 
 NAMES = [f"layer.{number}.weight" for number in range(150)]
@@ -103,8 +103,8 @@ def test_tensors_of_a_shard_are_looked_up_alike_both_ways(title: str, tmp_path: 
         (tmp_path / file).write_bytes(safetensors_file(header, bytes(16 * len(names))))
     files = {name: file for name, file in (MAP | CHANGES[title]).items() if file is not None}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
-    monkeypatch.setattr(shard_set, "AT_ONCE", 32)
+    monkeypatch.setattr(shard_lookup, "AT_ONCE", 32)
     together = opened(tmp_path)
     assert len(together[1]) > 140
-    monkeypatch.setattr(shard_set, "_found_all", lambda *given: False)
+    monkeypatch.setattr(shard_lookup, "_found_all", lambda *given: False)
     assert together == opened(tmp_path)
