@@ -51,14 +51,14 @@ def run_diff(options: argparse.Namespace) -> int:
             if options.json:
                 sys.stdout.write(json.dumps(diff_json(a, b, found), allow_nan=False) + "\n")
             else:
-                sys.stdout.writelines(escape_text(line) + "\n" for line in _lines(a, b, found))
+                sys.stdout.writelines(escape_text(line) + "\n" for line in _lines(a, b, found, values=options.values))
             sys.stdout.flush()
     if not found.equal:
         return DIFFERENT
     return NOT_DONE if found.uncompared else 0
 
 
-def _lines(a: Checkpoint, b: Checkpoint, found: Diff) -> Iterator[str]:
+def _lines(a: Checkpoint, b: Checkpoint, found: Diff, *, values: bool) -> Iterator[str]:
     pointer_a, pointer_b = Pointers(a.outline).of, Pointers(b.outline).of
     for row in found.only_a:
         yield f"- {pointer_a(row)}"
@@ -73,6 +73,7 @@ def _lines(a: Checkpoint, b: Checkpoint, found: Diff) -> Iterator[str]:
     yield (
         f"{same} the same, {len(found.changed) - found.uncompared} differ{rest}, "
         f"{len(found.only_a)} are only in the first, {len(found.only_b)} only in the second"
+        f"{'' if values else '; the values of tensors were not compared (--values)'}"
     )
 
 

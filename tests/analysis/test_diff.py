@@ -251,6 +251,14 @@ def test_the_command(tmp_path):
     assert done.stderr.startswith(f"ckpt-viewer: {tmp_path / 'gone.pth'}: ")
 
 
+def test_what_was_not_compared_is_said(tmp_path, capsys):
+    paths = [str(save({"w": torch.full((3,), number)}, tmp_path / f"{number}.pth")) for number in (1.0, 2.0)]
+    assert main(["diff", *paths]) == 0
+    assert capsys.readouterr().out.endswith("; the values of tensors were not compared (--values)\n")
+    assert main(["diff", *paths, "--values"]) == 1
+    assert "not compared" not in capsys.readouterr().out
+
+
 def test_values_that_nobody_has_do_not_differ(tmp_path):
     value = {"w": torch.empty(3, device="meta"), "b": torch.ones(2)}
     assert told(tmp_path, value, value)["changed"] == []
