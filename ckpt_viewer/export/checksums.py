@@ -5,9 +5,10 @@ A checksum that is wrong goes into the copy as it is: a fresh one would hide tha
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from zlib_ng.zlib_ng import crc32
 
 from ckpt_viewer.export.blocks import Block
 
@@ -53,7 +54,7 @@ class Checksums:
         while self._next is not None and self._next.offset < end:
             behind = self._next.offset + self._next.nbytes
             first, last = max(self._next.offset, offset), min(behind, end)
-            self._crc = zlib.crc32(view[first - offset : last - offset], self._crc)
+            self._crc = crc32(view[first - offset : last - offset], self._crc)
             if last < behind:
                 return
             if self._crc != self._next.crc:

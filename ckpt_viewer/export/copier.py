@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zlib_ng.zlib_ng import crc32, crc32_combine
+
 from ckpt_viewer.errors import WriteFailed
 from ckpt_viewer.export.atomic import AtomicFile
 from ckpt_viewer.export.blocks import LARGE, StepBytes, comparable
 from ckpt_viewer.export.checksums import Checksums, Stated
-from ckpt_viewer.export.crc import joined
-from ckpt_viewer.export.machine import crc32
 from ckpt_viewer.export.reading import Line, Reader, Span
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Copier:
             if digest is not None:
                 digest.update(block)
             if summed:
-                crc = crc32(block, crc) if own is None else joined(crc, own, len(block))
+                crc = crc32(block, crc) if own is None else crc32_combine(crc, own, len(block))
             self._step(len(block))
         return crc
 

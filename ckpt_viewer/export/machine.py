@@ -1,20 +1,19 @@
-"""Machine code for what happens to every number of an export: casting it, and the CRC-32 of what is written.
+"""Machine code for what happens to every number of an export that casts.
 
 LLVM makes it from a few lines of its own language (`machine_source`) in some 20 ms, once llvmlite is imported, which
-takes less time than numpy does. Where that is not worth it or not possible `cast_kernels` casts and zlib sums.
+takes less time than numpy does. Where that is not worth it or not possible `cast_kernels` casts.
 """
 
 from __future__ import annotations
 
 import ctypes
 import threading
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.export.blocks import swapped
 from ckpt_viewer.export.cargo import CastCounts
-from ckpt_viewer.export.machine_source import FOLDED, LANES, SOURCES, cast_source, fold_source
+from ckpt_viewer.export.machine_source import LANES, SOURCES, cast_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +26,14 @@ BLOCK = 1 << 16
 """Numbers that are cast at once: they and what becomes of them stay in the second cache."""
 LINE = 64
 """Bytes of a line of the cache."""
-SHORT = 1 << 14
-"""Bytes below which zlib is as fast."""
-_NEEDED = {"x86_64": {"float16": "f16c", "crc32": "pclmul"}}
-"""By processor: the feature without which it has no instruction for something."""
-_HAVE = {"aarch64": ("float16",), "arm64": ("float16",)}
-"""By processor: what all of its kind have instructions for."""
+_NEEDED = {"x86_64": "f16c"}
+"""By processor: the feature without which it has no instruction for float16."""
+_ALL_HAVE = ("aarch64", "arm64")
+"""Processors that have one without saying so."""
+
+
+_CAST = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p)
+"""Numbers, where to, how many, where to count."""
 
 
 class _Code:
@@ -51,29 +52,19 @@ class _Code:
 
     def cast(self, dtype: str, target: str) -> Callable[..., None] | None:
         """Return what casts numbers, see `machine_source`; None where this processor has no instructions for it."""
-        if dtype not in SOURCES or ("float16" in (dtype, target) and not self._has("float16")):
+        if dtype not in SOURCES or ("float16" in (dtype, target) and not self._has_float16()):
             return None
-        arguments = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p
-        return self._get(f"{dtype}_{target}", lambda name: cast_source(name, dtype, target), arguments)
-
-    def fold(self) -> Callable[..., None] | None:
-        """Return what folds bytes into `FOLDED` of the same CRC-32; None as above."""
-        if not self._has("crc32"):
-            return None
-        return self._get("fold", fold_source, (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p))
-
-    def _has(self, what: str) -> bool:
-        machine = self._llvm.get_process_triple().partition("-")[0]
-        feature = _NEEDED.get(machine, {}).get(what)
-        return bool(self._features.get(feature)) if feature else what in _HAVE.get(machine, ())
-
-    def _get(self, name: str, source: Callable[[str], str], arguments: tuple[Any, ...]) -> Callable[..., None] | None:
+        name = f"{dtype}_{target}"
         with self._lock:
             if name not in self._made:
-                self._made[name] = self._make(name, source(name), arguments)
+                self._made[name] = self._make(name, cast_source(name, dtype, target))
             return self._made[name]
 
-    def _make(self, name: str, source: str, arguments: tuple[Any, ...]) -> Callable[..., None] | None:
+    def _has_float16(self) -> bool:
+        machine = self._llvm.get_process_triple().partition("-")[0]
+        return bool(self._features.get(_NEEDED.get(machine))) or machine in _ALL_HAVE
+
+    def _make(self, name: str, source: str) -> Callable[..., None] | None:
         llvm = self._llvm
         try:
             machine = llvm.Target.from_default_triple().create_target_machine(
@@ -85,7 +76,7 @@ class _Code:
             _log(f"no machine code for {name}: {error}")
             return None
         self._engines.append(engine)
-        made: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(engine.get_function_address(name))
+        made: Callable[..., None] = _CAST(engine.get_function_address(name))
         return made
 
 
@@ -112,18 +103,6 @@ def caster(dtype: str, target: str) -> MachineCaster | None:
     """Return what casts from one dtype to another for one thread; None where there is no machine code for it."""
     call = _code.cast(dtype, target) if _code is not None else None
     return MachineCaster(call, dtype, target) if call is not None else None
-
-
-def crc32(block: Block, crc: int = 0) -> int:
-    """Return the CRC-32 of bytes whose predecessors have `crc`, as `zlib.crc32` does; it does not hold the GIL."""
-    whole = len(block) // FOLDED * FOLDED
-    call = _code.fold() if _code is not None and whole >= SHORT else None
-    if call is None:
-        return zlib.crc32(block, crc)
-    folded = ctypes.create_string_buffer(FOLDED)
-    call(_address(block), whole, crc ^ 0xFFFFFFFF, folded)
-    crc = zlib.crc32(folded, 0xFFFFFFFF)  # as if nothing came before: that is in there already
-    return zlib.crc32(memoryview(block)[whole:], crc) if whole < len(block) else crc
 
 
 def _address(block: Block) -> int:

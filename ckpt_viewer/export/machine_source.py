@@ -7,8 +7,6 @@ from __future__ import annotations
 
 LANES = 16
 """Numbers that are cast at once; a call takes a multiple of them, and at least these."""
-FOLDED = 64
-"""Bytes that are folded at once; a call takes a multiple of them, and at least these."""
 
 _BITS = {"float64": 64, "float32": 32, "float16": 16, "bfloat16": 16}
 SOURCES = frozenset(_BITS)
@@ -118,66 +116,3 @@ def _sum(number: int, each: str) -> str:
   %{each}s.all = call i32 @llvm.vector.reduce.add.v16i32(<16 x i32> %{each}s.next)
   %{each}s.place = getelementptr i32, ptr %counts, i64 {number}
   store i32 %{each}s.all, ptr %{each}s.place"""
-
-
-_FOLD = "<2 x i64> <i64 5708721108, i64 7631803798>"
-"""x^(4*128+32) and x^(4*128-32) modulo CRC-32's polynomial, bits reflected: 0x154442bd4, 0x1c6e41596."""
-
-
-def fold_source(name: str) -> str:
-    """Return a function `name` (bytes, how many, state before, where to) that folds bytes into `FOLDED` of them.
-
-    These have, begun with a state of 0, the CRC-32 that the bytes have after the given state. For x86 with carry-less
-    multiplication. Source: V. Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ".
-    """
-    four = range(4)
-    return f"""
-declare <2 x i64> @llvm.x86.pclmulqdq(<2 x i64>, <2 x i64>, i8 immarg)
-define void @{name}(ptr %from, i64 %n, i32 %before, ptr %to) {{
-entry:
-  %s = insertelement <4 x i32> zeroinitializer, i32 %before, i32 0
-  %state = bitcast <4 x i32> %s to <2 x i64>
-{"".join(_load(f"first{j}", str(16 * j)) for j in four)}
-  %begun0 = xor <2 x i64> %first0, %state
-  %any = icmp ugt i64 %n, {FOLDED}
-  br i1 %any, label %loop, label %done
-loop:
-  %k = phi i64 [{FOLDED}, %entry], [%k.next, %loop]
-{"".join(_so_far("x", j) for j in four)}
-{"".join(_folded(j) for j in four)}
-  %k.next = add i64 %k, {FOLDED}
-  %more = icmp ult i64 %k.next, %n
-  br i1 %more, label %loop, label %done
-done:
-{"".join(_so_far("z", j) for j in four)}
-{"".join(_store(j) for j in four)}
-  ret void
-}}
-"""
-
-
-def _so_far(name: str, j: int) -> str:
-    begun = "begun0" if j == 0 else f"first{j}"
-    return f"""
-  %{name}{j} = phi <2 x i64> [%{begun}, %entry], [%y{j}, %loop]"""
-
-
-def _load(name: str, at: str) -> str:
-    return f"""
-  %{name}.place = getelementptr i8, ptr %from, i64 {at}
-  %{name} = load <2 x i64>, ptr %{name}.place, align 1"""
-
-
-def _folded(j: int) -> str:
-    return f"""
-  %at{j} = add i64 %k, {16 * j}{_load(f"new{j}", f"%at{j}")}
-  %low{j} = call <2 x i64> @llvm.x86.pclmulqdq(<2 x i64> %x{j}, {_FOLD}, i8 0)
-  %high{j} = call <2 x i64> @llvm.x86.pclmulqdq(<2 x i64> %x{j}, {_FOLD}, i8 17)
-  %both{j} = xor <2 x i64> %low{j}, %high{j}
-  %y{j} = xor <2 x i64> %both{j}, %new{j}"""
-
-
-def _store(j: int) -> str:
-    return f"""
-  %to{j} = getelementptr i8, ptr %to, i64 {16 * j}
-  store <2 x i64> %z{j}, ptr %to{j}, align 1"""

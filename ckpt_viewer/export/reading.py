@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
+from zlib_ng.zlib_ng import crc32
+
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.export.blocks import BLOCK, LARGE, Block, Blocks, swapped
-from ckpt_viewer.export.machine import crc32
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future

@@ -8,9 +8,10 @@ padding.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Collection, Iterator
 from itertools import islice, pairwise
+
+from zlib_ng.zlib_ng import crc32
 
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes
@@ -55,7 +56,7 @@ def remap_zip(
     if pickle is None:
         raise Damaged("the archive has no data.pkl any more; open it again")
     data = directory.read(pickle)
-    is_wrong = directory.crcs and pickle.crc != zlib.crc32(data)
+    is_wrong = directory.crcs and pickle.crc != crc32(data)
     left = cut(data, drop, context) if drop else data
     gone = storage_keys(data, context) - storage_keys(left, context) if drop else ()
     del data  # as large as what follows
@@ -148,7 +149,7 @@ class _Copier:
         self.writer.begin(self._raw_name(self.pickle), len(self.data), alignment)
         self.writer.append(self.data)
         # where no record states a checksum, a single one would make the others look wrong
-        self.writer.end(zlib.crc32(self.data) if self.directory.crcs else 0)
+        self.writer.end(crc32(self.data) if self.directory.crcs else 0)
 
     def _alignment(self) -> int:
         record = self.directory.get(".storage_alignment")

@@ -7,8 +7,9 @@ walk loses its way, the rest is lost. Source: FORMATS H13 and 2.1, APPNOTE.TXT 6
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
+
+from zlib_ng.zlib_ng import crc32
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.tensor import Bytes, Extent
@@ -168,7 +169,7 @@ class RebuiltDirectory(ZipDirectory):
         crc = 0
         for at in range(0, extent.nbytes, _BLOCK):
             self.inside.context.step(record.header + at, self.source.size)
-            crc = zlib.crc32(extent.source.read_at(extent.offset + at, min(_BLOCK, extent.nbytes - at)), crc)
+            crc = crc32(extent.source.read_at(extent.offset + at, min(_BLOCK, extent.nbytes - at)), crc)
         return crc == record.crc
 
 

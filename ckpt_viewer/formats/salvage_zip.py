@@ -10,8 +10,9 @@ Source: FORMATS H13 and 2.2, APPNOTE.TXT 6.3.10, caffe2/serialize/inline_contain
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
+
+from zlib_ng.zlib_ng import crc32
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.tensor import Bytes
@@ -93,7 +94,7 @@ class _Walk:
             return False
         after = self.locals.after(local, found.stored, len(found.data))
         self.behind_pickle = after.end if after is not None else local.start + found.stored + _CONFIRMING
-        if after is not None and after.crc and zlib.crc32(found.data) != after.crc:
+        if after is not None and after.crc and crc32(found.data) != after.crc:
             message = "data.pkl does not match its checksum; names, shapes and numbers may be wrong"
             self.notes.append(Note("error", "crc-mismatch", None, message))
         return True
@@ -177,7 +178,7 @@ class _Walk:
                 data = inflate(self.source, local, nbytes)[0]
             except CheckpointError as error:
                 return f"damaged: {str(error).partition(';')[0]}"
-            wrong = bool(crc) and zlib.crc32(data) != crc
+            wrong = bool(crc) and crc32(data) != crc
         else:
             wrong = bool(crc) and self._crc(local.start, stored) != crc
         return "damaged: its bytes do not match their checksum" if wrong else ""
@@ -186,7 +187,7 @@ class _Walk:
         crc, end = 0, start + size
         for at in range(start, end, _BLOCK):
             self.context.step(at, self.source.size)
-            crc = zlib.crc32(self.source.read_at(at, min(_BLOCK, end - at)), crc)
+            crc = crc32(self.source.read_at(at, min(_BLOCK, end - at)), crc)
         return crc
 
     def _past(self, at: int) -> int | None:

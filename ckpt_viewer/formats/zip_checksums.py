@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from zlib_ng.zlib_ng import crc32
+
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.errors import CheckpointError, Damaged, SourceChanged, Unreadable
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
@@ -60,7 +62,7 @@ def _crc(directory: ZipDirectory, record: Record, step: Callable[[int], None]) -
         step(at)
         block = directory.source.read_at(offset + at, min(_BLOCK, record.stored - at))
         for piece in _inflated(unpacker, block, record) if unpacker is not None else (block,):
-            crc, size = zlib.crc32(piece, crc), size + len(piece)
+            crc, size = crc32(piece, crc), size + len(piece)
             if size > record.size:
                 break
     if size != record.size:

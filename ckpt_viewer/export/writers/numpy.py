@@ -6,9 +6,10 @@ pickles: what numpy has no type for is refused by name. Arrays are in row-major 
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import NamedTuple
+
+from zlib_ng.zlib_ng import crc32, crc32_combine
 
 from ckpt_viewer.core.dtype import DTYPES
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
@@ -17,7 +18,6 @@ from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
 from ckpt_viewer.export.copier import Copier, differs
-from ckpt_viewer.export.crc import joined
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
 from ckpt_viewer.export.new_metadata import said_of_metadata
 from ckpt_viewer.export.recipe import FileRecipe
@@ -146,7 +146,7 @@ class Npz(NamedTuple):
             writer.append(header)
             crc = next(copied)
             writer.skip(flat.nbytes)
-            writer.end(joined(zlib.crc32(header), crc, flat.nbytes))
+            writer.end(crc32_combine(crc32(header), crc, flat.nbytes))
         writer.finish()
 
     def claim(self) -> None:

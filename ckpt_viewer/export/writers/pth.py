@@ -8,10 +8,11 @@ with a warning if not.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from zlib_ng.zlib_ng import crc32
 
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.progress import SILENT, Context, stepped
@@ -85,7 +86,7 @@ class StateDict(NamedTuple):
 
         def write(part: bytearray) -> None:
             nonlocal crc
-            crc = zlib.crc32(part, crc)
+            crc = crc32(part, crc)
             writer.append(part)
 
         writer.begin(ROOT + b"data.pkl", self.pickle)
@@ -120,7 +121,7 @@ class StateDict(NamedTuple):
 def _write_record(writer: ZipWriter, name: bytes, data: bytes) -> None:
     writer.begin(ROOT + name, len(data))
     writer.append(data)
-    writer.end(zlib.crc32(data))
+    writer.end(crc32(data))
 
 
 def plan_state_dict(cargo: Cargo, options: Options = DEFAULT, context: Context = SILENT) -> StateDict:
