@@ -7,7 +7,7 @@ from ckpt_viewer.core.path import step_text
 from ckpt_viewer.core.tensor import TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Mapping, Sequence, Value
 from ckpt_viewer.export.blocks import StepBytes
-from ckpt_viewer.export.copier import differs
+from ckpt_viewer.export.comparer import differs
 from ckpt_viewer.export.emit import tensors_in
 from ckpt_viewer.export.pieces import Pieces
 from ckpt_viewer.export.verify import same_shallow

@@ -6,9 +6,9 @@ A checksum that is wrong goes into the copy as it is: a fresh one would hide tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from zlib_ng.zlib_ng import crc32
+from zlib_ng.zlib_ng import crc32, crc32_combine
 
 from ckpt_viewer.export.blocks import Block
 
@@ -27,29 +27,64 @@ class Stated(NamedTuple):
     name: str
 
 
+class Sums(Protocol):
+    """Something that is computed of bytes while they are copied, in the order of the source."""
+
+    def feed(self, offset: int, block: Block, own: int | None = None) -> None:
+        """Take the bytes of the source from `offset` on; `own` is their CRC-32, if somebody knows it."""
+
+    def miss(self, offset: int, nbytes: int) -> None:
+        """Go on behind bytes that nobody sees."""
+
+
+class OwnSum:
+    """The CRC-32 of all bytes.
+
+    Attributes:
+        crc: of those so far; None where nobody has seen some.
+    """
+
+    __slots__ = ("crc",)
+
+    def __init__(self) -> None:
+        self.crc: int | None = 0
+
+    def feed(self, offset: int, block: Block, own: int | None = None) -> None:
+        """See `Sums`."""
+        del offset
+        if self.crc is not None:
+            self.crc = crc32(block, self.crc) if own is None else crc32_combine(self.crc, own, len(block))
+
+    def miss(self, offset: int, nbytes: int) -> None:
+        """See `Sums`."""
+        del offset, nbytes
+        self.crc = None
+
+
 class Checksums:
-    """Checksums of ranges that are copied in the order of the source."""
+    """Checksums that the source states of ranges.
+
+    Attributes:
+        wrong: names of those that did not match. missed: how many nobody could compare.
+    """
 
     def __init__(self, stated: Iterable[Stated]) -> None:
         self._stated = iter(stated)
         self._next = self._following()
         self._crc = 0
-        self._wrong: list[str] = []
-
-    def taken(self) -> list[str]:
-        """Return the names of those that did not match since this was asked last."""
-        wrong, self._wrong = self._wrong, []
-        return wrong
+        self.wrong: list[str] = []
+        self.missed = 0
 
     def _following(self) -> Stated | None:
         return next((each for each in self._stated if each.nbytes), None)
 
-    def feed(self, offset: int, block: Block) -> None:
-        """Take the bytes of the source from `offset` on; calls follow one another in its order.
+    def feed(self, offset: int, block: Block, own: int | None = None) -> None:
+        """See `Sums`.
 
         Raises:
             CheckpointError: whoever states the checksums cannot read on.
         """
+        del own  # of other stretches
         end, view = offset + len(block), memoryview(block)
         while self._next is not None and self._next.offset < end:
             behind = self._next.offset + self._next.nbytes
@@ -58,7 +93,13 @@ class Checksums:
             if last < behind:
                 return
             if self._crc != self._next.crc:
-                self._wrong.append(self._next.name)
+                self.wrong.append(self._next.name)
+            self._crc, self._next = 0, self._following()
+
+    def miss(self, offset: int, nbytes: int) -> None:
+        """See `Sums`. Raises as `feed`."""
+        while self._next is not None and self._next.offset < offset + nbytes:
+            self.missed += 1
             self._crc, self._next = 0, self._following()
 
 

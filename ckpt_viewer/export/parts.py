@@ -27,7 +27,7 @@ class Parts:
 
     Attributes:
         source: what ranges are taken from. parts: in order. nbytes: their length together.
-        stated: yields the checksums that the source states for what is copied, in its order; stating: how many.
+        stated: yields the checksums that the source states for what is copied, in its order.
         packed: how many more it states for what cannot be compared as it stands: deflated records.
         wrong: names of what does not match its checksum and was read while planning.
     """
@@ -35,7 +35,7 @@ class Parts:
     def __init__(self, source: Bytes) -> None:
         self.source = source
         self.stated: Callable[[], Iterator[Stated]] = lambda: iter(())
-        self.stating = self.packed = 0
+        self.packed = 0
         self.wrong: list[str] = []
         self.parts: list[bytearray | bytes | Range] = []
         self.nbytes = 0

@@ -44,7 +44,11 @@ class Span(NamedTuple):
     def parts(self, most: int) -> Iterator[Span]:
         """Yield it in parts of at most `most` bytes, of which the container states nothing."""
         for start in range(0, self.nbytes, most):
-            yield Span(self.source, self.offset + start, min(most, self.nbytes - start), self.swap)
+            yield self.part(start, min(most, self.nbytes - start))
+
+    def part(self, start: int, nbytes: int) -> Span:
+        """Return a part of it, of which the container states nothing."""
+        return Span(self.source, self.offset + start, nbytes, self.swap)
 
 
 class _Begun(NamedTuple):
@@ -97,6 +101,10 @@ class Line:
                 break
             self._held = None
         return bool(self._begun)
+
+    def is_next_empty(self) -> bool:
+        """Whether the next block has no bytes; there has to be one, or nothing was ever to be read."""
+        return self.look() and self._begun[0].span.nbytes == 0
 
     def take(self) -> tuple[Block, int | None]:
         """Return the next block, and its CRC-32 if another thread has computed it; raises as the source does."""

@@ -16,7 +16,8 @@ from ckpt_viewer.export.blocks import Meter, StepBytes
 from ckpt_viewer.export.cargo import CastCounts
 from ckpt_viewer.export.checksums import Checksums, mismatch
 from ckpt_viewer.export.claim import Claim
-from ckpt_viewer.export.copier import Copier, differs
+from ckpt_viewer.export.comparer import differs
+from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.parts import Parts, Range
 from ckpt_viewer.export.reading import Span
 from ckpt_viewer.export.recipe import FileRecipe, reopened
@@ -71,13 +72,14 @@ class Remap(NamedTuple):
             SourceError: the source cannot be read, or has changed. WriteFailed. Cancelled.
         """
         parts = self.parts
-        checksums = Checksums(parts.stated()) if copier.check and parts.stating else None
-        copier.carried += parts.packed + (0 if copier.check else parts.stating)
+        checksums = Checksums(parts.stated())
         for _, part in parts.placed():
             if isinstance(part, Range):
                 copier.copy(Span(parts.source, part.offset, part.nbytes), checksums)
             else:
                 copier.copy(Span(MemorySource(part), 0, len(part)))
+        copier.carried += parts.packed + checksums.missed
+        copier.wrong += checksums.wrong
 
     def files(self, target: Path) -> list[tuple[Path, FileRecipe]]:
         """Return the one file."""

@@ -18,7 +18,8 @@ from ckpt_viewer.errors import CannotExport, CheckpointError, SourceChanged
 from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import CastCounts
 from ckpt_viewer.export.claim import Claim
-from ckpt_viewer.export.copier import Copier, differs
+from ckpt_viewer.export.comparer import differs
+from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.reading import Span
 from ckpt_viewer.export.recipe import FileRecipe
 from ckpt_viewer.export.remap import Remap, plan_tags

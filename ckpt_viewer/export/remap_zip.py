@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Iterator
 from itertools import islice, pairwise
+from math import lcm
 
 from zlib_ng.zlib_ng import crc32
 
@@ -17,9 +18,10 @@ from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import Damaged
 from ckpt_viewer.export.checksums import Stated
-from ckpt_viewer.export.parts import Parts
+from ckpt_viewer.export.parts import LARGE, Parts
 from ckpt_viewer.export.zip_writer import ALIGNMENT, ZIP64_LIMIT, CentralEntry, ZipWriter
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
+from ckpt_viewer.sources.handover import BLOCK
 from ckpt_viewer.unpickle.cut import cut
 from ckpt_viewer.unpickle.origins import storage_keys
 from ckpt_viewer.unpickle.relocate import Retag, relocate
@@ -91,7 +93,8 @@ class _Copier:
             return None
         start, alignment = self.directory.data_offset(second), self._alignment()
         self._write_pickle(alignment)
-        header = self._padded_header(second, start, alignment)
+        large = self.directory.start - start >= LARGE
+        header = self._padded_header(second, start, _common(alignment, BLOCK) if large else alignment)
         shift = self.writer.position + len(header) - start
         if header == b"" or any(_crosses(record.header, shift) for record in self.order.records(1)):
             self._start_again()
@@ -132,9 +135,7 @@ class _Copier:
                     yield Stated(directory.data_offset(record), record.size, record.crc, name)
 
         for record in stepped(order.records(), self.context):
-            if record.size and record.name != skipped:
-                parts.stating += not record.method
-                parts.packed += record.method != 0
+            parts.packed += record.size > 0 and record.method != 0 and record.name != skipped
         parts.stated = stated
 
     def _start_again(self) -> None:
@@ -206,6 +207,12 @@ class _FileOrder:
         """Yield them, but for the first `start`; they are made on demand, and there may be 100,000."""
         every = self._sorted or self._directory.records.values()
         return islice((record for record in every if record.name not in self.gone), start, None)
+
+
+def _common(alignment: int, block: int) -> int:
+    """Return what moves data by whole blocks, so that two files can share them; `alignment` where that is too much."""
+    both = lcm(alignment, block)
+    return both if both <= _SAFE_ALIGNMENT else alignment
 
 
 def _without_padding(extra: bytes) -> bytes | None:

@@ -14,7 +14,7 @@ from ckpt_viewer.core.path import Step, step_text
 from ckpt_viewer.core.tensor import Quantization, StorageSpec, TensorExtra, TensorSpec
 from ckpt_viewer.core.value import Global, Instance, Literal, Mapping, NdArray, Sequence, Value
 from ckpt_viewer.export.blocks import StepBytes
-from ckpt_viewer.export.copier import differs
+from ckpt_viewer.export.comparer import differs
 from ckpt_viewer.export.parts import Parts, Range
 from ckpt_viewer.export.pieces import root_of
 

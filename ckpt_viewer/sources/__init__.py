@@ -5,7 +5,6 @@ Only positional reads: a mapped file that another program truncates would kill t
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
@@ -23,8 +22,6 @@ _ONE_READ = 1 << 30
 
 MOST_ZEROS = 16 << 20
 """Zeros at the end of a file that are looked through."""
-NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-"""What is wrong with the file that is written, not with the one that is read."""
 SMALL, WINDOW = 1 << 12, 1 << 16
 """Reads of at most `SMALL` bytes come from a window of `WINDOW` bytes."""
 
@@ -91,19 +88,14 @@ class FileSource:
             self._fill(offset, buffer)
 
     def copy_to(self, fd: int, offset: int, nbytes: int) -> int:
-        """Let the kernel append bytes from `offset` to the file behind `fd`; return how many, 0 where it cannot.
+        """Append bytes from `offset` to the file behind `fd` where they need not be moved; return how many.
 
         Raises:
             OSError: there is no room in the other file. SourceChanged.
         """
-        if not hasattr(os, "copy_file_range"):
-            return 0
-        try:
-            count = os.copy_file_range(self._fd, fd, nbytes, offset)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise
-            return 0  # other file systems, old kernels; what else is wrong shows when the bytes are read
+        from ckpt_viewer.sources.handover import hand_over
+
+        count = hand_over(self._fd, offset, fd, nbytes)
         self.check_unchanged()
         return count
 
@@ -219,7 +211,7 @@ class SliceSource:
         self.source.read_into(self.offset + offset, buffer)
 
     def copy_to(self, fd: int, offset: int, nbytes: int) -> int:
-        """Let the kernel copy, see `FileSource.copy_to`; 0 also where the source knows nothing of that."""
+        """Hand bytes over, see `FileSource.copy_to`; 0 also where the source knows nothing of that."""
         self._check(offset, nbytes)
         give = getattr(self.source, "copy_to", None)
         return give(fd, self.offset + offset, nbytes) if give is not None else 0

@@ -108,7 +108,7 @@ class PooledFile:
             source.read_into(offset, buffer)
 
     def copy_to(self, fd: int, offset: int, nbytes: int) -> int:
-        """Let the kernel copy, see `FileSource.copy_to`."""
+        """Hand bytes over, see `FileSource.copy_to`."""
         with self._pool.lent(self) as source:
             return source.copy_to(fd, offset, nbytes)
 

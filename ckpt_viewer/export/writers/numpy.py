@@ -17,7 +17,8 @@ from ckpt_viewer.core.tensor import Bytes
 from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import Cargo, CastCounts, Options
-from ckpt_viewer.export.copier import Copier, differs
+from ckpt_viewer.export.comparer import differs
+from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.flat import Counted, Flat, flat_tensors
 from ckpt_viewer.export.new_metadata import said_of_metadata
 from ckpt_viewer.export.recipe import FileRecipe
