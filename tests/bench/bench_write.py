@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def measure(commands: dict[str, list[str]], target: Path, times: int) -> dict[st
     for turn in range(times + 1):
         for name, command in commands.items():
             target.unlink(missing_ok=True)
+            os.sync()  # or the disk is still busy with what was written before, and with freeing its blocks
             run = run_once(command)
             if turn:
                 runs[name].append(run)
