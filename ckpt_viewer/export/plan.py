@@ -18,7 +18,6 @@ from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import CastCounts, Options
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.folder import check_folder, written_folder
-from ckpt_viewer.export.machine import prepare
 from ckpt_viewer.export.making import Making
 from ckpt_viewer.export.names import export_target, remap_folder, remap_target, slim_target
 from ckpt_viewer.export.recipe import Recipe
@@ -263,6 +262,8 @@ def write(
     proving = prover if verify else None
     meter = Meter(context, plan.recipe.copied_bytes * (1 + verify + (proving is not None)))
     if plan.cast:
+        from ckpt_viewer.export.machine import prepare
+
         prepare(plan.recipe.copied_bytes)
     making = Making(meter, proving, verify=verify)
     opening = written_folder(path, parts) if plan.folder else written_together(parts, force=force, source=plan.source)
