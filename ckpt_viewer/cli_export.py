@@ -23,7 +23,12 @@ def add_parsers(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add("remap", help="write the whole checkpoint with other device tags")
     parser.set_defaults(whole=False)
     parser.add_argument("file", metavar="FILE")
-    parser.add_argument("-o", "--output", metavar="OUT", help="the file to write; FILE with .cpu before its suffix")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="the file to write, even if no tag changes; without, FILE with .cpu before its suffix, if one does",
+    )
     parser.add_argument(
         "--map-location",
         metavar="SPEC",
@@ -121,7 +126,9 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
     salvage = getattr(options, "salvage", False)
     with open_shown(options.file, whole=options.whole, salvage=salvage) as checkpoint:
         plan = make_plan(checkpoint)
-        target = Path(options.output) if options.output is not None else plan.target
+        target = plan.target
+        if options.output is not None:  # what comes next in a script needs that file, other tags or not
+            plan, target = plan.anyway(), Path(options.output)
         if options.dry_run:
             if not plan.idle:
                 plan.check(target, force=options.force)

@@ -21,16 +21,16 @@ def report(plan: Plan, target: Path, written: Written | None, *, as_json: bool) 
     if as_json:
         print(json.dumps(_document(plan, written)))
         return
+    if plan.idle:
+        print(escape_text(plan.idle))
+        return
     for line in _lines(plan, target, written):
         print(escape_text(line))
-    for warning in written.warnings if written and not plan.idle else plan.warnings:
+    for warning in written.warnings if written else plan.warnings:
         print(escape_text(f"ckpt-viewer: warning: {warning}"), file=sys.stderr)
 
 
 def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
-    if plan.idle:
-        yield plan.idle
-        return
     if written is None:
         yield f"would write {target}: {bytes_text(plan.nbytes)}, {count_text(plan.tensors)}"
         if plan.saving:
@@ -64,7 +64,7 @@ def _kind(line: Line) -> str:
 def _document(plan: Plan, written: Written | None) -> dict[str, object]:
     """INTERFACE's `export` and `remap --json`; a dry run has written nothing but says how many bytes it would."""
     path = written.path if written else None
-    warnings = [*written.warnings] if written else [plan.idle, *plan.warnings] if plan.idle else [*plan.warnings]
+    warnings = [*written.warnings] if written else [plan.idle] if plan.idle else [*plan.warnings]
     if written and written.unproven:
         warnings.append(f"torch did not check the copy because {written.unproven}")
     if written and written.carried:

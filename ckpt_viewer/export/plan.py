@@ -44,7 +44,7 @@ class Plan(NamedTuple):
         recipe: writes and checks it. tensors: how many it will hold.
         renamed: old name -> new. dropped: names that are left out. cast: new name -> new dtype.
         warnings: what whoever loads the result should know, a sentence each.
-        idle: why there is nothing to write, as a sentence; ``""`` if there is something.
+        idle: why there is nothing to write, as a sentence; ``""`` if there is something. See `anyway`.
         selection: entry by entry; None for a remap. folder: whether the target is a folder, which appears as a whole.
         before: bytes of the source where less of it is kept; 0 otherwise.
     """
@@ -76,6 +76,12 @@ class Plan(NamedTuple):
         less = bytes_text(max(0, self.before - self.nbytes))
         named = ", ".join(self.dropped)
         return f"without {named}: {less} less, {bytes_text(self.nbytes)} of {bytes_text(self.before)} are left"
+
+    def anyway(self) -> Plan:
+        """Return a plan that writes where there is nothing to change, too: for who named a file and goes on with it."""
+        if not self.idle:
+            return self
+        return self._replace(idle="", warnings=(f"{self.idle}; the copy is the source as it is", *self.warnings))
 
     def check(self, target: Path, *, force: bool = False) -> None:
         """Refuse a target that must not be written, or a disk without room; raises ExportError."""
@@ -184,7 +190,7 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
         target = remap_target(checkpoint.path, map_location)
     tensors = sum(1 for _ in checkpoint.outline.tensors())
     idle = "" if recipe.references else _idle(recipe.tags)
-    warnings = () if idle else (*recipe.warnings, *beyond, *_warnings(checkpoint, recipe.tags))
+    warnings = (*recipe.warnings, *beyond, *_warnings(checkpoint, recipe.tags))
     return Plan("remap", checkpoint.path, target, recipe, tensors, warnings=warnings, idle=idle, folder=folder)
 
 
@@ -257,7 +263,7 @@ def write(
     """
     path = Path(target) if target is not None else plan.target
     if plan.idle:
-        return Written(None, 0, plan.tensors, warnings=(plan.idle, *plan.warnings))
+        return Written(None, 0, plan.tensors, warnings=(plan.idle,))
     parts = plan.recipe.files(path)
     proving = prover if verify else None
     meter = Meter(context, plan.recipe.copied_bytes * (1 + verify + (proving is not None)))

@@ -43,6 +43,9 @@ def remap_legacy(
     behind, head, body = len(data), data[:at], data[at:]
     del data  # of 100,000 tensors it is 14 MB
     new = relocate(body, retag, context)
+    if not new.references:
+        parts.copy(0, source.size)
+        return parts, 0
     parts.write(head)
     parts.write(new.data)
     parts.copy(behind, source.size - behind)

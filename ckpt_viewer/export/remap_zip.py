@@ -66,7 +66,12 @@ def remap_zip(
     del left
     copier = _Copier(directory, pickle, new.data, context)
     copier.leave(gone)
-    parts = (None if drop else copier.as_block()) or copier.one_by_one()
+    if drop:
+        parts = copier.one_by_one()
+    elif new.references:
+        parts = copier.as_block() or copier.one_by_one()
+    else:
+        parts = copier.as_it_is()
     if directory.crcs:
         if is_wrong:
             parts.wrong.append("data.pkl")
@@ -85,6 +90,11 @@ class _Copier:
         """Leave out the records of storages."""
         gone = (self.directory.get(f"data/{key}") for key in keys)
         self.order.gone |= {record.name for record in gone if record is not None}
+
+    def as_it_is(self) -> Parts:
+        """Copy every byte, whatever there is between records."""
+        self.parts.copy(0, self.source.size)
+        return self.parts
 
     def as_block(self) -> Parts | None:
         """Move all records behind ``data.pkl`` together; None where that would not do."""
