@@ -42,7 +42,7 @@ def read(archive: ZipDirectory, inside: Inside, inner: InnerOpener, nested: Nest
     reader = _Reader(archive, inside, inner, nested)
     root = reader.tree()
     if not reader.found:
-        raise reader.failure or _nothing(archive)
+        raise reader.parts.failure or _nothing(archive)
     return reader.parts.opened(root, ORDINARY_ZIP)
 
 
@@ -50,7 +50,7 @@ class _Reader:
     """Walks the members.
 
     Attributes:
-        found: how many checkpoints were opened. failure: of the first that could not be.
+        found: how many checkpoints were opened.
     """
 
     def __init__(self, archive: ZipDirectory, inside: Inside, inner: InnerOpener, nested: NestedOpener | None) -> None:
@@ -58,7 +58,6 @@ class _Reader:
         self.parts = Parts(backing(archive.source), archive.notes)
         self.members = Members(archive)
         self.found = 0
-        self.failure: CheckpointError | None = None
 
     def tree(self) -> Mapping:
         """Return a dict of member name -> what is in it."""
@@ -78,10 +77,8 @@ class _Reader:
         try:
             opened = self._open(record)
         except CheckpointError as error:
-            self.failure = self.failure or error
-            self.parts.failed(record.size)
             shown = Members.placeholder(record)
-            self.parts.note("error", "unreadable-member", f"{record.name!r} cannot be read: {error}", shown)
+            self.parts.failed(record.name, record.size, error, shown)
             return shown
         if opened is not None:
             self.found += 1

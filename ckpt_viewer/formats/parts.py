@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.value import Value
+from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.formats.base import Opened, described, merged
 from ckpt_viewer.unpickle.reader import Unpickled
 from ckpt_viewer.unpickle.weights_only import Refusal
@@ -18,11 +19,13 @@ class Parts:
     """Gathers what the parts of one file describe.
 
     Attributes:
-        size: bytes of the file. notes: what was noticed about the whole.
+        size: bytes of the file. notes: what was noticed about the whole. failure: why the first part that could not be
+            read could not; None if all could.
     """
 
     def __init__(self, size: int, notes: list[Note]) -> None:
         self.size, self.notes = size, list(notes)
+        self.failure: CheckpointError | None = None
         self._opened: list[Opened] = []
         self._cost = self._opcodes = 0
 
@@ -38,9 +41,11 @@ class Parts:
         self._opcodes += read.opcodes
         return read.value
 
-    def failed(self, size: int) -> None:
-        """Count in a part of `size` bytes that could not be read."""
+    def failed(self, name: str, size: int, error: CheckpointError, shown: Value = None) -> None:
+        """Count in and note a part of `size` bytes that could not be read; `shown` stands in its place."""
+        self.failure = self.failure or error
         self._opcodes += FAILED + size
+        self.note("error", "unreadable-member", f"{name!r} cannot be read: {error}", shown)
 
     def use(self, uses: tuple[GlobalUse, ...]) -> None:
         """Keep the names that something refers to which is not part of the tree."""

@@ -42,24 +42,19 @@ def read(archive: ZipDirectory, inside: Inside, inner: InnerOpener) -> Opened:
     old = any(name.startswith(OLD) for name in archive.records)
     root = reader.old_tree() if old else reader.tree()
     if not root.pairs:
-        raise reader.failure or NotACheckpoint("this torch.export program has no weights in it")
+        raise reader.parts.failure or NotACheckpoint("this torch.export program has no weights in it")
     reader.note_program()
     return reader.parts.opened(root, OLD_EXPORT if old else EXPORT)
 
 
 class _Reader:
-    """Reads the parts of one program.
-
-    Attributes:
-        failure: of the first part that could not be read.
-    """
+    """Reads the parts of one program."""
 
     def __init__(self, archive: ZipDirectory, inside: Inside, inner: InnerOpener) -> None:
         self.archive, self.inside, self.inner = archive, inside, inner
         self.parts = Parts(backing(archive.source), archive.notes)
         self.files = Members(archive)
         self.base = f"{archive.root}/" if archive.root else ""
-        self.failure: CheckpointError | None = None
 
     def tree(self) -> Mapping:
         """Return a dict of weights, constants and sample inputs; one for each model where there are several."""
@@ -142,10 +137,8 @@ class _Reader:
             name = record.name.removeprefix(self.base)
             opened = self.inner(self.files.source(record), self.inside.member(name))
         except CheckpointError as error:
-            self.failure = self.failure or error
-            self.parts.failed(record.size)
             shown = self.files.placeholder(record)
-            self.parts.note("error", "unreadable-member", f"{record.name!r} cannot be read: {error}", shown)
+            self.parts.failed(record.name, record.size, error, shown)
             return shown
         if opened is None:
             return self.files.value(record)

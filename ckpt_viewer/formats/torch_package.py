@@ -35,7 +35,7 @@ def read(archive: ZipDirectory, inside: Inside, nested: NestedOpener | None) -> 
     reader = _Reader(archive, inside, nested)
     root = reader.tree()
     if not reader.found:
-        raise reader.failure or NotACheckpoint("this torch.package archive holds source code and no pickle")
+        raise reader.parts.failure or NotACheckpoint("this torch.package archive holds source code and no pickle")
     reader.look_into_others()
     note_program(archive, reader.parts)
     return reader.parts.opened(root, PACKAGE)
@@ -46,7 +46,7 @@ class _Reader:
 
     Attributes:
         storages: by key; the pickles of a package share them.
-        found: how many pickles were read. failure: of the first that could not be.
+        found: how many pickles were read.
     """
 
     def __init__(self, archive: ZipDirectory, inside: Inside, nested: NestedOpener | None) -> None:
@@ -56,7 +56,6 @@ class _Reader:
         self.home = Records(archive, inside.prefix, DATA, ".storage")
         self.storages: dict[str, StorageSpec] = {}
         self.found = 0
-        self.failure: CheckpointError | None = None
 
     def tree(self) -> Mapping:
         """Return a dict of record name, below the root folder -> what is in it."""
@@ -92,10 +91,8 @@ class _Reader:
             reader.storages.update(self.storages)
             read = read_or_left(reader, self.inside)
         except CheckpointError as error:
-            self.failure = self.failure or error
-            self.parts.failed(record.size)
             shown = self.files.placeholder(record)
-            self.parts.note("error", "unreadable-member", f"{record.name!r} cannot be read: {error}", shown)
+            self.parts.failed(record.name, record.size, error, shown)
             return shown
         self.found += 1
         new = {key: storage for key, storage in read.storages.items() if key not in self.storages}

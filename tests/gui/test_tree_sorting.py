@@ -10,8 +10,7 @@ from PySide6.QtCore import Qt
 from tree_samples import checkpoint_of, mapping_of, tensor
 
 from ckpt_viewer.core.progress import SILENT
-from ckpt_viewer.gui.tree import build_index
-from ckpt_viewer.gui.tree import sorted_pages as module
+from ckpt_viewer.gui.tree import build_index, pages, sorted_pages
 from ckpt_viewer.gui.tree.cells import COLUMNS, DTYPE, NAME, PARAMETERS, PICTURE, SIZE, Cells
 from ckpt_viewer.gui.tree.figures import Columns, FigureTable
 from ckpt_viewer.gui.tree.ordering import sort_rows
@@ -77,25 +76,25 @@ def flat(count, find=str):
 
 
 def test_pages_come_in_the_order(monkeypatch):
-    monkeypatch.setattr(module, "PAGE", 10)
-    monkeypatch.setattr(module, "FIRST", 5)
+    monkeypatch.setattr(sorted_pages, "PAGE", 10)
+    monkeypatch.setattr(pages, "FIRST", 5)
     index = flat(60)
     order = ordered(index, NAME, descending=True)
-    pages = SortedPages(index, order)
-    pages.apply(pages.fetch(0)) if pages.must_fetch(0) else pages.ids(0)
-    assert names(index, pages.ids(0)[:-1]) == ["59", "58", "57", "56", "55"]
-    more = pages.ids(0)[-1]
-    assert pages.is_more(more)
-    assert pages.hidden(more) == 55
-    pages.apply(pages.more(more))
-    assert names(index, pages.ids(0)[5:15]) == [str(number) for number in range(54, 44, -1)]
-    assert pages.position(more) == 15
-    change = pages.reveal(index.find("/3"))
-    pages.apply(change)
-    pages.remove(change)
-    assert names(index, pages.ids(0)) == [str(number) for number in range(59, -1, -1)]
-    assert pages.position(index.find("/3")) == 56
-    assert pages.reveal(index.find("/3")) is None
+    shown = SortedPages(index, order)
+    shown.apply(shown.fetch(0)) if shown.must_fetch(0) else shown.ids(0)
+    assert names(index, shown.ids(0)[:-1]) == ["59", "58", "57", "56", "55"]
+    more = shown.ids(0)[-1]
+    assert shown.is_more(more)
+    assert shown.hidden(more) == 55
+    shown.apply(shown.more(more))
+    assert names(index, shown.ids(0)[5:15]) == [str(number) for number in range(54, 44, -1)]
+    assert shown.position(more) == 15
+    change = shown.reveal(index.find("/3"))
+    shown.apply(change)
+    shown.remove(change)
+    assert names(index, shown.ids(0)) == [str(number) for number in range(59, -1, -1)]
+    assert shown.position(index.find("/3")) == 56
+    assert shown.reveal(index.find("/3")) is None
 
 
 @settings(deadline=None, max_examples=60)
@@ -106,7 +105,7 @@ def test_a_filter_leaves_its_rows_in_the_order(digits, query, few):
     order = ordered(index, NAME)
     expected = [row for row in order.below(0) if index.matches(query).hit(row)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "FEW", few)
+        patch.setattr(sorted_pages, "FEW", few)
         pages = SortedPages(index, order, index.matches(query))
         assert list(pages.ids(0)) == expected
         for at, row in enumerate(expected):

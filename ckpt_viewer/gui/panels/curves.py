@@ -9,6 +9,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QColor
 
+from ckpt_viewer.gui.panels.plot_parts import prepare_plot
 from ckpt_viewer.gui.panels.ticks import nice_values
 from ckpt_viewer.gui.theme import Theme, theme, themes
 
@@ -69,15 +70,7 @@ class CurvePlot(QObject):
 
     def _prepare(self) -> None:
         item = self._item
-        item.hideButtons()
-        item.setMouseEnabled(x=True, y=False)
-        item.showGrid(x=False, y=True, alpha=0.18)
-        for name in ("left", "bottom"):
-            axis = item.getAxis(name)
-            axis.enableAutoSIPrefix(False)
-            axis.setStyle(tickLength=-4, hideOverlappingLabels=False)
-        item.getAxis("left").setWidth(72)
-        item.layout.setContentsMargins(2, 8, 16, 2)
+        prepare_plot(item, left=72)
         for each in (self._line, self._marks, self._mark, self._instead):
             item.addItem(each)
         box = item.getViewBox()

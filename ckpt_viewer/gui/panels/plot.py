@@ -16,7 +16,7 @@ from PySide6.QtGui import QColor
 
 from ckpt_viewer.gui.panels.axis import Axis
 from ckpt_viewer.gui.panels.picture import Picture, Series, Wish
-from ckpt_viewer.gui.panels.plot_parts import MARK_ROW, Lettering, RangeBox, pen_of
+from ckpt_viewer.gui.panels.plot_parts import MARK_ROW, Lettering, RangeBox, pen_of, prepare_plot
 from ckpt_viewer.gui.panels.ticks import LOG_FLOOR, Tick, count_ticks, log_ticks
 from ckpt_viewer.gui.theme import Theme, theme, themes
 
@@ -70,15 +70,7 @@ class HistogramPlot(QObject):
 
     def _prepare(self) -> None:
         item, box = self._item, self._box
-        item.hideButtons()
-        item.setMouseEnabled(x=True, y=False)
-        item.showGrid(x=False, y=True, alpha=0.18)
-        for name in ("left", "bottom"):
-            axis = item.getAxis(name)
-            axis.enableAutoSIPrefix(False)
-            axis.setStyle(tickLength=-4, hideOverlappingLabels=False, textFillLimits=[(0, 9.0)])
-        item.getAxis("left").setWidth(52)
-        item.layout.setContentsMargins(2, 8, 16, 2)
+        prepare_plot(item, left=52, textFillLimits=[(0, 9.0)])
         item.addItem(self._mark)
         box.setDefaultPadding(0.0)
         box.disableAutoRange()

@@ -1,4 +1,4 @@
-"""What a histogram's picture is made of besides bars: its lines, marks, legend and how one zooms. Imports pyqtgraph."""
+"""What pictures are made of besides bars and curves: axes, marks, legend and how one zooms. Imports pyqtgraph."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ LEGEND_LINE, LEGEND_MARGIN, LEGEND_SHARE = 24, 6, 0.75
 """Pixels of a line in the legend and around all, and the share of the width that it may take."""
 DASHES = {ZERO: [1, 0], MEAN: [6, 3], SPREAD: [3, 3], QUANTILES: [1, 3]}
 """Lines and gaps of the marks, in widths of the line."""
+
+
+def prepare_plot(item: Any, *, left: int, **style: Any) -> None:
+    """Give a plot what all pictures have: lines across, quiet axes, no buttons, and moving sideways only.
+
+    Args:
+        left: pixels for the numbers at the left. style: of both axes, as `pyqtgraph.AxisItem.setStyle` takes it.
+    """
+    item.hideButtons()
+    item.setMouseEnabled(x=True, y=False)
+    item.showGrid(x=False, y=True, alpha=0.18)
+    for name in ("left", "bottom"):
+        axis = item.getAxis(name)
+        axis.enableAutoSIPrefix(False)
+        axis.setStyle(tickLength=-4, hideOverlappingLabels=False, **style)
+    item.getAxis("left").setWidth(left)
+    item.layout.setContentsMargins(2, 8, 16, 2)
 
 
 def pen_of(number: int, shown: Theme, *, single: bool = False) -> QPen:

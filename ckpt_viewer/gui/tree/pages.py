@@ -184,14 +184,15 @@ class Pages:
             found.append(self._rows + parent)
         return found
 
-    def _first(self, parent: int) -> array[int]:
-        limit = PAGE
+    def _first_count(self, parent: int) -> int:
+        """Return how many children of a row are shown at first."""
         if self.matches is not None:
-            limit = FIRST_FOUND
-        elif parent == 0:
-            limit = FIRST if self.index.count(0) > FIRST + 1 else PAGE
+            return FIRST_FOUND
+        return FIRST if parent == 0 and self.index.count(0) > FIRST + 1 else PAGE
+
+    def _first(self, parent: int) -> array[int]:
         end = self.index.ends[parent]
-        found = array("q", islice(self._children(parent, parent + 1, end), limit))
+        found = array("q", islice(self._children(parent, parent + 1, end), self._first_count(parent)))
         if found and self._any(parent, self.index.ends[found[-1]], end):
             found.append(self._rows + parent)
         return found

@@ -6,7 +6,7 @@ from array import array
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ckpt_viewer.gui.tree.pages import FIRST, FIRST_FOUND, Change, Pages
+from ckpt_viewer.gui.tree.pages import Change, Pages
 from ckpt_viewer.gui.tree.table import PAGE
 
 if TYPE_CHECKING:
@@ -90,13 +90,8 @@ class SortedPages(Pages):
         return Change(parent, start, found, int(last))
 
     def _first(self, parent: int) -> array[int]:
-        limit = PAGE
-        if self.matches is not None:
-            limit = FIRST_FOUND
-        elif parent == 0:
-            limit = FIRST if self.index.count(0) > FIRST + 1 else PAGE
         ordered = iter(self._ordered(parent))
-        found = array("q", islice(ordered, limit))
+        found = array("q", islice(ordered, self._first_count(parent)))
         if next(ordered, None) is not None:
             found.append(self._rows + parent)
         return found
