@@ -70,12 +70,16 @@ class Copier:
         Raises:
             SourceError: the source cannot be read. WriteFailed. Cancelled: by `step`.
         """
-        head = -self.file.position % BLOCK  # two files share blocks that start at a multiple in both
-        if span.nbytes < LARGE or not self._hands_over(span):
-            head = span.nbytes
-        for part in (span.part(0, head), span.part(head, span.nbytes - head)):
+        for part in self._at_blocks(span):
             with closing(self._line(self._ahead(part, summed=False))) as line:
                 self._append(part, line, sums)
+
+    def _at_blocks(self, span: Span) -> tuple[Span, ...]:
+        """Part a range so that two files can share what follows: blocks start at a multiple in both."""
+        head = -self.file.position % BLOCK
+        if head == 0 or not self._hands_over(span):
+            return (span,)
+        return span.part(0, head), span.part(head, span.nbytes - head)
 
     def copy_each(self, spans: Iterable[Span], *, checksum: bool = False) -> Iterator[int]:
         """Append one range after another, each when it is asked for, and yield its CRC-32.
