@@ -22,9 +22,9 @@ STRETCH = 64 << 20
 HANDED = 16 << 20
 """Bytes that a file system is asked for at once; afterwards somebody may have cancelled."""
 
-THREADS = 6
-"""More than ever have something to do: two that read ahead for what is copied, and two for each of two that are
-compared; none waits for one that has not begun."""
+THREADS = 8
+"""As many as have something to do at once: up to three that cast ahead, three that cast again to compare, and two that
+read back what was written (`readers` of their sources); none waits for one that has not begun."""
 
 
 class Copier:
