@@ -152,6 +152,8 @@ class _Process:
         try:
             for piece in encoded(request):
                 self._popen.stdin.write(piece)
+                if waiting is not None:
+                    waiting()
             self._popen.stdin.write(b"\n")
             self._popen.stdin.flush()
             line = self._next_line(timeout, waiting)

@@ -71,7 +71,7 @@ def resume(checkpoint: Checkpoint, view: Overview, context: Context = SILENT) ->
     rows = [row for row, role in view.role_rows.items() if role.name == "optimizer"]
     optimizers = tuple(OptimizerView(checkpoint, row, context) for row in rows)
     facts = Facts(checkpoint, view, optimizers)
-    advice = [*_present(facts), *model_advice(checkpoint, view)]
+    advice = [*_present(facts), *model_advice(checkpoint, view, context)]
     for seen in optimizers:
         advice += _optimizer(facts, seen)
         context.step(0, 0)
