@@ -74,11 +74,12 @@ def ask(parent: QWidget | None, question: str, detail: str, yes: str, no: str = 
     return box.clickedButton() is agree
 
 
-def ask_replace(parent: QWidget, path: str, no: str = "Cancel") -> bool:
-    """Ask before a file is replaced; `no` says what comes instead."""
+def ask_replace(parent: QWidget, path: str, no: str = "Cancel", *, count: int = 1) -> bool:
+    """Ask before a file, or `count` files that are written with it, are replaced; `no` says what comes instead."""
     name = plain(Path(path).name, NAME_LIMIT)
     folder = plain(str(Path(path).parent), 200)
-    return ask(parent, f"Replace {name}?", f"There is a file of that name in {folder}.", "Replace", no)
+    there = "There is a file of that name" if count == 1 else f"There are {count} files of that set"
+    return ask(parent, f"Replace {name}?", f"{there} in {folder}.", "Replace", no)
 
 
 def ask_many(parent: QWidget | None, count: int) -> bool:

@@ -137,8 +137,9 @@ class ExportFlow(QObject):
     def _export_preview(self, preview: Preview) -> None:
         plan = preview.plan
         assert plan is not None
-        name = plain(Path(preview.target).name, NAME_LIMIT)
-        self.carry_out(lambda _: plan, preview.target, f"Exporting {name}", self._say_exported)
+        target = preview.leads_to or preview.target
+        title = f"Exporting {plain(Path(target).name, NAME_LIMIT)}"
+        self.carry_out(lambda _: plan, target, title, self._say_exported, force=preview.exists > 0)
 
     def _ask_partial(self, checkpoint: Checkpoint) -> bool:
         count = len(checkpoint.lost)
@@ -193,10 +194,21 @@ class ExportFlow(QObject):
         job.failed.connect(lambda error: self._messages.report(error, about=Path(checkpoint.path).name))
 
     def carry_out(
-        self, plan: Callable[[Context], Plan], target: str, title: str, say: Callable[[Written], None]
+        self,
+        plan: Callable[[Context], Plan],
+        target: str,
+        title: str,
+        say: Callable[[Written], None],
+        *,
+        force: bool | None = None,
     ) -> None:
-        """Write in a job. What is there now may be replaced: whoever chose the target was asked."""
-        checkpoint, force = self._session.borrow(), os.path.lexists(target)
+        """Write in a job.
+
+        Args:
+            force: what is there may be replaced; without, a file of that name: whoever chose it was asked.
+        """
+        checkpoint = self._session.borrow()
+        may_replace = os.path.lexists(target) if force is None else force
 
         def work(context: Context) -> Written:
             from ckpt_viewer.export.plan import write
@@ -204,7 +216,7 @@ class ExportFlow(QObject):
 
             planned = plan(context)
             with Prover() as prover:
-                written = write(planned, target, force=force, prover=prover, context=context)
+                written = write(planned, target, force=may_replace, prover=prover, context=context)
             with suppress(Cancelled):  # too late: the file is there
                 planned.recipe.discard(context)
             return written

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.export_flow import ExportFlow
+from ckpt_viewer.gui.exporting import preview
 from ckpt_viewer.gui.exporting.check_tree import CheckModel
 from ckpt_viewer.gui.exporting.checks import OFF, ON, PARTLY, Checks
 from ckpt_viewer.gui.exporting.form import KEEP, STRIP
@@ -160,9 +163,37 @@ def test_the_plan_of_what_was_chosen(desk, source, qtmodeltester):
     assert text(dialog, "exportSummary").endswith(", 2 tied")
     assert "free on that disk" in text(dialog, "exportRoom")
     assert rows(dialog)[0] == ("module.a.weight", "same", "float32", "36 B")
-    assert dialog.plan.table.isColumnHidden(1)
+    tied = next(row for row in rows(dialog) if row[0] == "module.b.weight")
+    assert tied[1] == "same, tied to module.a.weight"
     assert dialog.export_button.isEnabled()
     qtmodeltester.check(dialog.plan.table.plan_model, force_py=True)
+
+
+def test_the_names_are_shown_once_where_there_is_nothing_to_say_of_them(desk, source):
+    desk.open(source)
+    dialog = desk.ask("/teacher")
+    assert dialog.plan.table.isColumnHidden(1)
+
+
+@pytest.mark.parametrize(("suffix", "told"), [("pth", True), ("safetensors", True), ("npz", False)])
+def test_ties_are_told_where_they_stay(desk, source, suffix, told):
+    desk.open(source)
+    dialog = desk.ask("/model")
+    dialog.target.line.setText(f"out.{suffix}")
+    desk.planned(dialog)
+    assert ("tied" in text(dialog, "exportSummary")) is told
+    assert any("tied to" in row[1] for row in rows(dialog)) is (suffix == "pth")
+
+
+def test_a_prefix_that_goes_is_named(desk, source):
+    desk.open(source)
+    dialog = desk.ask("/model")
+    dialog.form.prefix.setCurrentText(STRIP)
+    desk.planned(dialog)
+    assert "9 renamed (without 'module.')" in text(dialog, "exportSummary")
+    dialog.form.rename.setPlainText("a=first")
+    desk.planned(dialog)
+    assert "9 renamed, " in text(dialog, "exportSummary")
 
 
 def test_the_plan_follows_the_answers(desk, source):
@@ -200,6 +231,7 @@ def test_collisions_come_first_and_stop_it(desk, source):
         (lambda dialog: dialog.tree.check([]), "Nothing is checked; check a model or a part of it."),
         (lambda dialog: dialog.target.line.setText("/no/such/folder/x.pth"), "There is no folder '/no/such/folder'"),
         (lambda dialog: dialog.target.line.setText("x.pth"), "The target is the very file that is read"),
+        (lambda dialog: dialog.target.line.setText("~/no such folder/x.pth"), f"There is no folder '{Path.home()}/no"),
     ],
 )
 def test_what_stands_against_it_is_said_in_place(desk, source, change, sentence):
@@ -208,12 +240,46 @@ def test_what_stands_against_it_is_said_in_place(desk, source, change, sentence)
     change(dialog)
     desk.planned(dialog)
     assert text(dialog, "exportProblem").startswith(sentence)
+    assert "would be replaced" not in text(dialog, "exportRoom")
     assert not dialog.export_button.isEnabled()
 
 
-def test_a_disk_that_is_too_small(desk, source, monkeypatch):
-    import shutil
+@pytest.mark.parametrize(
+    ("read_only", "sentence"), [(True, "is read-only; choose another"), (False, "you are not allowed to write into")]
+)
+def test_a_folder_that_cannot_be_written_is_told_before(desk, source, monkeypatch, read_only, sentence):
+    monkeypatch.setattr(preview.os, "access", lambda *_: False)
+    monkeypatch.setattr(preview, "_is_read_only", lambda _: read_only)
+    desk.open(source)
+    dialog = desk.ask("/model")
+    assert sentence in text(dialog, "exportProblem").lower()
+    assert not dialog.export_button.isEnabled()
 
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+def test_a_link_is_told_with_what_it_leads_to(desk, source, tmp_path, monkeypatch):
+    other = tmp_path / "other disk"
+    other.mkdir()
+    source.with_name("out.pth").symlink_to(other / "real.pth")
+    asked = []
+    usage = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(Path(path)) or usage(path))
+    desk.open(source)
+    dialog = desk.ask("/model")
+    asked.clear()
+    dialog.target.line.setText("out.pth")
+    desk.planned(dialog)
+    room = text(dialog, "exportRoom")
+    assert f"that name is a link to {other / 'real.pth'}" in room
+    assert "would be replaced" not in room, "it leads to a file that is not there yet"
+    assert set(asked) == {other}, "room is needed where the file will really lie"
+    with desk.qtbot.waitSignal(desk.flow.written, timeout=60_000) as got:
+        dialog.export_button.click()
+    assert got.args == [other / "real.pth"]
+    assert source.with_name("out.pth").is_symlink()
+
+
+def test_a_disk_that_is_too_small(desk, source, monkeypatch):
     free = shutil.disk_usage("/")._replace(free=60_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     desk.open(source)
@@ -288,7 +354,7 @@ def test_an_existing_file_is_asked_for(desk, source, monkeypatch, agreed):
     target = source.with_name("x.state_dict.pth")
     target.write_bytes(b"old")
     asked = []
-    monkeypatch.setattr(asking, "ask_replace", lambda _, path: asked.append(path) or agreed)
+    monkeypatch.setattr(asking, "ask_replace", lambda _, path, *, count: asked.append((path, count)) or agreed)
     desk.open(source)
     dialog = desk.ask("/teacher")
     assert "a file of that name is there and would be replaced" in text(dialog, "exportRoom")
@@ -300,7 +366,28 @@ def test_an_existing_file_is_asked_for(desk, source, monkeypatch, agreed):
         dialog.export_button.click()
         assert dialog.isVisible()
         assert target.read_bytes() == b"old"
-    assert asked == [str(target)]
+    assert asked == [(str(target), 1)]
+
+
+def test_a_set_is_replaced_as_a_whole(desk, source, monkeypatch):
+    asked = []
+    monkeypatch.setattr(asking, "ask_replace", lambda _, path, *, count: asked.append(count) or True)
+    desk.open(source)
+    target = source.with_name("set.safetensors")
+    for exists in (0, 3):
+        dialog = desk.ask("/teacher")
+        dialog.target.line.setText(str(target))
+        dialog.form.shards.setCurrentText("20B")
+        desk.planned(dialog)
+        assert " in 3 files" in text(dialog, "exportSummary")
+        assert (f"{exists} of these files are there and would be replaced" in text(dialog, "exportRoom")) is bool(
+            exists
+        )
+        with desk.qtbot.waitSignal(desk.flow.written, timeout=60_000):
+            dialog.export_button.click()
+        desk.settle()
+    assert asked == [3]
+    assert not target.exists()
 
 
 def test_giving_up_writes_nothing_and_gives_the_file_back(desk, source):

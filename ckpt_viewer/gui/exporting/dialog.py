@@ -164,7 +164,7 @@ class ExportDialog(QDialog):
         preview = self._shown
         if preview is None or not self.export_button.isEnabled():
             return
-        if preview.exists and not asking.ask_replace(self, preview.target):
+        if preview.exists and not asking.ask_replace(self, preview.target, count=preview.exists):
             return
         self._shown = None  # it goes to whoever writes it
         self.plan.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
@@ -39,6 +40,7 @@ class PlanModel(QAbstractTableModel):
         self._collided: tuple[Line, ...] = ()
         self._lines: list[Line] = []
         self._omitted: frozenset[str] = frozenset()
+        self._tied: Mapping[str, str] = {}
 
     def show_preview(self, preview: Preview | None) -> None:
         """Show another plan."""
@@ -48,13 +50,16 @@ class PlanModel(QAbstractTableModel):
         self._collided = preview.collided if preview is not None else ()
         plan = preview.plan if preview is not None else None
         self._omitted = frozenset(plan.recipe.dropped) if plan is not None else frozenset()
+        self._tied = preview.tied if preview is not None else {}
         self.endResetModel()
 
     @property
     def says_more(self) -> bool:
         """Whether the second column says anything but that a name stays as it is."""
         shown = self._selection
-        return shown is not None and bool(shown.renamed or shown.dropped or shown.collisions or self._omitted)
+        if shown is None:
+            return False
+        return bool(shown.renamed or shown.dropped or shown.collisions or self._omitted or self._tied)
 
     def rowCount(self, parent: AnyIndex = _NOWHERE) -> int:
         if parent.isValid() or self._selection is None:
@@ -80,7 +85,7 @@ class PlanModel(QAbstractTableModel):
             line = self._lines[row]
             if line.new in self._omitted:
                 return Cell((line.name, "left out by the format", "", ""), left_out=True)
-            return _cell(line)
+            return _cell(line, tied=self._tied.get(line.new, ""))
         name, reason = self._selection.dropped[row - len(self._lines)]
         return Cell((name, f"left out: {reason}", "", ""), left_out=True)
 
@@ -101,8 +106,10 @@ class PlanModel(QAbstractTableModel):
         return plain(text, 300) if role == _DISPLAY else tooltip(text) if column < 2 and text else None
 
 
-def _cell(line: Line, *, collides: bool = False) -> Cell:
+def _cell(line: Line, *, collides: bool = False, tied: str = "") -> Cell:
     new = f"{line.new}  (wanted twice)" if collides else line.new if line.new != line.name else "same"
+    if tied:
+        new = f"{new}, tied to {tied}"
     if line.old_dtype is None:
         return Cell((line.name, new, "plain value", ""), collides=collides)
     dtype = line.old_dtype if line.old_dtype == line.dtype else f"{line.old_dtype} → {line.dtype}"

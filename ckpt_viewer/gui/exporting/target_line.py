@@ -40,8 +40,10 @@ class TargetLine(QWidget):
 
     @property
     def path(self) -> str:
-        """The path; a bare name lies beside the checkpoint."""
-        return str(Path(self._folder, self.line.text()))
+        """The path; a bare name lies beside the checkpoint, ``~/`` is the home folder as in a shell."""
+        text = self.line.text()
+        path = Path(text).expanduser() if text.startswith("~/") else Path(text)
+        return str(Path(self._folder, path))
 
     def set_suffix(self, suffixes: Sequence[str]) -> None:
         """Give the name one of these suffixes, the first unless it has one; one of another format goes."""
