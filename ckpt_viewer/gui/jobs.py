@@ -80,6 +80,7 @@ class Job(QObject):
         ticket: grows with each job that is started in this process.
         title: what the status bar says while it runs; ``""`` for work that is not announced.
         done, total: the last progress, in the work's own unit; 0 of 0 until something was reported.
+        is_begun: whether a thread has taken it; until then it waits for others of its runner.
         is_ended: whether the outcome was delivered.
     """
 
@@ -94,7 +95,7 @@ class Job(QObject):
         super().__init__()
         self.ticket, self.title = ticket, title
         self.done = self.total = 0
-        self.is_ended = False
+        self.is_begun = self.is_ended = False
         self._context = context
 
     def cancel(self) -> None:
@@ -107,6 +108,7 @@ class Job(QObject):
         return self._context.cancelled
 
     def _report(self, done: int, total: int) -> None:
+        self.is_begun = True  # `_run` reports nothing of nothing, first of all
         if not self.is_cancelled:
             self.done, self.total = done, total
             self.progressed.emit(done, total)

@@ -16,7 +16,7 @@ APPEAR_AFTER_MS = 200
 
 
 class JobStatus(QWidget):
-    """Shows the newest of the jobs that have a title, as long as any runs."""
+    """Shows the newest of the jobs that have a title and run; those that wait for a thread only while none does."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,8 +70,9 @@ class JobStatus(QWidget):
 
     @property
     def job(self) -> Job | None:
-        """The job that is shown."""
-        return self._jobs[-1] if self._jobs else None
+        """The job that is shown: of those that wait the one whose turn is next."""
+        running = [job for job in self._jobs if job.is_begun]
+        return running[-1] if running else self._jobs[0] if self._jobs else None
 
     def refresh(self) -> None:
         """Show what runs now."""
@@ -81,7 +82,8 @@ class JobStatus(QWidget):
             self._late.stop()
             return
         more = f" (and {len(self._jobs) - 1} more)" if len(self._jobs) > 1 else ""
-        title = f"Stopping: {job.title}" if job.is_cancelled else job.title
+        state = "Stopping: " if job.is_cancelled else "" if job.is_begun else "Waiting for other writing: "
+        title = f"{state}{job.title}"
         pace = self._paces.get(job.ticket)
         speed = f" – {pace.text}" if pace is not None and pace.text else ""
         self._title.setText(title + more + speed)

@@ -40,8 +40,7 @@ def gate(runner):
 
 def test_it_shows_titled_work_while_it_runs(qtbot, status, runner, gate):
     runner.start(lambda context: gate.wait(5), title="Writing a.pth")
-    qtbot.waitUntil(lambda: not status.isHidden())
-    assert status._title.text() == "Writing a.pth"
+    qtbot.waitUntil(lambda: not status.isHidden() and status._title.text() == "Writing a.pth")
     gate.set()
     qtbot.waitUntil(status.isHidden)
 
@@ -90,8 +89,33 @@ def test_the_button_stops_what_is_shown(qtbot, status, runner, gate):
 def test_several_are_counted(qtbot, status, runner, gate):
     for name in ("one", "two"):
         runner.start(lambda context: gate.wait(5), title=name)
+    qtbot.waitUntil(lambda: not status.isHidden() and status._title.text() == "two (and 1 more)")
+
+
+def test_what_waits_for_its_turn_is_not_shown_in_place_of_what_runs(qtbot, status, gate):
+    writes = JobRunner(threads=1)
+    jobs = [writes.start(lambda context: gate.wait(5), title=name) for name in ("first", "second")]
+    for job in jobs:
+        status.add_writing(job)
+    qtbot.waitUntil(lambda: not status.isHidden() and status._title.text() == "first (and 1 more)")
+    assert status.job is jobs[0]
+    qtbot.mouseClick(status.findChild(QToolButton, "jobCancel"), Qt.MouseButton.LeftButton)
+    assert [job.is_cancelled for job in jobs] == [True, False]
+    with qtbot.waitSignal(jobs[1].finished):
+        gate.set()
+    assert writes.wait(5000)
+
+
+def test_work_that_waits_says_so(qtbot, status, gate):
+    writes = JobRunner(threads=1)
+    writes.start(lambda context: gate.wait(5), title="in another window")
+    waiting = writes.start(lambda context: None, title="Writing b.pth")
+    status.add_writing(waiting)
     qtbot.waitUntil(lambda: not status.isHidden())
-    assert status._title.text() == "two (and 1 more)"
+    assert status._title.text() == "Waiting for other writing: Writing b.pth"
+    with qtbot.waitSignal(waiting.finished):
+        gate.set()
+    assert writes.wait(5000)
 
 
 def test_writing_says_how_fast_it_goes_and_how_long_it_takes(qtbot, status, runner, gate, monkeypatch):
