@@ -30,6 +30,7 @@ TABLE = (
     Entry("File", "export", "&Export state_dict …", ("Ctrl+E",), separated=True),
     Entry("File", "export_more", "E&xport …", ("Ctrl+Shift+E",)),
     Entry("File", "remap", "Re&map to CPU", ("Ctrl+Shift+R",)),
+    Entry("File", "remap_loaded", "Remap as in &Load onto"),
     Entry("File", "compare", "Com&pare with …", ("Ctrl+D",)),
     Entry("File", "slim", "Save &without optimizer …"),
     Entry("File", "verify", "&Verify checksums"),

@@ -15,13 +15,13 @@ from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import parameters_text
 from ckpt_viewer.errors import Cancelled, TargetExists
-from ckpt_viewer.export.words import amount_text, cast_texts
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.jobs import Job, JobRunner
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.leftovers import Leftovers
-from ckpt_viewer.gui.messages import Action, Message, Messages
+from ckpt_viewer.gui.messages import Message, Messages
 from ckpt_viewer.gui.remap_flow import RemapFlow
+from ckpt_viewer.gui.results import Results, amount, remarks
 from ckpt_viewer.gui.session import Session
 
 if TYPE_CHECKING:
@@ -31,20 +31,21 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.exporting.dialog import ExportDialog
     from ckpt_viewer.gui.exporting.preview import Preview
 
+AS_SAVED = 'Load onto says "As saved", which is what the file says already; choose a device or rules there first.'
+
 
 class ExportFlow(QObject):
     """What Export and Remap do in one window.
 
     Attributes:
         writing: jobs of this window that write a file, oldest first.
-        dialog: what asks for an export, while it is open.
+        dialog: what asks for an export, while it is open. results: what can be done with what was written.
     """
 
     started = Signal(object)
     """A Job that writes."""
     written = Signal(object)
     """The path of a file that is there now."""
-    openWanted = Signal(str)
     idle = Signal()
     """The last writing job of this window has ended."""
 
@@ -53,6 +54,7 @@ class ExportFlow(QObject):
         self._session, self._messages, self._writes, self._window = session, messages, writes, window
         self.writing: list[Job] = []
         self.dialog: ExportDialog | None = None
+        self.results = Results(session, messages, window)
         self._leftovers = Leftovers(session, messages, window)
         self._remap = RemapFlow(session, messages, self, window)
         session.described.connect(self._propose)
@@ -88,7 +90,7 @@ class ExportFlow(QObject):
 
                 return plan_export(checkpoint, choice, context)
 
-            self.carry_out(plan, target, "Exporting the state_dict", self._say_exported)
+            self.carry_out(plan, target, f"Exporting {plain(Path(target).name, NAME_LIMIT)}", self._say_exported)
 
     def ask_export(self, rows: Sequence[int] = ()) -> None:
         """Open the dialog that asks what to export and how.
@@ -164,16 +166,21 @@ class ExportFlow(QObject):
     def _say_exported(self, written: Written) -> None:
         path = written.path
         assert path is not None
-        amount = plain(amount_text(written), 500)
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {amount}.{remarks(written)}"
-        actions = (self.show_action(path), Action("Open the result", lambda: self.openWanted.emit(str(path))))
-        self._messages.post(Message("success", text, actions))
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}: {amount(written)}.{remarks(written)}"
+        self._messages.post(Message("success", text, self.results.actions(path)))
 
-    # --- a copy for the CPU
+    # --- a copy with other device tags
 
     def remap_to_cpu(self) -> None:
         """Work out the copy for the CPU, ask what has to be asked, then write it beside the file."""
-        self._remap.to_cpu()
+        self._remap.to("cpu")
+
+    def remap_as_loaded(self) -> None:
+        """The same with the devices that "Load onto" says."""
+        if self._session.map_location is None:
+            self._messages.post(Message("info", AS_SAVED, topic="remap"))
+        else:
+            self._remap.to(self._session.map_location)
 
     # --- all of them
 
@@ -250,32 +257,7 @@ class ExportFlow(QObject):
         if not self.writing:
             self.idle.emit()
 
-    def show_action(self, path: Path) -> Action:
-        """Return the button that shows a written file in its folder."""
-        return Action("Show in folder", lambda: self._show(path), dismisses=False)
-
-    def _show(self, path: Path) -> None:
-        from ckpt_viewer.gui.reveal import open_folder, select_in_folder
-
-        def go_on(shown: object) -> None:
-            if not shown and not open_folder(path):
-                self._say_where(path)
-
-        job = self._session.jobs.start(lambda _: select_in_folder(path))
-        job.finished.connect(go_on)
-        job.failed.connect(lambda _: self._say_where(path))
-
-    def _say_where(self, path: Path) -> None:
-        where = plain(str(path.parent), 300)
-        self._messages.post(Message("info", f"No file manager answered. The file is in {where}."))
-
 
 def _import_writers(_: Context) -> None:
     import ckpt_viewer.export.plan
     import ckpt_viewer.export.selection  # noqa: F401
-
-
-def remarks(written: Written) -> str:
-    """Return what else there is to say of a written file, as further sentences."""
-    texts = [*cast_texts(written), *written.warnings[:3]]
-    return "".join(f" {plain(f'{text[:1].upper()}{text[1:]}', 300)}." for text in texts)

@@ -134,7 +134,7 @@ class MainWindow(DropWindow):
             from ckpt_viewer.gui.export_flow import ExportFlow
 
             self._export = ExportFlow(self.session, self.messages, self.windows.writes, self)
-            self._export.openWanted.connect(lambda path: self.windows.open([path], self))
+            self._export.results.openWanted.connect(lambda path: self.windows.open([path], self))
             self._export.started.connect(self.status.add_writing)
             self._export.idle.connect(self._close_if_wanted)
         return self._export

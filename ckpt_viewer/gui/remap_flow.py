@@ -1,4 +1,4 @@
-"""A copy for the CPU: say what it is, ask where to if that has to be asked, write. The writing is ExportFlow's."""
+"""A copy for the CPU or other devices: say what it is, ask what has to be asked, write. ExportFlow does the writing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
+from ckpt_viewer.core.location import Locator, MapLocation, leave_on_cpu
 from ckpt_viewer.errors import WriteFailed
-from ckpt_viewer.export.words import amount_text
 from ckpt_viewer.gui import asking
+from ckpt_viewer.gui.choices import rules_text
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.messages import Action, Message, Messages
+from ckpt_viewer.gui.results import amount
 from ckpt_viewer.gui.session import Session
 
 if TYPE_CHECKING:
@@ -30,51 +32,52 @@ class RemapFlow(QObject):
         super().__init__(window)
         self._session, self._messages, self._flow, self._window = session, messages, flow, window
 
-    def to_cpu(self) -> None:
-        """Work out the copy for the CPU, ask what has to be asked, then write it beside the file."""
+    def to(self, map_location: MapLocation) -> None:
+        """Work out the copy for some devices, ask what has to be asked, then write it beside the file."""
+        where = where_text(map_location)
 
         def plan(checkpoint: Checkpoint, context: Context) -> Plan:
             from ckpt_viewer.export.plan import plan_remap  # on the job's thread: it takes 40 ms
 
-            return plan_remap(checkpoint, "cpu", context)
+            return plan_remap(checkpoint, map_location, context)
 
-        self._flow.work_out(plan, "Planning the copy for the CPU", self._ask)
+        title = f"Planning the copy for {where}"
+        self._flow.work_out(plan, title, lambda checkpoint, made: self._ask(checkpoint, made, where))
 
-    def _ask(self, checkpoint: Checkpoint, plan: Plan) -> None:
+    def _ask(self, checkpoint: Checkpoint, plan: Plan, where: str) -> None:
         name = plain(Path(checkpoint.path).name, NAME_LIMIT)
         if plan.idle:
             self._messages.post(
                 Message("info", f"{name}: {plain(plan.idle, 400)}; nothing was written.", topic="remap")
             )
             return
-        target = self._target(plan)
+        target = self._target(plan, where)
         if not target or checkpoint is not self._session.checkpoint:  # given up, or reloaded meanwhile
             return
         for warning in plan.warnings:  # whoever loads the copy should know before it is made
             self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
         title = f"Writing {plain(Path(target).name, NAME_LIMIT)}"
-        self._flow.carry_out(lambda _: plan, target, title, lambda written: self._say(written, plan))
+        self._flow.carry_out(lambda _: plan, target, title, lambda written: self._say(written, plan, where))
 
-    def _target(self, plan: Plan) -> str:
-        target = plan.target
+    def _target(self, plan: Plan, where: str) -> str:
+        target, title = plan.target, f"Remap to {where.removeprefix('the ')}"
         if not os.access(target.parent, os.W_OK):
-            return asking.ask_target(
-                self._window, str(Path.home() / target.name), "Remap to CPU: its folder is read-only"
-            )
+            return asking.ask_target(self._window, str(Path.home() / target.name), f"{title}: its folder is read-only")
         if not os.path.lexists(target):
             return str(target)
         if not plan.folder and asking.ask_replace(self._window, str(target), "Another name …"):
             return str(target)  # what is in a folder is never replaced
-        return asking.ask_target(self._window, str(target), "Remap to CPU")
+        return asking.ask_target(self._window, str(target), title)
 
-    def _say(self, written: Written, plan: Plan) -> None:
+    def _say(self, written: Written, plan: Plan, where: str) -> None:
         path = written.path
         assert path is not None
         name = plain(path.name, NAME_LIMIT)
-        text = f"Wrote {name}, a copy for the CPU: {plain(amount_text(written), 500)}."
+        text = f"Wrote {name}, a copy for {where}: {amount(written)}."
         mark = _mark(path)
-        actions = (self._flow.show_action(path), Action("Delete copy", lambda: self._delete(path, mark)))
-        self._messages.post(Message("success", text, actions[:1] if plan.folder else actions))
+        delete = Action("Delete copy", lambda: self._delete(path, mark))
+        actions = self._flow.results.actions(path)
+        self._messages.post(Message("success", text, actions if plan.folder else (*actions, delete)))
         for warning in written.warnings[len(plan.warnings) :]:  # found while it was copied
             self._messages.post(Message("warning", f"{name}: {plain(warning, 400)}"))
 
@@ -97,3 +100,11 @@ class RemapFlow(QObject):
 def _mark(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def where_text(map_location: MapLocation) -> str:
+    """Return what a copy is for: ``the CPU``, ``cuda:0``, ``cuda:1 → cpu``."""
+    if map_location in ("cpu", leave_on_cpu):
+        return "the CPU"
+    spec = Locator(map_location).text
+    return rules_text(spec) if "=" in spec else plain(spec, 40)

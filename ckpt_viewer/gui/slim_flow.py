@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
-from ckpt_viewer.export.words import amount_text
 from ckpt_viewer.gui import asking
-from ckpt_viewer.gui.export_flow import ExportFlow, remarks
+from ckpt_viewer.gui.export_flow import ExportFlow
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
-from ckpt_viewer.gui.messages import Action, Message, Messages
+from ckpt_viewer.gui.messages import Message, Messages
+from ckpt_viewer.gui.results import amount, remarks
 from ckpt_viewer.gui.session import Session
 
 if TYPE_CHECKING:
@@ -54,9 +54,5 @@ class SlimFlow(QObject):
         path = written.path
         assert path is not None
         saving = plain(plan.saving, 300)
-        text = f"Wrote {plain(path.name, NAME_LIMIT)}, {saving}: {plain(amount_text(written), 500)}.{remarks(written)}"
-        actions = (
-            self._flow.show_action(path),
-            Action("Open the result", lambda: self._flow.openWanted.emit(str(path))),
-        )
-        self._messages.post(Message("success", text, actions))
+        text = f"Wrote {plain(path.name, NAME_LIMIT)}, {saving}: {amount(written)}.{remarks(written)}"
+        self._messages.post(Message("success", text, self._flow.results.actions(path)))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ckpt_viewer.gui.verify_flow import VerifyFlow
 
 
-EXPORTS = ("export", "export_more", "remap", "slim")
+EXPORTS = ("export", "export_more", "remap", "remap_loaded", "slim")
 """Actions in the menu of the export button."""
 
 
@@ -40,6 +40,7 @@ class WindowActions(QObject):
             "export": self.export,
             "export_more": self.ask_export,
             "remap": self.remap,
+            "remap_loaded": self.remap_as_loaded,
             "slim": self.save_without_optimizer,
             "compare": self.compare,
             "verify": self.verify,
@@ -64,11 +65,21 @@ class WindowActions(QObject):
         window = self._window
         session = window.session
         is_open = session.checkpoint is not None
-        for name in ("export_more", "remap", "compare", "verify", "find", "tree", "parent", "load_onto"):
+        for name in (
+            "export_more",
+            "remap",
+            "remap_loaded",
+            "compare",
+            "verify",
+            "find",
+            "tree",
+            "parent",
+            "load_onto",
+        ):
             self.actions[name].setEnabled(is_open)
         if session.checkpoint is not None and session.checkpoint.contents.salvaged:
-            self.actions["remap"].setEnabled(False)  # a copy of a broken file would be broken
-            self.actions["slim"].setEnabled(False)
+            for name in ("remap", "remap_loaded", "slim"):
+                self.actions[name].setEnabled(False)  # a copy of a broken file would be broken
         self.actions["reload"].setEnabled(bool(session.path))
         # until the file was looked through it is not known whether there is a model, and asking would take a walk
         known = session.overview is not None or session.error is not None
@@ -182,6 +193,11 @@ class WindowActions(QObject):
         """Write a copy for the CPU."""
         if self._window.session.checkpoint is not None:
             self._window.export_flow.remap_to_cpu()
+
+    def remap_as_loaded(self) -> None:
+        """Write a copy for the devices that "Load onto" says."""
+        if self._window.session.checkpoint is not None:
+            self._window.export_flow.remap_as_loaded()
 
     def compare(self) -> None:
         """Show what differs between this file and another one."""

@@ -11,11 +11,13 @@ import builders
 import pytest
 from PySide6.QtWidgets import QApplication, QWidget
 
+from ckpt_viewer.core.location import leave_on_cpu
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.errors import WriteFailed
 from ckpt_viewer.export.names import export_target
+from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.gui import asking
-from ckpt_viewer.gui.export_flow import ExportFlow
+from ckpt_viewer.gui.export_flow import AS_SAVED, ExportFlow
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.messages import Messages
 from ckpt_viewer.gui.session import Session
@@ -187,7 +189,53 @@ def test_a_copy_for_the_cpu_is_written_beside_the_file_and_loads(desk, answers, 
     assert all(torch.equal(copy["model"][name], source["model"][name]) for name in source["model"])
     assert desk.said[0][0] == "success"
     assert desk.said[0][1].startswith("Wrote model_3.cpu.pth, a copy for the CPU: 288 kB, 67 tensors, verified by ")
-    assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder", "Delete copy"]
+    assert [action.text for action in desk.messages.all[0].actions] == [
+        "Show in folder", "Open the result", "Delete copy"
+    ]  # fmt: skip
+    with desk.qtbot.waitSignal(desk.flow.results.openWanted) as wanted:
+        desk.press("Open the result")
+    assert wanted.args == [str(target)]
+
+
+@pytest.mark.parametrize(
+    ("map_location", "name", "where", "device"),
+    [
+        ("cuda:0", "model_3.cuda0.pth", "cuda:0", "cuda:0"),
+        ({"cuda:1": "cuda:2"}, "model_3.remapped.pth", "cuda:1 → cuda:2", "cuda:2"),
+        (leave_on_cpu, "model_3.cpu.pth", "the CPU", "cpu"),
+    ],
+)
+def test_a_copy_has_the_devices_that_load_onto_says(desk, answers, sample, map_location, name, where, device):
+    desk.open(sample)
+    desk.session.set_map_location(map_location)
+    desk.flow.remap_as_loaded()
+    desk.settle()
+    assert desk.said[0][1].startswith(f"Wrote {name}, a copy for {where}: ")
+    assert {spec.location for spec in tensors_of(sample.with_name(name))} == {device}
+    assert answers.asked == []
+
+
+def tensors_of(path):
+    with open_checkpoint(path) as copy:
+        return [tensor.storage for _, tensor in copy.outline.tensors()]
+
+
+def test_as_saved_is_what_the_file_says_already(desk, sample):
+    desk.open(sample)
+    desk.flow.remap_as_loaded()
+    desk.settle()
+    assert desk.said == [("info", AS_SAVED)]
+    assert [each.name for each in sample.parent.iterdir()] == [sample.name]
+
+
+@pytest.mark.parametrize(("name", "opened"), [("w.safetensors", True), ("w.npz", False)])
+def test_only_what_this_program_reads_can_be_opened(desk, answers, sample, name, opened):
+    desk.open(sample)
+    answers.target = str(sample.with_name(name))
+    desk.flow.export_state_dict()
+    desk.settle()
+    texts = [action.text for action in desk.messages.all[0].actions]
+    assert texts == ["Show in folder", "Open the result"][: 1 + opened]
 
 
 def test_what_was_found_while_copying_is_told(desk, tmp_path):
@@ -216,7 +264,7 @@ def test_a_set_becomes_a_folder_that_is_never_replaced(desk, answers, tmp_path):
     desk.flow.remap_to_cpu()
     desk.settle()
     assert len(list((folder / "pytorch_model.cpu").iterdir())) == 3
-    assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder"]
+    assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder", "Open the result"]
     answers.target = str(folder / "another")
     desk.flow.remap_to_cpu()
     desk.settle()
