@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
 from ckpt_viewer.gui.joined_names import JoinedNames
+from ckpt_viewer.gui.leftovers import Leftovers
 from ckpt_viewer.gui.scan_flow import ScanFlow
 from ckpt_viewer.gui.stale_watch import StaleWatch
 from ckpt_viewer.gui.summary_flow import SummaryFlow
@@ -35,6 +37,8 @@ class LateParts(QObject):
         SummaryFlow(session, window.strip, self)
         JoinedNames(session, window.tree)
         StaleWatch(session, window.messages, self)
+        self._leftovers = Leftovers(session, window.messages, self)
+        self._looked: set[Path] = set()
         session.jobs.idle.connect(self.consider_scan)
 
     def go_on(self) -> None:
@@ -61,6 +65,14 @@ class LateParts(QObject):
             return
         self._considered = view
         self.scan.consider()
+        self._look_for_leftovers(session.path)
+
+    def _look_for_leftovers(self, path: str) -> None:
+        """What a program that was killed left here is told once: not again with every reload."""
+        folder = Path(path).parent
+        if folder not in self._looked:
+            self._looked.add(folder)
+            self._leftovers.look_beside(path)
 
     def _make_details(self) -> None:
         window_works()

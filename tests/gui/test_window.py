@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -25,6 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.export.part_names import temporary_name
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.devices import Devices
 from ckpt_viewer.gui.shortcuts import ShortcutCard
@@ -393,6 +395,24 @@ def test_closing_while_writing_asks_and_waits(qtbot, windows, sample, monkeypatc
         gate.set()
     assert asked == ["Writing model_3.cpu.pth"] * 2
     assert [path.name for path in Path(sample).parent.iterdir()] == ["model_3.pth"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="nothing is called a leftover there")
+def test_what_a_killed_program_left_is_offered_once_when_a_file_beside_it_is_opened(qtbot, windows, sample):
+    part = temporary_name(Path(sample).with_name("out.pth"))
+    part.write_bytes(bytes(1_000_000))
+    window = show(qtbot, windows, sample)
+
+    def offered():
+        return any("left by writing that was broken off" in each.text for each in window.messages.all)
+
+    qtbot.waitUntil(offered)
+    window.messages.clear()
+    with qtbot.waitSignal(window.session.described):
+        window.session.reload()
+    qtbot.waitUntil(lambda: settled(window), timeout=30_000)
+    assert not offered()
+    assert part.exists()
 
 
 def test_a_file_of_a_set_shows_the_whole_set_and_is_remapped_alone(qtbot, windows, tmp_path):
