@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QWidget
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import parameters_text
-from ckpt_viewer.errors import Cancelled, TargetExists
+from ckpt_viewer.errors import Cancelled, Damaged, SourceError, TargetExists
 from ckpt_viewer.gui import asking
 from ckpt_viewer.gui.jobs import Job, JobRunner
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
@@ -234,7 +234,7 @@ class ExportFlow(QObject):
         job.ended.connect(lambda: self._on_ended(job, checkpoint))
         job.ended.connect(lambda: self._leftovers.look_beside(target))
         job.finished.connect(lambda written: self._on_written(written, say))
-        job.failed.connect(lambda error: self._on_failed(error, target))
+        job.failed.connect(lambda error: self._on_failed(error, target, checkpoint.path))
         job.cancelled.connect(
             lambda: self._messages.post(Message("info", f"{title} was stopped; no file was written."))
         )
@@ -246,10 +246,11 @@ class ExportFlow(QObject):
         say(written)
         self.written.emit(written.path)
 
-    def _on_failed(self, error: BaseException, target: str) -> None:
+    def _on_failed(self, error: BaseException, target: str, source: str) -> None:
         if isinstance(error, TargetExists):  # made by somebody else since the question
             error = TargetExists("a file of that name is there now and was not replaced; choose another name")
-        self._messages.report(error, about=Path(target).name)
+        about = source if isinstance(error, SourceError | Damaged) else target
+        self._messages.report(error, about=Path(about).name)
 
     def _on_ended(self, job: Job, checkpoint: Checkpoint) -> None:
         self.writing = [other for other in self.writing if other is not job]

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from ckpt_viewer.core.location import leave_on_cpu
 from ckpt_viewer.core.node import Node
-from ckpt_viewer.errors import WriteFailed
+from ckpt_viewer.errors import SourceChanged, WriteFailed
 from ckpt_viewer.export.names import export_target
 from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.gui import asking
@@ -410,18 +410,24 @@ def test_the_file_may_be_reloaded_while_a_copy_is_written(desk, sample, monkeypa
     assert isinstance(desk.session.selected, Node)
 
 
-def test_a_failure_is_a_sentence(desk, sample, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "about"),
+    [
+        (WriteFailed("the disk of '/x' is full; free some space"), "model_3.cpu.pth"),
+        (SourceChanged("the file was changed by another program while it was open; reload it (F5)"), "model_3.pth"),
+    ],
+)
+def test_a_failure_is_a_sentence_about_the_file_that_it_is_of(desk, sample, monkeypatch, error, about):
     from ckpt_viewer.export import plan
 
-    def full(*args, **more):
-        raise WriteFailed("the disk of '/x' is full; free some space or choose another folder")
+    def failing(*args, **more):
+        raise error
 
-    monkeypatch.setattr(plan, "write", full)
+    monkeypatch.setattr(plan, "write", failing)
     desk.open(sample)
     desk.flow.remap_to_cpu()
     desk.settle()
-    text = "model_3.cpu.pth: the disk of '/x' is full; free some space or choose another folder."
-    assert desk.said == [("error", text)]
+    assert desk.said == [("error", f"{about}: {error}.")]
 
 
 def test_a_whole_module_is_exported_without_its_class(desk, tmp_path):
