@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ckpt_viewer.analysis.loading import distinct_storages
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -13,6 +13,7 @@ from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, StorageSpec
 from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.errors import CheckpointError
+from ckpt_viewer.formats.distributed_items import Chunks
 from ckpt_viewer.formats.torch_zip import Records
 from ckpt_viewer.formats.zip_checks import check_all_local
 from ckpt_viewer.formats.zip_checksums import Checked, check_records
@@ -36,24 +37,73 @@ def verify_checksums(checkpoint: Checkpoint, context: Context) -> tuple[Finding,
     if checkpoint.contents.salvaged:
         message = "the file is broken; what is left of it was compared with its checksums when it was salvaged"
         return (Finding("info", "crc-absent", (), message),)
+    verifying = _Verifying(checkpoint, context)
     rows = _users(checkpoint, context)
-    archives = archives_of(checkpoint, context)
-    stating = [archive for archive in archives if archive.crcs]
-    if not stating:
-        what = "the archive states no checksums" if archives else "a file of this format has no checksums"
-        return (Finding("info", "crc-absent", (), f"{what}, so nothing can be verified"),)
-    findings: list[Finding] = []
-    count = nbytes = 0
-    for archive in stating:
-        for checked in check_records(archive, context):
-            count, nbytes = count + 1, nbytes + checked.record.stored
+    for archive in archives_of(checkpoint, context):
+        verifying.compare(archive, rows.get(id(archive), {}))
+    verifying.compare_parts()
+    return verifying.found()
+
+
+class _Verifying:
+    """What came of the archives so far; reports bytes of the whole checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint, context: Context) -> None:
+        self._checkpoint, self._context = checkpoint, context
+        self._findings: list[Finding] = []
+        self._archives = self._count = self._nbytes = 0
+
+    def step(self, done: int, total: int) -> None:
+        """Report what is done of an archive of `total` bytes; see `core.progress.Context`."""
+        del total
+        done += self._nbytes
+        self._context.step(done, max(done, self._checkpoint.size))
+
+    def compare(self, archive: ZipDirectory, users: Mapping[str, list[int]], within: str = "") -> None:
+        """Compare the records of an archive.
+
+        Args:
+            users: name of a record -> rows of the tensors that use it. within: what the archive is, for messages.
+        """
+        self._archives += 1
+        if not archive.crcs:
+            return
+        before = self._nbytes
+        for checked in check_records(archive, self):
+            self._count += 1
+            before += checked.record.stored
             if not checked.matches:
-                findings.append(_finding(checkpoint, checked, rows.get((id(archive), checked.record.name), [])))
-    if not findings:
-        findings.append(
-            Finding("info", "crc-ok", (), f"all {count} records ({bytes_text(nbytes)}) match their checksums")
-        )
-    return tuple(findings)
+                self._findings.append(_finding(self._checkpoint, checked, users.get(checked.record.name, []), within))
+        self._nbytes = before
+
+    def compare_parts(self) -> None:
+        """Compare the parts that a distributed checkpoint is assembled from: each is an archive of its own."""
+        rows: dict[int, dict[str, int]] = defaultdict(dict)
+        homes: dict[int, Chunks] = {}
+        for row, storage in _storages(self._checkpoint, self._context):
+            if isinstance(storage.home, Chunks):
+                homes[id(storage.home)] = storage.home
+                rows[id(storage.home)].setdefault(storage.key, row)
+        for at, home in homes.items():
+            for key, item, archive in home.archives(self._context):
+                used = [rows[at][key]] if key in rows[at] else []
+                name = shorten(home.data.names[item.file], _NAME)
+                part = f"the part at byte {item.offset} of {name!r}"
+                if isinstance(archive, ZipDirectory):
+                    self.compare(archive, dict.fromkeys(archive.records, used), f" of {part}")
+                else:
+                    problem = f"{part} cannot be read: {archive}"
+                    self._findings.append(_blaming(self._checkpoint, "record-unreadable", problem, used))
+
+    def found(self) -> tuple[Finding, ...]:
+        """Return all findings, or one that says that there are none, and why."""
+        if self._findings:
+            return tuple(self._findings)
+        if not self._count:
+            what = "the archive states no checksums" if self._archives else "a file of this format has no checksums"
+            return (Finding("info", "crc-absent", (), f"{what}, so nothing can be verified"),)
+        message = f"all {self._count} records ({bytes_text(self._nbytes)}) match their checksums"
+        return (Finding("info", "crc-ok", (), message),)
 
 
 def verify_headers(checkpoint: Checkpoint, context: Context) -> tuple[Finding, ...]:
@@ -92,27 +142,33 @@ def archives_of(checkpoint: Checkpoint, context: Context) -> list[ZipDirectory]:
     return list(found.values())
 
 
-def _users(checkpoint: Checkpoint, context: Context) -> dict[tuple[int, str], list[int]]:
-    """Return (archive, name of a record) -> rows of the tensors that use it."""
-    rows: dict[tuple[int, str], list[int]] = defaultdict(list)
+def _users(checkpoint: Checkpoint, context: Context) -> dict[int, dict[str, list[int]]]:
+    """Return for the id of each archive: name of a record -> rows of the tensors that use it."""
+    rows: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, storage in _storages(checkpoint, context):
         home = storage.home
         record = home.record(storage.key) if isinstance(home, Records) else None
         if isinstance(home, Records) and record is not None:
-            rows[id(home.directory), record.name].append(row)
+            rows[id(home.directory)][record.name].append(row)
     return rows
 
 
-def _finding(checkpoint: Checkpoint, checked: Checked, rows: list[int]) -> Finding:
-    outline, record = checkpoint.outline, checked.record
-    name = shorten(record.name, _NAME)
+def _finding(checkpoint: Checkpoint, checked: Checked, rows: list[int], within: str) -> Finding:
+    record = checked.record
+    name = f"record {shorten(record.name, _NAME)!r}{within}"
     if checked.crc is None:
-        code, problem = "record-unreadable", f"record {name!r} cannot be read: {checked.problem.partition(';')[0]}"
-    else:
-        code = "crc-mismatch"
-        problem = f"record {name!r} does not match its checksum ({record.crc:08x} stated, {checked.crc:08x} found)"
+        problem = f"{name} cannot be read: {checked.problem.partition(';')[0]}"
+        return _blaming(checkpoint, "record-unreadable", problem, rows)
+    problem = f"{name} does not match its checksum ({record.crc:08x} stated, {checked.crc:08x} found)"
+    return _blaming(checkpoint, "crc-mismatch", problem, rows)
+
+
+def _blaming(checkpoint: Checkpoint, code: str, problem: str, rows: list[int]) -> Finding:
+    """Return an error with the tensors that it concerns."""
+    outline = checkpoint.outline
     pointers = Pointers(outline)
     used = [shorten(pointers.of(row) or "the root", _NAME) for row in rows[:NAMED]]
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     by = f", so these values may be wrong: {', '.join(used)}{more}" if used else ""
-    return Finding("error", code, outline.path(rows[0]) if rows else (), f"{problem}{by}; copy or download it again")
+    message = f"{problem.partition(';')[0]}{by}; copy or download it again"
+    return Finding("error", code, outline.path(rows[0]) if rows else (), message)

@@ -126,8 +126,7 @@ class _Tree:
         self._opened = self._closed = 0
         self.size = sum(self._sizes) + sum(folder.file(name).size for name in folder.files if METADATA.fullmatch(name))
         self.objects = Parts(min(self.size, JUSTIFYING), [])
-        tensors = {name: entry for name, entry in about.entries.items() if isinstance(entry, TensorEntry)}
-        self._home = Chunks(self.data, tensors, prefix)
+        self._home = Chunks(self.data, about.entries, prefix)
 
     def _size(self, number: int) -> int:
         """Return the size of a data file, 0 where it cannot be had."""

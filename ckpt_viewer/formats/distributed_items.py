@@ -11,18 +11,21 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ckpt_viewer.core.dtype import DTYPES
-from ckpt_viewer.core.progress import SILENT
+from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.core.tensor import Extent, TensorSpec
 from ckpt_viewer.core.text import shorten
 from ckpt_viewer.core.value import Mapping, Value
-from ckpt_viewer.errors import Damaged, Lost, Truncated, Unreadable, Unsupported
+from ckpt_viewer.errors import CheckpointError, Damaged, Lost, OverBudget, Truncated, Unreadable, Unsupported
 from ckpt_viewer.formats.assembled import Assembled
 from ckpt_viewer.formats.base import FileOpener, Opened
-from ckpt_viewer.formats.distributed_entries import Grid, Item, TensorEntry
+from ckpt_viewer.formats.distributed_entries import Entry, Grid, Item, TensorEntry
+from ckpt_viewer.formats.zip_directory import ZipDirectory
 from ckpt_viewer.sources import SliceSource
 from ckpt_viewer.sources.folder import Folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ckpt_viewer.core.strided import View
     from ckpt_viewer.sources.pool import PooledFile
 
@@ -53,12 +56,10 @@ class DataFiles:
                 f"it is packed by {', '.join(item.transforms)!a}, which this version does not read; "
                 "save it without extensions"
             )
-        file = self.file(item.file)
-        name = shorten(self.names[item.file], 100)
-        if item.offset + len(ZIP) <= file.size and file.read_at(item.offset, len(ZIP)) == ZIP:
-            if item.offset + item.length > file.size:
-                raise Lost(f"{name!a} ends before the part at byte {item.offset} does; copy the folder again")
-            return self._open_file(SliceSource(file, item.offset, item.length, name), SILENT, prefix)
+        whole = self.zip(item)
+        if whole is not None:
+            return self._open_file(whole, SILENT, prefix)
+        file, name = self.file(item.file), shorten(self.names[item.file], 100)
         start = file.read_at(item.offset, min(len(ZIP), max(0, file.size - item.offset)))
         if start and not start.strip(b"\0"):  # neither a zip nor a safetensors file begins so
             raise Lost(f"{name!a} has zeros where the part at byte {item.offset} should begin; copy the folder again")
@@ -68,6 +69,15 @@ class DataFiles:
             self._shared[at] = self._open_file(source, SILENT, prefix)
         return self._shared[at]
 
+    def zip(self, item: Item) -> SliceSource | None:
+        """Return what lies at a place, if it is a zip; raises CheckpointError."""
+        file, name = self.file(item.file), shorten(self.names[item.file], 100)
+        if item.transforms or item.offset + len(ZIP) > file.size or file.read_at(item.offset, len(ZIP)) != ZIP:
+            return None
+        if item.offset + item.length > file.size:
+            raise Lost(f"{name!a} ends before the part at byte {item.offset} does; copy the folder again")
+        return SliceSource(file, item.offset, item.length, name)
+
 
 class Chunks:
     """The storages of the tensors of a distributed checkpoint: each is assembled from its parts while it is read.
@@ -76,8 +86,10 @@ class Chunks:
         known_losses: name of a tensor of which parts are not there -> why, a sentence.
     """
 
-    def __init__(self, data: DataFiles, entries: dict[str, TensorEntry], prefix: str) -> None:
-        self.data, self.entries, self.prefix = data, entries, prefix
+    def __init__(self, data: DataFiles, every: dict[str, Entry], prefix: str) -> None:
+        """Take what the metadata describe, objects included, which are saved in the same way."""
+        self.data, self.every, self.prefix = data, every, prefix
+        self.entries = {name: entry for name, entry in every.items() if isinstance(entry, TensorEntry)}
         self.known_losses: dict[str, str] = {}
         self._views: dict[tuple[str, int], View] = {}
         self._lock = Lock()
@@ -85,6 +97,26 @@ class Chunks:
     def is_distributed(self, key: str) -> bool:
         """Whether several ranks, or one of them in parts, hold a tensor."""
         return len(self.entries[key].places) > 1
+
+    def archives(self, context: Context) -> Iterator[tuple[str, Item, ZipDirectory | CheckpointError]]:
+        """Yield every part that is a zip: the name of its entry, its place, and its directory or why it has none.
+
+        Parts that lie nowhere, or in files that are not there, are left out. Raises SourceChanged; Cancelled by
+        `context`.
+        """
+        for key, entry in stepped(self.every.items(), context):
+            for number in range(len(entry.places)):
+                item = entry.places.get(number)
+                try:
+                    source = self.data.zip(item) if item is not None else None
+                except (Unreadable, Truncated, Lost):
+                    continue
+                if item is None or source is None:
+                    continue
+                try:
+                    yield key, item, ZipDirectory(source)
+                except (Damaged, Truncated, OverBudget, Unsupported) as error:
+                    yield key, item, error
 
     def extent(self, key: str) -> Extent:
         """Return where the bytes of a whole tensor are read, of which some may be lost; raises CheckpointError."""
