@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from ckpt_viewer.analysis.loading import distinct_storages
 from ckpt_viewer.core.checkpoint import Checkpoint
@@ -13,7 +14,7 @@ from ckpt_viewer.core.progress import Context, stepped
 from ckpt_viewer.core.tensor import Bytes, StorageSpec
 from ckpt_viewer.core.text import bytes_text, shorten
 from ckpt_viewer.errors import CheckpointError
-from ckpt_viewer.formats.distributed_items import Chunks
+from ckpt_viewer.formats.distributed_items import ZIP, Chunks
 from ckpt_viewer.formats.torch_zip import Records
 from ckpt_viewer.formats.zip_checks import check_all_local
 from ckpt_viewer.formats.zip_checksums import Checked, check_records
@@ -34,9 +35,6 @@ def verify_checksums(checkpoint: Checkpoint, context: Context) -> tuple[Finding,
     Raises:
         SourceError: the file cannot be read any more. Cancelled: by `context`.
     """
-    if checkpoint.contents.salvaged:
-        message = "the file is broken; what is left of it was compared with its checksums when it was salvaged"
-        return (Finding("info", "crc-absent", (), message),)
     verifying = _Verifying(checkpoint, context)
     rows = _users(checkpoint, context)
     for archive in archives_of(checkpoint, context):
@@ -51,7 +49,7 @@ class _Verifying:
     def __init__(self, checkpoint: Checkpoint, context: Context) -> None:
         self._checkpoint, self._context = checkpoint, context
         self._findings: list[Finding] = []
-        self._archives = self._count = self._nbytes = 0
+        self._archives = self._rebuilt = self._count = self._nbytes = 0
 
     def step(self, done: int, total: int) -> None:
         """Report what is done of an archive of `total` bytes; see `core.progress.Context`."""
@@ -66,7 +64,8 @@ class _Verifying:
             users: name of a record -> rows of the tensors that use it. within: what the archive is, for messages.
         """
         self._archives += 1
-        if not archive.crcs:
+        self._rebuilt += archive.rebuilt
+        if archive.rebuilt or not archive.crcs:
             return
         before = self._nbytes
         for checked in check_records(archive, self):
@@ -99,6 +98,10 @@ class _Verifying:
         """Return all findings, or one that says that there are none, and why."""
         if self._findings:
             return tuple(self._findings)
+        is_broken = not self._archives and self._checkpoint.contents.salvaged and _is_zip(self._checkpoint)
+        if self._rebuilt or is_broken:
+            message = "a file is broken; what is left of it was compared with its checksums when it was salvaged"
+            return (Finding("info", "crc-absent", (), message),)
         if not self._count:
             what = "the archive states no checksums" if self._archives else "a file of this format has no checksums"
             return (Finding("info", "crc-absent", (), f"{what}, so nothing can be verified"),)
@@ -112,9 +115,8 @@ def verify_headers(checkpoint: Checkpoint, context: Context) -> tuple[Finding, .
     Raises:
         Cancelled: by `context`.
     """
-    if checkpoint.contents.salvaged:
-        return ()
-    notes = [note for archive in archives_of(checkpoint, context) for note in check_all_local(archive, context)]
+    whole = [archive for archive in archives_of(checkpoint, context) if not archive.rebuilt]
+    notes = [note for archive in whole for note in check_all_local(archive, context)]
     known = {note.message for note in checkpoint.contents.notes}  # opening the file looks at that of its pickle
     return tuple(Finding(note.severity, note.code, (), note.message) for note in notes if note.message not in known)
 
@@ -132,14 +134,16 @@ def archives_of(checkpoint: Checkpoint, context: Context) -> list[ZipDirectory]:
     homes = (storage.home for storage in distinct_storages(checkpoint, context))
     found = {id(home.directory): home.directory for home in homes if isinstance(home, Records)}
     source: Bytes | None = checkpoint.contents.source
-    if source is not None and not any(each.source is source for each in found.values()):
-        try:
-            whole = ZipDirectory(source, context) if source.read_at(0, min(4, source.size)) == b"PK\x03\x04" else None
-        except CheckpointError:
-            whole = None
-        if whole is not None:
+    if source is not None and _is_zip(checkpoint) and not any(each.source is source for each in found.values()):
+        with suppress(CheckpointError):  # whatever is wrong with it was told when it was opened
+            whole = ZipDirectory(source, context)
             found[id(whole)] = whole
     return list(found.values())
+
+
+def _is_zip(checkpoint: Checkpoint) -> bool:
+    source: Bytes | None = checkpoint.contents.source
+    return source is not None and source.read_at(0, min(len(ZIP), source.size)) == ZIP
 
 
 def _users(checkpoint: Checkpoint, context: Context) -> dict[int, dict[str, list[int]]]:

@@ -27,6 +27,7 @@ from ckpt_viewer.analysis.checksums import verify_checksums, verify_headers
 from ckpt_viewer.cli import main
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.errors import Cancelled
+from ckpt_viewer.formats import open_checkpoint
 
 HELD = storage("0", 4)
 BODY = pickled(
@@ -107,6 +108,20 @@ def test_a_deflated_record_that_does_not_inflate_is_told():
 )  # fmt: skip
 def test_where_there_are_none_that_is_said(data, words):
     (finding,) = verify_checksums(open_bytes(data), SILENT)
+    assert (finding.severity, finding.code) == ("info", "crc-absent")
+    assert words in finding.message
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(whole()[:-40], "was compared with its checksums when it was salvaged"),
+     (legacy_stream(pickled(tensor(legacy=True)), {"0": floats(1, 2, 3, 4)})[:-4], "has no checksums")],
+    ids=["zip", "legacy"],
+)  # fmt: skip
+def test_what_was_salvaged_is_not_compared_again(tmp_path, data, words):
+    (tmp_path / "cut.pth").write_bytes(data)
+    with open_checkpoint(tmp_path / "cut.pth", salvage=True) as checkpoint:
+        (finding,) = verify_checksums(checkpoint, SILENT)
     assert (finding.severity, finding.code) == ("info", "crc-absent")
     assert words in finding.message
 
