@@ -12,6 +12,7 @@ from ckpt_viewer.analysis.overview import Overview
 from ckpt_viewer.analysis.role_rules import Role
 from ckpt_viewer.core.checkpoint import Checkpoint
 from ckpt_viewer.core.location import Locator
+from ckpt_viewer.core.model import is_module
 from ckpt_viewer.core.node import Node
 from ckpt_viewer.core.outline import Pointers
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
@@ -238,15 +239,24 @@ def contents_links(checkpoint: Checkpoint, overview: Overview, tree: TreeIndex) 
         tree: finds pointers without walking all siblings, as a Node has to.
     """
     root, outline = checkpoint.root, checkpoint.outline
-    rows = islice(outline.children(0), CONTENTS_LIMIT)
+    nodes = (
+        (row, Node(checkpoint, outline.values[row], root, outline.steps[row], index))
+        for index, row in enumerate(outline.children(0))
+    )
+    if is_module(root.value):
+        nodes = ((row, node) for row, node in nodes if not _is_idle(node))
     links = []
-    for index, row in enumerate(rows):
-        node = Node(checkpoint, outline.values[row], root, outline.steps[row], index)
+    for row, node in islice(nodes, CONTENTS_LIMIT):
         pointer = tree.pointer(tree.rows[row])
         links.append(
             Link(display_name(node.step, NAME_LIMIT), _entry_text(node, overview.role_details.get(pointer)), pointer)
         )
     return links, max(0, (root.length or 0) - len(links))
+
+
+def _is_idle(node: Node) -> bool:
+    """Whether an attribute is one of the dozen that torch gives every module, with nothing in it."""
+    return node.name.startswith("_") and (node.value is None or node.length == 0)
 
 
 def _entry_text(node: Node, role: Role | None) -> str:

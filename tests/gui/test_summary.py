@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hand_made import make_checkpoint, mapping
 
 from ckpt_viewer.analysis.loading import LoadProblem
@@ -10,6 +11,7 @@ from ckpt_viewer.core.finding import GlobalUse, Note
 from ckpt_viewer.core.location import Locator, leave_on_cpu
 from ckpt_viewer.core.tensor import StorageSpec, TensorSpec
 from ckpt_viewer.core.value import Global, Instance
+from ckpt_viewer.formats import open_checkpoint
 from ckpt_viewer.gui.summary import (
     Fact,
     contents_links,
@@ -190,6 +192,14 @@ def test_of_very_many_entries_the_first_are_links():
     links, more = contents_links(checkpoint, overview(checkpoint), build_index(checkpoint))
     assert len(links) + more == 100
     assert all(checkpoint[link.pointer].value == number for number, link in enumerate(links))
+
+
+def test_of_a_whole_module_what_is_empty_is_not_listed(tmp_path):
+    torch.save(torch.nn.Linear(3, 4), tmp_path / "linear.pth")
+    with open_checkpoint(tmp_path / "linear.pth") as checkpoint:
+        links, more = contents_links(checkpoint, overview(checkpoint), build_index(checkpoint))
+        assert [link.name for link in links] == ["training", "_parameters", "in_features", "out_features"]
+        assert more == checkpoint.root.length - 4
 
 
 def test_absurd_names_and_numbers_are_shown():
