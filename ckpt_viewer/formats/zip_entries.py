@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
-from itertools import islice
+from collections.abc import Iterator, Mapping, ValuesView
 from operator import sub
 from typing import NamedTuple, Protocol
 
 from ckpt_viewer.core.progress import EVERY, Context
 from ckpt_viewer.errors import Damaged
+from ckpt_viewer.formats.zip_names import FEWEST, Names
 
 ENTRY = struct.Struct("<4s4x2H4x3I3H4x2I")
 MAGIC = b"PK\x01\x02"
@@ -28,7 +27,7 @@ SLACK = MAX16 + 24
 TWICE = "the archive has two records named {!r}, of which programs take different ones; do not load it"
 TOGETHER = 512
 """Entries that are read at once; about 0.2 ms."""
-WORTH, LONGEST = 32, 255
+WORTH, LONGEST = FEWEST, 255
 """Entries that are worth reading together, and bytes of a name of theirs."""
 _LOCAL_HEAD = 30
 _FLAGS, _METHOD, _CRC, _STORED, _SIZE, _NAMES, _ATTRIBUTES, _HEADER = 8, 10, 16, 20, 24, 28, 38, 42
@@ -80,12 +79,12 @@ class Entries(Mapping[str, Record]):
             Damaged: they make no sense, or two have one name. Cancelled: by `context`.
         """
         self._data, self._noted = data, noted
-        self._rows: dict[str, int] = {}
+        self._names = Names()
         self._starts, self._sizes = array("q"), array("Q")
         self._reached = self.end = alone = 0
-        while (left := count - len(self._rows)) > 0:
+        while (left := count - len(self._names)) > 0:
             if alone % EVERY == 0:
-                context.step(len(self._rows), count)
+                context.step(len(self._names), count)
             if alone == 0 and self._read_many(min(left, TOGETHER)):
                 continue
             self._read_one()
@@ -105,8 +104,8 @@ class Entries(Mapping[str, Record]):
             name = name_of(raw)
             self._noted.undecoded.append(name)
         _, header, stored, size, method, flags, crc = self._record(name, at)
-        if name in self._rows:
-            raise _twice((name, name))
+        if self._names.row(name) is not None:
+            raise _twice(name)
         if attributes & 0x10 and not name.endswith("/"):
             raise Damaged(f"the archive calls {name!r} a folder though it is a record", code="record-folder")
         if not 0 <= header - self._reached <= SLACK:
@@ -115,7 +114,7 @@ class Entries(Mapping[str, Record]):
         self._noted.flags |= flags
         self._noted.packed |= method != 0
         self._noted.crcs |= crc != 0
-        self._rows[name] = len(self._rows)
+        self._names.add([name])
         self._starts.append(at)
         self._sizes.append(size)
         self.end = at + ENTRY.size + names + extras + comments
@@ -125,7 +124,7 @@ class Entries(Mapping[str, Record]):
         alike = _Alike(self._data, self.end, most)
         if alike.count < WORTH or alike.any(_ATTRIBUTES, _NO_FOLDER) or alike.saturated():
             return False
-        words, rows = alike.names(), self._rows
+        words = alike.names()
         headers, stored, sizes = (alike.numbers(at, 4) for at in (_HEADER, _STORED, _SIZE))
         distance = _LOCAL_HEAD + alike.length
         gaps = [headers[0] - self._reached, *map(sub, map(sub, headers[1:], headers), map(distance.__add__, stored))]
@@ -135,10 +134,9 @@ class Entries(Mapping[str, Record]):
             self._noted.flags |= flags
         self._noted.packed |= alike.any(_METHOD) or alike.any(_METHOD + 1)
         self._noted.crcs |= any(alike.any(_CRC + byte) for byte in range(4))
-        before = len(rows)
-        rows.update(zip(words, range(before, before + alike.count), strict=True))
-        if len(rows) < before + alike.count:
-            raise _twice([*islice(rows, before), *words])
+        again = self._names.add(words)
+        if again is not None:
+            raise _twice(again)
         end = self.end + alike.count * alike.step
         self._starts.extend(range(self.end, end, alike.step))
         self._sizes.extend(sizes)
@@ -152,34 +150,49 @@ class Entries(Mapping[str, Record]):
             size, stored, header = _zip64(self._data[behind : behind + extras], size, stored, header)
         return Record(name, header, stored, size, method, flags, crc)
 
-    @cached_property
-    def _names(self) -> list[str]:
-        return [*self._rows]
-
     def __getitem__(self, name: str) -> Record:
-        return self._record(name, self._starts[self._rows[name]])
+        row = self._names.row(name)
+        if row is None:
+            raise KeyError(name)
+        return self._record(name, self._starts[row])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._rows
+        return isinstance(name, str) and self._names.row(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._names)
+
+    def values(self) -> ValuesView[Record]:
+        """Return the records in the order of the directory."""
+        return _Values(self)
+
+    def in_order(self) -> Iterator[Record]:
+        """Yield the records in the order of the directory, none of them looked up by its name."""
+        return map(self._record, self._names, self._starts)
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed(self._rows)
+        for at in reversed(self._starts):
+            length = ENTRY.unpack_from(self._data, at)[6]
+            yield name_of(self._data[at + ENTRY.size : at + ENTRY.size + length])
 
     def sizes(self, names: list[str]) -> list[int | None]:
         """Return the bytes that records have once inflated; None for those that are not there."""
-        first = self._rows.get(names[0]) if names else None
-        if first is not None and self._names[first : first + len(names)] == names:  # as torch writes them
+        first = self._names.row(names[0]) if names else None
+        if first is not None and self._names.follow(names, first):  # as torch writes them
             return [*self._sizes[first : first + len(names)]]
-        rows = [*map(self._rows.get, names)]
-        if None in rows:
-            return [None if row is None else self._sizes[row] for row in rows]
-        return [*map(self._sizes.__getitem__, rows)]  # type: ignore[arg-type]  # none is None
+        return [None if (row := self._names.row(name)) is None else self._sizes[row] for name in names]
+
+
+class _Values(ValuesView[Record]):
+    """Records in the order of the directory."""
+
+    _mapping: Entries
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._mapping.in_order()
 
 
 class _Alike:
@@ -226,11 +239,8 @@ class _Alike:
         return joined[:-1].decode().split("\n") if joined.isascii() else []
 
 
-def _twice(names: Iterable[str]) -> Damaged:
-    """Return the error that says which of the names comes again."""
-    seen: set[str] = set()
-    again = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-    return Damaged(TWICE.format(again), code="duplicate-record")
+def _twice(name: str) -> Damaged:
+    return Damaged(TWICE.format(name), code="duplicate-record")
 
 
 def name_of(raw: bytes) -> str:

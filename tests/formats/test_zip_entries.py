@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 import pytest
 
@@ -12,6 +13,8 @@ from ckpt_viewer.formats.zip_directory import ZipDirectory
 from ckpt_viewer.sources import MemorySource
 
 NUMBERS = [f"a/data/{number}" for number in range(1500)]
+
+STRANGERS = ["a/data/01203", "a/data/1500", "a/data/-1", "a/data/", "a/data/ 7", "a/data/\u0661", "1203", "a/data/1203"]
 
 
 def entry(name: bytes, header: int, **fields: int) -> bytes:
@@ -45,7 +48,8 @@ def facts(data: bytes) -> object:
         return str(error), error.code
     records = read.records
     return (list(records.items()), read.flags, read.packed, read.crcs, read.jumps, read.undecoded, read.root,
-            read.sizes([*records, "b"]), next(reversed(records)))  # fmt: skip
+            read.sizes([*records, "b"]), read.sizes(NUMBERS[1250:1450]), list(reversed(records)),
+            list(records.values()), [name in records for name in STRANGERS])  # fmt: skip
 
 
 ODD = {
@@ -66,6 +70,15 @@ ODD = {
     "no letters": ([*NUMBERS[:1200], b"a/data/\xff\xfe20", *NUMBERS[1201:]], {}),
     "magic in a name": ([*NUMBERS[:1200], b"a/data/PK\x01\x02", *NUMBERS[1201:]], {}),
     "sorted as text": (sorted(NUMBERS), {}),
+    "counted down": (NUMBERS[::-1], {}),
+    "with zeros before them": ([f"a/data/{number:04}" for number in range(1500)], {}),
+    "of two words": ([*NUMBERS, *(f"a/tensors/{number}" for number in range(1500))], {}),
+    "the end before the beginning": ([*NUMBERS[1200:], *NUMBERS[:1200]], {}),
+    "twice, within a range": ([*NUMBERS[1000:1100], "a/b", *NUMBERS[1050:1060]], {}),
+    "twice, ranges that overlap": ([*NUMBERS[1000:1100], "a/b", *NUMBERS[1050:1150]], {}),
+    "twice, a range before the other": ([*NUMBERS[1050:1150], "a/b", *NUMBERS[1000:1051]], {}),
+    "twice, a range around the other": ([*NUMBERS[1050:1090], "a/b", *NUMBERS[1000:1100]], {}),
+    "twice, alone and then in a range": ([NUMBERS[1203], "a/b", *NUMBERS[1000:]], {}),
 }
 
 
@@ -83,6 +96,20 @@ def test_entries_of_one_length_are_read_together(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(zip_entries.Entries, "_read_one", refuse)
     assert len(ZipDirectory(MemorySource(archive(NUMBERS[1000:]), "a.zip")).records) == 500
+
+
+def test_numbered_names_take_no_memory():
+    """100,000 texts in a dict were 15 MB; the bytes of the directory themselves are kept."""
+    data = archive([f"a/data/{number}" for number in range(20_000)])
+    source = MemorySource(data, "a.zip")
+    tracemalloc.start()
+    try:
+        read = ZipDirectory(source)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert read.records["a/data/19999"].size == 4
+    assert taken < 20_000 * (46 + len("a/data/19999") + 16 + 8)
 
 
 @pytest.mark.parametrize("cut", [46, 46 * 40])
