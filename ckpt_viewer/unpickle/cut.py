@@ -12,13 +12,14 @@ from __future__ import annotations
 import pickletools
 import struct
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from io import BytesIO
 from typing import Any, NamedTuple
 
 from ckpt_viewer.core.progress import SILENT, Context
 from ckpt_viewer.errors import CannotExport, Damaged
-from ckpt_viewer.unpickle.cut_records import FRAME, STRINGS, Event, Events, Item, Memo
+from ckpt_viewer.unpickle.cut_records import FRAME, LONGEST, NOWHERE, STRINGS, Event, Events, Item, Memo
+from ckpt_viewer.unpickle.cut_tensors import pass_tensor
 
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
@@ -50,31 +51,43 @@ class _Walk:
     def __init__(self, data: bytes, context: Context) -> None:
         """Go through all opcodes; raises Damaged, CannotExport, Cancelled."""
         self.data, self._stream = data, BytesIO(data)
-        self.memo, self.events = Memo(), Events()
+        self.memo, self.events = Memo(), Events(data)
         self.entries: list[_Entry] = []
         self.odd: list[int] = []
         self._stack: list[Item] = []
         try:
-            for name, op, argument, start, end in _opcodes(data, context):
-                self._step(name, op, argument, start, end)
-                self.end = end
+            self._go(BytesIO(data), context)
             self.root = self._stack[-1]
         except (IndexError, KeyError, ValueError, OverflowError, struct.error) as error:
             raise Damaged("the pickle is damaged, so nothing can be taken out of it; copy the file again") from error
+
+    def _go(self, stream: BytesIO, context: Context) -> None:
+        for number, (op, argument, position) in enumerate(pickletools.genops(stream)):
+            if number % EVERY == 0:
+                context.step(position or 0, len(self.data))
+            self.end = stream.tell()
+            if op.name == "MARK" and (behind := self._pass_tensor(position or 0)):
+                stream.seek(behind)
+            else:
+                self._step(op.name, op, argument, position or 0, self.end)
+
+    def _pass_tensor(self, at: int) -> int:
+        is_one = self.data[at + 1 : at + 2] == b"("
+        return pass_tensor(self.data, at, self._stack, self.memo, self.events) if is_one else 0
 
     def _step(self, name: str, op: pickletools.OpcodeInfo, argument: Any, start: int, end: int) -> None:
         stack = self._stack
         if name in _GETS:
             stack.append(Item(start, self.memo.text(argument, self.data), is_read=True))
-            self.events.add(start, end, argument)
+            self.events.add(start, argument)
         elif name in _PUTS:
             slot = self.memo.filled if name == "MEMOIZE" else argument
             self.memo.put(slot, stack[-1])
-            self.events.add(start, end, slot, fills=True)
+            self.events.add(start, slot)
         elif name == "MARK":
             stack.append(Item(start, is_mark=True))
         elif name == "FRAME":
-            self.events.add(start, end, FRAME)
+            self.events.add(start, FRAME)
         elif name in _REFUSED:
             raise CannotExport(f"the pickle uses {name}, so nothing is taken out of it; load it with torch instead")
         elif name not in ("PROTO", "STOP"):
@@ -120,20 +133,6 @@ class _Walk:
         return begin, taken[::-1]
 
 
-def _opcodes(data: bytes, context: Context) -> Iterator[tuple[str, pickletools.OpcodeInfo, Any, int, int]]:
-    """Yield name, opcode, argument, start and end."""
-    before: tuple[pickletools.OpcodeInfo, Any, int] | None = None
-    for number, (op, argument, position) in enumerate(pickletools.genops(data)):
-        start = position or 0
-        if number % EVERY == 0:
-            context.step(start, len(data))
-        if before is not None:
-            yield before[0].name, *before, start
-        before = op, argument, start
-    if before is not None:
-        yield before[0].name, *before, before[2] + 1
-
-
 class _Cutter:
     """Writes a pickle anew without some pieces of it."""
 
@@ -150,17 +149,19 @@ class _Cutter:
             self._write(at, piece.start)
             at = piece.end
         self._write(at, self.walk.end)
-        return bytes(self.out + self.walk.data[self.walk.end :])
+        self.out += self.walk.data[self.walk.end :]
+        return bytes(self.out)
 
     def _write(self, at: int, end: int, *, again: bool = False) -> None:
         """Write a stretch. `again`: it was taken out, and only what is not there yet is to be made."""
         data, events = self.walk.data, self.walk.events
-        number = bisect_left(events.starts, at)
+        number, last = (bisect_left(events.starts, each) for each in (at, end))
         while at < end:
-            if number % EVERY == 0:
-                self.context.step(at, len(data))
+            self.context.step(at, len(data))
+            if not again:
+                number = self._pass(number, last)
             made = self._already_made(at, end) if again else None
-            event = events[number] if number < len(events) and events[number].start < end else None
+            event = events[number] if number < last else None
             if made is not None and (event is None or made[0] <= event.start):
                 self.out += data[at : made[0]] + _get(made[2])
                 at = -made[1]
@@ -173,13 +174,25 @@ class _Cutter:
             self._write_event(event, again)
             at, number = event.end, number + 1
 
+    def _pass(self, first: int, last: int) -> int:
+        """Go over events that stay as they are; return the first of another kind, `last` if there is none."""
+        events, filled = self.walk.events, self._filled
+        for number in range(first, last):
+            if number % EVERY == 0:
+                self.context.step(events.starts[number], len(self.walk.data))
+            fills, slot = events.plain(number)
+            if slot < 0 or not (fills or filled[slot]):
+                return number
+            filled[slot] = True
+        return last
+
     def _write_event(self, event: Event, again: bool) -> None:
         if event.slot == FRAME:
             return  # it only says how much may be read ahead
         begin, end = self.walk.memo.begins[event.slot], self.walk.memo.ends[event.slot]
         if event.fills:
             self._filled[event.slot] = True
-            if again and end >= 0:
+            if again and end != NOWHERE:
                 insort(self._made, (begin, -end, event.slot))
             as_it_is = self.walk.data[event.start : event.end]
             self.out += b"r" + struct.pack("<I", event.slot) if as_it_is == b"\x94" else as_it_is
@@ -206,6 +219,8 @@ def cut(data: bytes, keys: Collection[str], context: Context = SILENT) -> bytes:
         Damaged: it is no whole pickle. CannotExport: it has no such entry in a dict at its root, or is written in a way
             that is not taken apart. Cancelled: by `context`.
     """
+    if len(data) >= LONGEST:
+        raise CannotExport("its pickle is longer than any that torch writes, so nothing is taken out of it")
     walk = _Walk(data, context)
     pieces = [entry for entry in walk.entries if entry.holder is walk.root and entry.key in keys]
     if {piece.key for piece in pieces} != set(keys):
