@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ckpt_viewer.core.progress import SILENT, Context, stepped
 from ckpt_viewer.errors import Damaged
+from ckpt_viewer.unpickle.origins_records import Reads, Slots
 from ckpt_viewer.unpickle.origins_tensors import Tensors
 
 if TYPE_CHECKING:
     Item: TypeAlias = "Push" | "Pid" | int | None
-    """An int is where a literal lies that has been no more than pushed: there may be 100,000 names."""
+    """An int is where a literal lies that has been no more than pushed: there may be 100,000 names. Of a read it is the
+    number, inverted."""
     Handler: TypeAlias = Callable[["Origins", int], int]
 
 BURST = range(128)
@@ -70,7 +72,7 @@ class Origins:
 
     Attributes:
         data: the pickle. tensors: those in the usual form.
-        reads: every push that is not a literal, in file order, without the tags of these.
+        reads: pushes that are no literals, without the tags of these.
         taken: the persistent ids of storages, one for each reference; None for the next one of these.
         frames: position and length of each FRAME.
         end: position behind STOP.
@@ -79,15 +81,16 @@ class Origins:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.end = 0
-        self.reads: list[Push] = []
+        self.reads = Reads(Push, len(data))
         self.taken: list[Pid | None] = []
-        self.tensors = Tensors(Push, Pid)
+        self.tensors = Tensors(Push, Pid, len(data))
         self.frames: list[tuple[int, int]] = []
         self.stack: list[Item] = []
         self.below: list[list[Item]] = []
-        self.memo: list[Item] = []
+        self.memo = Slots(len(data))
         self.far_memo: dict[int, Item] = {}
         self._literals: dict[int, Push] = {}
+        self._word: Push | None = None
 
     def literal(self, start: int) -> Push:
         """Return the push of the literal at `start`, the same every time."""
@@ -104,7 +107,16 @@ class Origins:
 
     def push_of(self, item: Item) -> Push | None:
         """Return the push that an item is, if it is one."""
-        return self.literal(item) if type(item) is int else item if type(item) is Push else None
+        if type(item) is int:
+            return self.literal(item) if item >= 0 else self.reads.push(~item)
+        return item if type(item) is Push else None
+
+    def is_storage(self, item: Item) -> bool:
+        """Whether an item is the string that a storage's persistent id begins with."""
+        push = self.reads.source(~item) if type(item) is int and item < 0 else self.push_of(item)
+        if push is not None and push is not self._word and self.text(push) == "storage":
+            self._word = push  # asked for each of 100,000 tensors, and nearly always the same
+        return push is not None and push is self._word
 
     def text(self, push: Push) -> str:
         """Return the string that `push` pushes; raises Damaged if its bytes are no text."""
@@ -130,8 +142,7 @@ class Origins:
         """Push what a memo slot holds; return `end`."""
         source = self.push_of(item)
         if source is not None:
-            item = Push(start, end, source)
-            self.reads.append(item)
+            item = ~self.reads.add(start, end, source)
         elif type(item) is Pid:
             item.uses += 1
         self.stack.append(item)
@@ -146,13 +157,16 @@ class Origins:
 
     def put(self, slot: int, end: int) -> int:
         """Fill a memo slot. Huge slot numbers must cost nothing, hence the dict."""
+        item = self.stack[-1]
+        if type(item) is int and item < 0:
+            item = self.reads.push(~item)
         if slot == len(self.memo):
-            self.memo.append(self.stack[-1])
+            self.memo.append(item)
         elif 0 <= slot < len(self.memo):
-            self.memo[slot] = self.stack[-1]
+            self.memo[slot] = item
             self.tensors.put(slot)
         else:
-            self.far_memo[slot] = self.stack[-1]
+            self.far_memo[slot] = item
         return end
 
     def group(self) -> list[Item]:
@@ -182,9 +196,9 @@ def trace(data: bytes, context: Context = SILENT) -> Origins:
                 at = TABLE[data[at]](origins, at)
             context.step(at, len(data))
     except Stop:
-        origins.memo.clear()
+        origins.memo = Slots(0)
         return origins
-    except (IndexError, KeyError, struct.error, ValueError) as error:
+    except (IndexError, KeyError, OverflowError, struct.error, ValueError) as error:
         raise Damaged(f"the pickle is damaged near byte {at}; its device tags cannot be rewritten") from error
     finally:
         if collecting:

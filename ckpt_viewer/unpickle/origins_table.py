@@ -124,10 +124,6 @@ _TENSOR = re.compile(
 )  # fmt: skip
 
 
-_NOTHING = (None,) * 16
-"""More slots than one tensor fills."""
-
-
 def _tensor(o: Origins, at: int) -> int:
     """Walk over a tensor whose own MARK was at ``at - 1``; return the position behind it, or 0 if it is not one."""
     found = _TENSOR.match(o.data, at)
@@ -138,24 +134,19 @@ def _tensor(o: Origins, at: int) -> int:
     slot = len(o.memo)
     if slots != [b"q%c" % n if n < 256 else b"r" + n.to_bytes(4, "little") for n in range(slot, slot + len(slots))]:
         return 0
-    if int.from_bytes(head[1:], "little") != len(key_text) or not _is_storage(o, _slot_of(o, word)):
+    if int.from_bytes(head[1:], "little") != len(key_text) or not o.is_storage(_slot_of(o, word)):
         return 0
     source = o.push_of(_slot_of(o, tag))
     if source is None:
         return 0
     o.tensors.add(slot, (found.start(2), found.end(3)), found.span(5), source)
     o.taken.append(None)
-    o.memo += _NOTHING[: len(slots)]
+    o.memo.skip(len(slots))
     return found.end()
 
 
 def _slot_of(o: Origins, get: bytes) -> Item:
     return o.memo[int.from_bytes(get[1:], "little")]
-
-
-def _is_storage(o: Origins, word: Item) -> bool:
-    push = o.push_of(word)
-    return push is not None and o.text(push) == "storage"
 
 
 def _mark(o: Origins, at: int) -> int:
@@ -174,7 +165,7 @@ def _tuple(o: Origins, at: int) -> int:
     if len(items) in (5, 6):
         word, _, key, tag = items[:4]
         key, tag = o.push_of(key), o.push_of(tag)
-        if key is not None and tag is not None and _is_storage(o, word):
+        if key is not None and tag is not None and o.is_storage(word):
             pid = Pid(key, tag)
     o.stack.append(pid)
     return at + 1

@@ -6,6 +6,8 @@ from array import array
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from ckpt_viewer.unpickle.origins_records import NEAR, Sources
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,15 +21,15 @@ class Tensors:
     somebody reads one of them. That is rare.
 
     Args:
-        push: makes a `Push`. pid: makes a `Pid`.
+        push: makes a `Push`. pid: makes a `Pid`. size: bytes of the pickle.
     """
 
-    def __init__(self, push: Callable[[int, int, Push | None], Push], pid: Callable[[Push, Push, int], Pid]) -> None:
-        self._push, self._pid = push, pid
-        self._places = array("Q")
-        self._slots = array("Q")
-        self._number_of: dict[Push, int] = {}
-        self._sources: list[Push] = []
+    def __init__(
+        self, push: Callable[[int, int, Push | None], Push], pid: Callable[[Push, Push, int], Pid], size: int
+    ) -> None:
+        self._push, self._pid, self._sources = push, pid, Sources()
+        code = "I" if size < NEAR else "Q"
+        self._places, self._slots = array(code), array(code)
         self._source_of = array("I")
         self._made: dict[int, Pid] = {}
         self._gone: set[int] = set()
@@ -44,10 +46,7 @@ class Tensors:
         """
         self._places.extend((*key, *tag))
         self._slots.append(slot)
-        number = self._number_of.setdefault(source, len(self._sources))
-        if number == len(self._sources):
-            self._sources.append(source)
-        self._source_of.append(number)
+        self._source_of.append(self._sources.number(source))
 
     def tag(self, number: int) -> tuple[int, int]:
         """Return where the opcode lies that pushes a tensor's tag."""

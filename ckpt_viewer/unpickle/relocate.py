@@ -90,12 +90,12 @@ def _edits(origins: Origins, wanted: dict[Push, str], context: Context) -> list[
     edits = [
         _Edit(push.start, push.end, _literal(data, push, new)) for push, new in wanted.items() if push.source is None
     ]
-    for push in stepped(origins.reads, context):
-        source = push.source
-        assert source is not None
-        text = wanted.get(push)
+    reads = origins.reads
+    for number in stepped(range(len(reads)), context):
+        source, push = reads.source(number), reads.made(number)
+        text = wanted.get(push) if push is not None else None
         if text != wanted.get(source):  # the slot does not hold what this read is after
-            edits.append(_Edit(push.start, push.end, _pushing(data, source, text)))
+            edits.append(_Edit(*reads.place(number), _pushing(data, source, text)))
     return edits
 
 

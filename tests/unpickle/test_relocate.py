@@ -326,3 +326,22 @@ def test_what_a_usual_tensor_left_in_the_memo(monkeypatch, reads, tag):
     monkeypatch.setattr(origins_table, "_tensor", lambda o, at: 0)
     assert quick == outcome()
     assert isinstance(quick, str) == (reads in (READS["its id"],) and tag != "cpu")
+
+
+@pytest.mark.torch
+def test_a_tensor_takes_little():
+    """As an optimizer's state has it, whose keys are read from the memo; what is returned is 90 bytes of it."""
+    import zipfile
+
+    import torch
+
+    count, out = 8000, io.BytesIO()
+    torch.save({n: {"exp_avg": torch.zeros(3), "exp_avg_sq": torch.zeros(3)} for n in range(count // 2)}, out)
+    data = zipfile.ZipFile(out).read("archive/data.pkl")
+    tracemalloc.start()
+    try:
+        relocate(data, to("cuda:3"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * count
