@@ -141,7 +141,8 @@ def plan_tags(
         )
     if checkpoint.format == "torch-zip":
         left_out = slim.keys if slim is not None else ()
-        parts, references = remap_zip(source, retagger, context, left_out, _directory(checkpoint, source))
+        referred = (one.key for one in storages(slim.whole) if in_container(one)) if slim is not None else ()
+        parts, references = remap_zip(source, retagger, context, left_out, referred, _directory(checkpoint, source))
     else:
         parts, references = _legacy(checkpoint, source, retagger, slim, context)
     missed = retagger.missed()

@@ -8,8 +8,8 @@ padding.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
-from itertools import islice, pairwise
+from collections.abc import Collection, Iterable, Iterator
+from itertools import count, islice, pairwise
 from math import lcm
 
 from zlib_ng.zlib_ng import crc32
@@ -21,6 +21,7 @@ from ckpt_viewer.export.checksums import Stated
 from ckpt_viewer.export.parts import LARGE, Parts
 from ckpt_viewer.export.zip_writer import ALIGNMENT, ZIP64_LIMIT, CentralEntry, ZipWriter
 from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
+from ckpt_viewer.formats.zip_entries import Entries
 from ckpt_viewer.sources.handover import BLOCK
 from ckpt_viewer.unpickle.cut import cut
 from ckpt_viewer.unpickle.origins import storage_keys
@@ -41,12 +42,14 @@ def remap_zip(
     retag: Retag,
     context: Context = SILENT,
     drop: Collection[str] = (),
+    referred: Iterable[str] = (),
     known: ZipDirectory | None = None,
 ) -> tuple[Parts, int]:
     """Return the new zip, and how many references to storages have a new tag.
 
     Args:
-        drop: keys of the outermost dict that are left out, with the storages that nothing else refers to.
+        drop: keys of the outermost dict that are left out.
+        referred: keys of the storages that the whole refers to; what is left keeps those that it refers to.
         known: the directory, where somebody has read it before.
 
     Raises:
@@ -59,13 +62,14 @@ def remap_zip(
         raise Damaged("the archive has no data.pkl any more; open it again")
     data = directory.read(pickle)
     is_wrong = directory.crcs and pickle.crc != crc32(data)
-    left = cut(data, drop, context) if drop else data
-    gone = storage_keys(data, context) - storage_keys(left, context) if drop else ()
+    order = _FileOrder(directory)
+    if drop:
+        data = cut(data, drop, context)
+        order.leave(f"data/{key}" for key in stepped(referred, context))
+        order.keep(f"data/{key}" for key in storage_keys(data, context))
+    new = relocate(data, retag, context)
     del data  # as large as what follows
-    new = relocate(left, retag, context)
-    del left
-    copier = _Copier(directory, pickle, new.data, context)
-    copier.leave(gone)
+    copier = _Copier(order, pickle, new.data, context)
     if drop:
         parts = copier.one_by_one()
     elif new.references:
@@ -80,16 +84,10 @@ def remap_zip(
 
 
 class _Copier:
-    def __init__(self, directory: ZipDirectory, pickle: Record, data: bytes, context: Context) -> None:
-        self.directory, self.pickle, self.data, self.context = directory, pickle, data, context
-        self.source = directory.source
-        self.order = _FileOrder(directory)
+    def __init__(self, order: _FileOrder, pickle: Record, data: bytes, context: Context) -> None:
+        self.order, self.directory, self.pickle, self.data, self.context = order, order.directory, pickle, data, context
+        self.source = order.directory.source
         self._start_again()
-
-    def leave(self, keys: Collection[str]) -> None:
-        """Leave out the records of storages."""
-        gone = (self.directory.get(f"data/{key}") for key in keys)
-        self.order.gone |= {record.name for record in gone if record is not None}
 
     def as_it_is(self) -> Parts:
         """Copy every byte, whatever there is between records."""
@@ -120,8 +118,7 @@ class _Copier:
 
     def one_by_one(self) -> Parts:
         """Write every record anew, each with a header of its own; the promise of a predictable layout is dropped."""
-        promises = [self.directory.get(name) for name in _LAYOUT_PROMISES]
-        self.order.gone |= {record.name for record in promises if record is not None}
+        self.order.leave(_LAYOUT_PROMISES)
         for record in stepped(self.order.records(), self.context):
             if record == self.pickle:
                 self._write_pickle(ALIGNMENT)
@@ -200,23 +197,35 @@ class _Copier:
 
 
 class _FileOrder:
-    """The records of a directory in the order in which they lie in the file.
-
-    Attributes:
-        gone: names of those that are left out.
-    """
+    """The records of a directory in the order in which they lie in the file, but for those that are left out."""
 
     def __init__(self, directory: ZipDirectory) -> None:
-        self.gone: set[str] = set()
-        headers = [record.header for record in directory.records.values()]
-        self._directory, self._sorted = directory, list[Record]()
-        if any(one > other for one, other in pairwise(headers)):
-            self._sorted = sorted(directory.records.values(), key=lambda record: record.header)
+        self.directory, records = directory, directory.records
+        self._gone = bytearray(len(records))
+        self._row = records.row if isinstance(records, Entries) else dict(zip(records, count(), strict=False)).get
+        self._sorted = list[tuple[int, Record]]()
+        if any(one > other for one, other in pairwise(record.header for record in records.values())):
+            self._sorted = sorted(enumerate(records.values()), key=lambda each: each[1].header)
+
+    def leave(self, names: Iterable[str]) -> None:
+        """Leave out records, by their paths below the root folder, as far as they are there."""
+        self._mark(names, gone=True)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Leave them in after all."""
+        self._mark(names, gone=False)
+
+    def _mark(self, names: Iterable[str], *, gone: bool) -> None:
+        folder = f"{self.directory.root}/" if self.directory.root else ""
+        for name in names:
+            row = self._row(folder + name)
+            if row is not None:
+                self._gone[row] = gone
 
     def records(self, start: int = 0) -> Iterator[Record]:
         """Yield them, but for the first `start`; they are made on demand, and there may be 100,000."""
-        every = self._sorted or self._directory.records.values()
-        return islice((record for record in every if record.name not in self.gone), start, None)
+        every = self._sorted or enumerate(self.directory.records.values())
+        return islice((record for row, record in every if not self._gone[row]), start, None)
 
 
 def _common(alignment: int, block: int) -> int:

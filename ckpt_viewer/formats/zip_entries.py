@@ -150,6 +150,10 @@ class Entries(Mapping[str, Record]):
             size, stored, header = _zip64(self._data[behind : behind + extras], size, stored, header)
         return Record(name, header, stored, size, method, flags, crc)
 
+    def row(self, name: str) -> int | None:
+        """Return the place of a record among all, from 0; None if there is none of this name."""
+        return self._names.row(name)
+
     def __getitem__(self, name: str) -> Record:
         row = self._names.row(name)
         if row is None:
