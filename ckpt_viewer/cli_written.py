@@ -56,7 +56,7 @@ def _entries(selection: Selection) -> Iterator[str]:
 
 def _kind(line: Line) -> str:
     if line.old_dtype is None:
-        return "a plain value"
+        return f"a value with {count_text(line.held)}  {bytes_text(line.nbytes)}" if line.held else "a plain value"
     dtype = line.old_dtype if line.dtype == line.old_dtype else f"{line.old_dtype} -> {line.dtype}"
     return f"{shape_text(line.shape, ' x ')}  {dtype}  {bytes_text(line.new_nbytes)}"
 

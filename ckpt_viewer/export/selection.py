@@ -14,7 +14,7 @@ from ckpt_viewer.errors import CannotExport
 from ckpt_viewer.export.becoming import becomes, check_dtype, nbytes_as, said_of_dtypes
 from ckpt_viewer.export.cargo import Cargo
 from ckpt_viewer.export.choice import AUTO, Choice
-from ckpt_viewer.export.emit import PLAIN_TENSORS, is_plain
+from ckpt_viewer.export.emit import PLAIN_TENSORS, is_plain, tensors_in
 from ckpt_viewer.export.gather import Pick, gather
 from ckpt_viewer.export.leaving import Dropped, leave_out, names_text
 from ckpt_viewer.export.naming import Naming, plan_naming, unused_rules
@@ -50,14 +50,28 @@ class Line(NamedTuple):
         return self.value.shape if isinstance(self.value, TensorSpec) else None
 
     @property
+    def held(self) -> int:
+        """How many tensors it is, or holds as a plain value."""
+        return _held(self.value)
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of a tensor's values in the file."""
-        return self.value.nbytes if isinstance(self.value, TensorSpec) else 0
+        """Bytes of the values of its tensors in the file."""
+        if isinstance(self.value, TensorSpec):
+            return self.value.nbytes
+        return sum(tensor.nbytes for tensor in tensors_in(self.value))
 
     @property
     def new_nbytes(self) -> int:
-        """Bytes of a tensor's values as they are written."""
-        return nbytes_as(self.value, self.dtype) if isinstance(self.value, TensorSpec) else 0
+        """Bytes of the values of its tensors as they are written."""
+        return nbytes_as(self.value, self.dtype) if isinstance(self.value, TensorSpec) else self.nbytes
+
+
+def _held(value: Value) -> int:
+    if isinstance(value, TensorSpec):
+        return 1
+    members = value.pairs[1::2] if isinstance(value, Dict) else value if isinstance(value, list | tuple) else ()
+    return sum(map(_held, members))
 
 
 class Selection(NamedTuple):
@@ -88,8 +102,8 @@ class Selection(NamedTuple):
 
     @property
     def tensors(self) -> int:
-        """How many entries are tensors."""
-        return sum(isinstance(line.value, TensorSpec) for line in self.lines)
+        """How many tensors are exported, also in plain values."""
+        return sum(line.held for line in self.lines)
 
 
 def select(checkpoint: Checkpoint, choice: Choice, context: Context = SILENT) -> Selection:
@@ -205,9 +219,10 @@ def _said(lines: list[Line], naming: Naming, choice: Choice, context: Context) -
     """Yield what there is to say about the entries that are exported."""
     retyped: dict[str, int] = {}
     plain: list[str] = []
+    holding: list[str] = []
     for _, new, value, _ in stepped(lines, context):
         if not isinstance(value, TensorSpec):
-            plain.append(new)
+            (holding if _held(value) else plain).append(new)
         elif value.type not in PLAIN_TENSORS:
             retyped[value.type] = retyped.get(value.type, 0) + 1
     for name, count in retyped.items():
@@ -215,6 +230,8 @@ def _said(lines: list[Line], naming: Naming, choice: Choice, context: Context) -
         yield f"{count_text(count)} of class {name} {become}"
     if plain:
         yield f"kept although no tensors: {names_text(plain)}"
+    if holding:
+        yield f"kept in their form, with the tensors in them: {names_text(holding)}"
     yield from said_of_dtypes(
         (line.value for line in stepped(lines, context) if isinstance(line.value, TensorSpec)), choice.dtype
     )

@@ -277,6 +277,17 @@ def test_the_plan_as_json(run, wrapped, tmp_path):
     assert document["tied"] == []
 
 
+def test_tensors_in_plain_values_count(run, tmp_path):
+    state = {"a": {"step": 3, "avg": torch.ones(2, 2)}, "b": {"avg": torch.ones(5)}}
+    source, out = builders.save({"state": state}, tmp_path / "x.pth"), tmp_path / "y.pth"
+    dry = json.loads(run("export", source, "--from", "/state", "-o", out, "--dry-run", "--json")[1])
+    assert (dry["tensors"], [entry["bytes"] for entry in dry["entries"]]) == (2, [16, 20])
+    _, text, errors = run("export", source, "--from", "/state", "-o", out)
+    assert " 2 tensors, verified by " in text
+    assert errors == "ckpt-viewer: warning: kept in their form, with the tensors in them: 'a', 'b'\n"
+    assert "  a  a value with 1 tensor  16 B\n" in run("export", source, "--from", "/state", "-o", "n", "--dry-run")[1]
+
+
 def test_several_places(run, source, tmp_path):
     out = tmp_path / "new.pth"
     assert run("export", source, "-o", out, "--from", "/model/bias", "--from", "/model/weight")[0] == 0

@@ -54,7 +54,8 @@ def test_plain_extra_state_is_kept(export):
     extra["deep"]["a"].pop("b")
     assert kept == extra
     assert written.dropped == ()
-    assert "kept although no tensors: 'a._extra_state'" in written.warnings
+    assert "kept in their form, with the tensors in them: 'a._extra_state'" in written.warnings
+    assert written.tensors == 3
 
 
 def test_other_extra_state_is_left_out(export):
