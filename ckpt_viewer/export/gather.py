@@ -15,7 +15,7 @@ from ckpt_viewer.core.expand import children
 from ckpt_viewer.core.model import has_parts, is_module, is_script_module, is_state_dict, wrapped_module
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.node import Node
-from ckpt_viewer.core.path import step_text
+from ckpt_viewer.core.path import key_step, step_text
 from ckpt_viewer.core.progress import SILENT, Context, drain, stepped
 from ckpt_viewer.core.tensor import TensorSpec
 from ckpt_viewer.core.value import Instance, Mapping, Value
@@ -50,12 +50,14 @@ class Gathered(NamedTuple):
         picks: in the file's order. notes: what could not be derived, a sentence each.
         metadata: ``_metadata`` under the same names; None where there is none.
         others: names below a container that is no model which are no tensors, and are left out.
+        unnamed: entries of models whose keys are no strings, as texts; they are left out, as `notes` say.
     """
 
     picks: list[Pick]
     notes: list[str]
     metadata: Value
     others: list[str]
+    unnamed: list[str]
 
 
 def gather(checkpoint: Checkpoint, pointers: Sequence[str], *, nested: bool, context: Context = SILENT) -> Gathered:
@@ -83,7 +85,7 @@ def gather(checkpoint: Checkpoint, pointers: Sequence[str], *, nested: bool, con
 
 class _Gathering:
     def __init__(self, context: Context) -> None:
-        self.found = Gathered([], [], None, [])
+        self.found = Gathered([], [], None, [], [])
         self.metadata = Mapping("collections.OrderedDict")
         self.odd_metadata: Value = None
         self.context = context
@@ -129,6 +131,9 @@ class _Gathering:
             pick = Pick(each, entries.others[each]) if known is None else Pick(*known)
             self.found.picks.append(pick._replace(name=_join(name, each)) if name else pick)
         self.found.notes.extend(entries.notes)
+        if isinstance(value, Mapping) and (part is None or not part.is_some):
+            odd = (key for key in value.pairs[::2] if type(key) is not str)
+            self.found.unnamed.extend(_join(name, step_text(key_step(key))) for key in odd)
         metadata = entries.metadata
         if part is not None and part.is_some and isinstance(metadata, Mapping):
             metadata = _some_versions(metadata, above(chosen))

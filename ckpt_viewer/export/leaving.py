@@ -29,6 +29,7 @@ BUFFER = "a buffer, as its module says"
 BUFFER_BY_NAME = "a buffer, by its name"
 NOT_PLAIN = "neither a tensor nor a plain value"
 NO_TENSOR = "no tensor"
+UNNAMED = "its key is no string"
 COUNTER = "counts the updates of an averaged model"
 
 
@@ -52,10 +53,16 @@ class Left(NamedTuple):
 
 
 class Patterns:
-    """Globs over names. One matches a name, or what the name lies below: ``layer1`` all of ``layer1``."""
+    """Globs over names. One matches a name, or what the name lies below: ``layer1`` all of ``layer1``.
+
+    It also matches what it is to the letter: ``blocks[0]`` may be a name.
+    """
 
     def __init__(self, globs: Iterable[str]) -> None:
-        self._all = [(glob, re.compile(f"{translate(glob)}|{translate(glob + '.*')}")) for glob in globs]
+        self._all = [
+            (glob, re.compile(f"{translate(glob)}|{translate(glob + '.*')}|{re.escape(glob)}(?:[.]|\\Z)"))
+            for glob in globs
+        ]
         self.unused = {glob: None for glob, _ in self._all}
 
     def match(self, name: str) -> bool:
@@ -89,6 +96,7 @@ def leave_out(checkpoint: Checkpoint, gathered: Gathered, choice: Choice, contex
     if not any(_has_tensor(pick.value) for pick in picks):
         raise CannotExport(_why_nothing(gathered.picks, dropped))
     dropped += [Dropped(name, NO_TENSOR) for name in gathered.others]
+    dropped += [Dropped(name, UNNAMED) for name in gathered.unnamed]
     return Left(picks, tuple(dropped), [*_said(dropped), *judge.unused()])
 
 

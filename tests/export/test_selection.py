@@ -189,6 +189,12 @@ def test_patterns_that_match_nothing_are_told(chosen):
     assert selection.warnings == ("the pattern 'nb' matches no name", "the pattern 'x*' matches no name")
 
 
+def test_a_pattern_is_also_what_it_says_to_the_letter(chosen):
+    state = {f"block[{number}].weight": torch.ones(2) for number in range(3)} | {"block0.weight": torch.ones(2)}
+    assert new_names(chosen(state, "", exclude=("block[0]",))) == ["block[1].weight", "block[2].weight"]
+    assert new_names(chosen(state, "", include=("block[[]1].weight",))) == ["block[1].weight"]
+
+
 def test_buffers_that_the_module_knows(chosen):
     net = Net()
     selection = chosen(net, buffers=False)

@@ -81,9 +81,11 @@ def test_endless_and_explosive_values_are_left_out(export):
 
 
 def test_keys_that_are_no_names_are_left_out(export):
-    got, written = export({"a.weight": torch.zeros(2), "b.weight": torch.zeros(1), 3: torch.ones(1)}, "")
+    value = {"a.weight": torch.zeros(2), "b.weight": torch.zeros(1), 3: torch.ones(1), (1, None): torch.ones(2)}
+    got, written = export(value, "")
     assert list(got) == ["a.weight", "b.weight"]
-    assert "1 entry whose key is no string is left out" in written.warnings
+    assert "2 entries whose keys are no strings are left out" in written.warnings
+    assert written.dropped == ("3", "(1, None)")
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
