@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ckpt_viewer import __version__
 from ckpt_viewer.core.location import parse_map_location
 from ckpt_viewer.core.text import escape_text
-from ckpt_viewer.errors import RELOAD, Cancelled, CheckpointError
+from ckpt_viewer.errors import RELOAD, Cancelled, CheckpointError, StoppedLate
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -61,15 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    options = _options(arguments)
+    options = argparse.Namespace()
     _listed.clear()
     try:
+        options = _options(arguments)
         return options.run(options) or DONE
     except CheckpointError as error:
         _trace()
         fail(getattr(options, "file", None), str(error))
-    except (KeyboardInterrupt, Cancelled):
-        fail(getattr(options, "file", None), "stopped before it was done; nothing was written")
+    except (KeyboardInterrupt, Cancelled) as stop:
+        what = str(stop) if isinstance(stop, StoppedLate) else "before it was done; nothing was written"
+        fail(getattr(options, "file", None), f"stopped {what}")
         return INTERRUPTED
     except BrokenPipeError:
         _drop_output()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ckpt_viewer.errors import CannotExport
+from ckpt_viewer.errors import Cancelled, CannotExport, StoppedLate
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -136,11 +136,33 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
             return 0
         plan = plan._replace(selection=None)  # only a dry run lists the entries, and there may be 100,000
         beside = leftovers_beside(target, remove=options.remove_leftovers)
-        with beside, progress() as bar, stoppable(), _prover(options) as prover:
-            verify = not options.no_verify
-            written = write(plan, target, force=options.force, verify=verify, prover=prover, context=bar)
-    report(plan, target, written, as_json=options.json)
+        with _telling_of(target if plan.folder else plan.recipe.files(target)[-1][0]):
+            with beside, progress() as bar, stoppable(), _prover(options) as prover:
+                verify = not options.no_verify
+                written = write(plan, target, force=options.force, verify=verify, prover=prover, context=bar)
+            report(plan, target, written, as_json=options.json)
     return 0
+
+
+@contextmanager
+def _telling_of(result: Path) -> Iterator[None]:
+    """Raise StoppedLate where it is stopped when the result is there: nobody shall go on as if there were none."""
+    before = _mark(result)
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled) as stop:
+        if _mark(result) in (None, before):
+            raise
+        raise StoppedLate(f"when {str(result)!r} had been written; it is whole") from stop
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells a file from the one that replaces it; None where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _prover(options: argparse.Namespace) -> AbstractContextManager[Prover | None]:

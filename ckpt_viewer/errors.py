@@ -129,3 +129,7 @@ class DesktopError(CheckpointError):
 
 class Cancelled(Exception):
     """A job was asked to stop. Not an error of the checkpoint, so not a CheckpointError."""
+
+
+class StoppedLate(Cancelled):
+    """It was asked to stop when its result had its name already: says so, as half a sentence."""
