@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -129,6 +130,8 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
         target = plan.target
         if options.output is not None:  # what comes next in a script needs that file, other tags or not
             plan, target = plan.anyway(), Path(options.output)
+            if options.output.endswith(("/", os.sep)) and not plan.folder:
+                raise CannotExport(f"{options.output!r} names a folder, and this makes a file; give the name of a file")
         if options.dry_run:
             if not plan.idle:
                 plan.check(target, force=options.force)

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from ckpt_viewer.core.text import bytes_text
@@ -44,8 +45,9 @@ def check_target(target: Path, *, force: bool, source: str = "") -> None:
         raise CannotExport("the target is the very file that is read; choose another name")
     try:
         status = os.lstat(target)
-        if stat.S_ISLNK(status.st_mode) and target.exists():
-            status = target.stat()
+        if stat.S_ISLNK(status.st_mode):
+            with suppress(FileNotFoundError):  # a link that leads to nothing yet is like a file that is there
+                status = target.stat()
     except FileNotFoundError as error:
         if not target.parent.is_dir():
             raise WriteFailed(f"there is no folder {str(target.parent)!r}; make it or choose another one") from error
@@ -79,14 +81,22 @@ def write_failed(error: OSError | ValueError, folder: Path) -> WriteFailed:
     """Return the sentence for what the operating system refused."""
     where = repr(str(folder))
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+    if number == errno.ENOSPC:
         return WriteFailed(f"the disk of {where} is full; free some space or choose another folder")
+    if number == getattr(errno, "EDQUOT", None):
+        return WriteFailed(
+            f"what you may store in {where} (your quota) is used up; delete some or choose another folder"
+        )
     if number == errno.EFBIG:
         return WriteFailed(f"a file of this size is not allowed in {where}; raise the limit or choose another folder")
     if number in (errno.EACCES, errno.EPERM):
         return WriteFailed(f"you are not allowed to write into {where}; choose another folder")
     if number == errno.EROFS:
         return WriteFailed(f"{where} is read-only; choose another folder")
+    if number == errno.ENOENT:
+        return WriteFailed(f"there is no folder {where}; make it or choose another one")
+    if number == errno.ELOOP:
+        return WriteFailed("the target is a link that leads in a circle; choose another name")
     if number == errno.ENAMETOOLONG:
         return WriteFailed("the name of the target is too long; choose a shorter one")
     if number is None:

@@ -123,7 +123,7 @@ def test_a_disk_that_fails_at_the_end_keeps_the_old_file(tmp_path, monkeypatch):
     ("number", "sentence"),
     [
         (errno.ENOSPC, "is full; free some space"),
-        (errno.EDQUOT, "is full; free some space"),
+        (errno.EDQUOT, r"\(your quota\) is used up; delete some"),
         (errno.EFBIG, "a file of this size is not allowed"),
         (errno.EACCES, "you are not allowed to write into"),
         (errno.EPERM, "you are not allowed to write into"),
@@ -161,6 +161,8 @@ def test_what_the_system_refuses(tmp_path, monkeypatch, number, sentence, call):
         ("fifo", TargetExists, "no regular file"),
         ("link to fifo", TargetExists, "no regular file"),
         ("link to folder", TargetExists, "is a folder"),
+        ("circle", WriteFailed, "a link that leads in a circle; choose another name"),
+        ("link to nowhere", WriteFailed, "there is no folder .*none'"),
     ],
 )
 def test_targets_that_cannot_be(tmp_path, name, error, sentence):
@@ -168,6 +170,8 @@ def test_targets_that_cannot_be(tmp_path, name, error, sentence):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link to fifo").symlink_to("fifo")
     (tmp_path / "link to folder").symlink_to(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "link to nowhere").symlink_to("none/x")
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(error, match=sentence):
         put(tmp_path / name, force=True)

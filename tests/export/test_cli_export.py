@@ -336,6 +336,13 @@ def test_no_file_is_called_as_standard_output_is(run, source, name, command, mon
     assert [each.name for each in tmp_path.iterdir()] == [source.name]
 
 
+@pytest.mark.parametrize("command", [("export",), ("remap", "--map-location", "cpu")])
+def test_no_file_is_called_as_a_folder_is(run, source, command, tmp_path):
+    code, _, errors = run(command[0], source, *command[1:], "-o", f"{tmp_path / 'folder'}/")
+    assert (code, "folder/' names a folder, and this makes a file; give" in errors) == (2, True)
+    assert [each.name for each in tmp_path.iterdir()] == [source.name]
+
+
 def test_a_file_that_is_one_tensor_needs_no_place(run, tmp_path):
     path, out = builders.save(torch.arange(4.0), tmp_path / "tensor.pth"), tmp_path / "t.npy"
     assert run("export", path, "-o", out)[0] == 0

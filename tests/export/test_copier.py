@@ -156,7 +156,7 @@ def test_a_disk_that_is_full_while_bytes_are_handed_over(tmp_path, source, monke
 
     monkeypatch.setattr(FileSource, "copy_to", full)
     with (
-        pytest.raises(WriteFailed, match=r"is full|not allowed"),
+        pytest.raises(WriteFailed, match=r"is full|used up|not allowed"),
         AtomicFile(tmp_path / "x") as file,
         Copier(file, lambda nbytes: None, check=False) as copier,
     ):
