@@ -14,8 +14,9 @@ from PySide6.QtWidgets import QWidget
 from ckpt_viewer.core.module import state_dict_entries
 from ckpt_viewer.core.progress import Context
 from ckpt_viewer.core.text import parameters_text
-from ckpt_viewer.errors import Cancelled, Damaged, SourceError, TargetExists
+from ckpt_viewer.errors import Cancelled, CannotExport, Damaged, SourceError, TargetExists
 from ckpt_viewer.gui import asking
+from ckpt_viewer.gui.exporting.window_words import window_words
 from ckpt_viewer.gui.jobs import Job, JobRunner
 from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.leftovers import Leftovers
@@ -249,6 +250,8 @@ class ExportFlow(QObject):
     def _on_failed(self, error: BaseException, target: str, source: str) -> None:
         if isinstance(error, TargetExists):  # made by somebody else since the question
             error = TargetExists("a file of that name is there now and was not replaced; choose another name")
+        if isinstance(error, CannotExport):
+            error = CannotExport(window_words(str(error)))
         about = source if isinstance(error, SourceError | Damaged) else target
         self._messages.report(error, about=Path(about).name)
 

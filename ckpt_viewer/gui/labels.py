@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QPalette
 from PySide6.QtWidgets import QLabel, QWidget
@@ -16,6 +18,17 @@ def plain(text: str, limit: int = 0) -> str:
     """Return text for a widget that shows plain text: escaped, cut in its middle to `limit` (0: whole)."""
     text = escape_text(text)
     return shorten(text, limit) if limit else text
+
+
+_UNBROKEN = re.compile(rf"[^\s/\\-]{{{NAME_LIMIT + 1},}}")
+
+
+def foldable(text: str) -> str:
+    """Return text with what no line can be broken in cut in its middle: a label as wide as that would widen the window.
+
+    Paths stay whole, they can be broken behind each of their slashes.
+    """
+    return _UNBROKEN.sub(lambda match: shorten(match[0], NAME_LIMIT), text)
 
 
 def tooltip(text: str) -> str:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolBut
 
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.guard import called_by_qt
-from ckpt_viewer.gui.labels import label
+from ckpt_viewer.gui.labels import foldable, label
 from ckpt_viewer.gui.layouts import discard
 from ckpt_viewer.gui.messages import WORDS, Action, Message, Messages
 from ckpt_viewer.gui.theme import theme, themes
@@ -101,7 +101,7 @@ class MessageBar(QFrame):
         picture.setDevicePixelRatio(2)
         self._icon.setPixmap(picture)
         self._icon.setAccessibleName(WORDS[message.severity])
-        self._text.setText(message.text)
+        self._text.setText(foldable(message.text))
         if message is self._filled:
             return
         self._filled = message

@@ -17,7 +17,9 @@ from ckpt_viewer.gui.export_flow import ExportFlow
 from ckpt_viewer.gui.exporting import preview
 from ckpt_viewer.gui.exporting.check_tree import CheckModel
 from ckpt_viewer.gui.exporting.checks import OFF, ON, PARTLY, Checks
+from ckpt_viewer.gui.exporting.dialog import SIZE
 from ckpt_viewer.gui.exporting.form import KEEP, STRIP
+from ckpt_viewer.gui.exporting.window_words import window_words
 from ckpt_viewer.gui.jobs import JobRunner
 from ckpt_viewer.gui.messages import Messages
 from ckpt_viewer.gui.session import Session
@@ -308,6 +310,33 @@ def test_hostile_names_stay_text(desk, tmp_path):
     model = dialog.plan.table.plan_model
     assert model.data(model.index(0, 0)) == "<b>x</b>\\u202e\\n.weight"
     assert "&lt;b&gt;" in model.data(model.index(0, 0), Qt.ItemDataRole.ToolTipRole)
+
+
+def test_a_very_long_name_does_not_widen_the_dialog(desk, tmp_path):
+    value = {"model": {"\n" + "n" * 300: torch.ones(2), "": torch.ones(1)}}
+    desk.open(builders.save(value, tmp_path / "x.pth"))
+    dialog = desk.ask("/model")
+    assert [row[0] for row in rows(dialog)][1] == '""'
+    before = dialog.minimumSizeHint().width()
+    dialog.target.line.setText("x.npz")
+    desk.planned(dialog)
+    problem = text(dialog, "exportProblem")
+    assert "has a name with control characters, so it cannot be a member of an archive; rename it." in problem
+    assert dialog.minimumSizeHint().width() <= max(before, SIZE[0])
+
+
+@pytest.mark.parametrize(
+    ("said", "here"),
+    [
+        ("choose one with --from", "choose one"),
+        ("'a' is bad; rename it: --rename", "'a' is bad; rename it"),
+        ("(rename it: --rename __metadata__=NEW)", "(rename it: __metadata__=NEW)"),
+        ("(cast it: --dtype float32)", "(cast it to float32)"),
+        ("choose a larger --max-shard-size", "choose a larger size of a file"),
+    ],
+)
+def test_options_have_the_names_of_the_window(said, here):
+    assert window_words(said) == here
 
 
 def test_the_first_model_is_checked_where_nothing_was_chosen(desk, source):

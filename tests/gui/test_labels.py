@@ -3,7 +3,7 @@
 from PySide6.QtGui import QFont, QFontInfo
 from PySide6.QtWidgets import QLabel
 
-from ckpt_viewer.gui.labels import larger, monospaced
+from ckpt_viewer.gui.labels import NAME_LIMIT, foldable, larger, monospaced
 
 
 def label_in(qtbot, font):
@@ -33,3 +33,10 @@ def test_code_has_a_fixed_pitch_and_the_size_of_the_text(qtbot):
     assert code.font().styleHint() == QFont.StyleHint.Monospace
     metrics = code.fontMetrics()
     assert metrics.horizontalAdvance("iiii") == metrics.horizontalAdvance("WWWW"), QFontInfo(code.font()).family()
+
+
+def test_what_no_line_can_be_broken_in_is_cut():
+    assert foldable(f"'{'n' * 200}' is long") == f"'{'n' * 38}…{'n' * 19}' is long"
+    path = "/".join(["folder" * 6] * 5)
+    assert len(path) > NAME_LIMIT
+    assert foldable(path) == path

@@ -15,6 +15,8 @@ from ckpt_viewer.gui.exporting.preview import Preview
 from ckpt_viewer.gui.guard import called_by_qt
 from ckpt_viewer.gui.labels import plain, tooltip
 
+NAMELESS = '""'
+"""How the empty name is shown, as in the tree."""
 HEADS = ("In the file", "As written", "Dtype", "Size")
 _DISPLAY = int(Qt.ItemDataRole.DisplayRole)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -107,13 +109,14 @@ class PlanModel(QAbstractTableModel):
 
 
 def _cell(line: Line, *, collides: bool = False, tied: str = "") -> Cell:
-    new = f"{line.new}  (wanted twice)" if collides else line.new if line.new != line.name else "same"
+    name, called = line.name or NAMELESS, line.new or NAMELESS
+    new = f"{called}  (wanted twice)" if collides else called if line.new != line.name else "same"
     if tied:
         new = f"{new}, tied to {tied}"
     if line.old_dtype is None:
-        return Cell((line.name, new, "plain value", ""), collides=collides)
+        return Cell((name, new, "plain value", ""), collides=collides)
     dtype = line.old_dtype if line.old_dtype == line.dtype else f"{line.old_dtype} → {line.dtype}"
-    return Cell((line.name, new, dtype, bytes_text(line.new_nbytes)), collides=collides)
+    return Cell((name, new, dtype, bytes_text(line.new_nbytes)), collides=collides)
 
 
 def _font(*, bold: bool, italic: bool) -> QFont:

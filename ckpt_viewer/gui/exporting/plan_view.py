@@ -11,7 +11,7 @@ from ckpt_viewer.errors import CheckpointError
 from ckpt_viewer.gui import icons
 from ckpt_viewer.gui.exporting.plan_table import PlanTable
 from ckpt_viewer.gui.exporting.preview import Preview, room_text
-from ckpt_viewer.gui.labels import label, larger, plain
+from ckpt_viewer.gui.labels import foldable, label, larger, plain
 from ckpt_viewer.gui.messages import error_text
 from ckpt_viewer.gui.theme import theme
 
@@ -56,8 +56,8 @@ class PlanView(QWidget):
 
     def show_preview(self, preview: Preview) -> None:
         """Show what a choice comes to."""
-        self._facts.setText(", ".join(preview.facts) or "Nothing would be written")
-        self._room.setText(room_text(preview))
+        self._facts.setText(foldable(", ".join(preview.facts)) or "Nothing would be written")
+        self._room.setText(foldable(room_text(preview)))
         source = preview.plan or preview.selection
         self._say(preview.problem, list(source.warnings) if source is not None else [])
         self.table.plan_model.show_preview(preview)
@@ -114,5 +114,5 @@ class _Remark(QWidget):
         picture = icons.pixmap(self._severity, 32, icons.colour_of(self._severity, theme()))
         picture.setDevicePixelRatio(2)
         self._icon.setPixmap(picture)
-        self._text.setText(text)
+        self._text.setText(foldable(text))
         self.setVisible(bool(text))

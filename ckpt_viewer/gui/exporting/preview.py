@@ -18,6 +18,7 @@ from ckpt_viewer.export.plan import plan_selection
 from ckpt_viewer.export.selection import Line, Selection, collision_text, select
 from ckpt_viewer.export.target import resolved, write_failed
 from ckpt_viewer.export.together import check_files
+from ckpt_viewer.gui.exporting.window_words import window_words
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -96,7 +97,7 @@ def make_preview(checkpoint: Checkpoint, choice: Choice, target: str, context: C
 
 
 def _sentence(text: str) -> str:
-    text = text.replace("--max-shard-size", "size of a file").replace(" with --from", "")
+    text = window_words(text)
     return f"{text[:1].upper()}{text[1:]}."
 
 
