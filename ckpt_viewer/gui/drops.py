@@ -5,7 +5,6 @@ Only the window accepts drops. A child that accepts them too loops enter and lea
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +23,10 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
-from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.gui import icons
+from ckpt_viewer.gui.drop_words import open_sentence, remap_sentence, why_not_remapped
 from ckpt_viewer.gui.guard import called_by_qt
-from ckpt_viewer.gui.labels import label, larger, plain
+from ckpt_viewer.gui.labels import label, larger
 from ckpt_viewer.gui.theme import theme
 
 OPEN, REMAP = "open", "remap"
@@ -36,8 +35,6 @@ HEADING = 1.3
 SHARE = 0.62
 """Of the window's width for the half that opens."""
 GAP = 12
-SHORT_NAME = 34
-"""Characters of a file's name: with the word before it they fit on one line of the narrow half of a small window."""
 USUAL_HEIGHT, GREATEST = 700, 2.2
 """Pixels of a half whose text has its usual size, and how much larger it becomes in a larger one."""
 
@@ -51,48 +48,6 @@ def dropped_files(mime: QMimeData) -> list[str]:
         return []
     paths = [url.toLocalFile() if url.isLocalFile() else "" for url in mime.urls()]
     return paths if all(path and (Path(path).is_file() or Path(path).is_dir()) for path in paths) else []
-
-
-def why_not_remapped(paths: Sequence[str]) -> str:
-    """Return why dropping on the second half writes nothing, as far as names tell; ``""`` where it may."""
-    if any(Path(path).is_dir() for path in paths):
-        return "a folder is not remapped as a whole; drop the files in it that you want on the CPU"
-    if all(path.lower().endswith(".safetensors") for path in paths):
-        return "safetensors files name no devices; they load on the CPU as they are"
-    return ""
-
-
-def remap_sentence(paths: Sequence[str]) -> str:
-    """Return what dropping on the second half writes: ``writes model_3.cpu.pth, 134 MB, beside it``."""
-    from ckpt_viewer.export.names import remap_target
-
-    why_not = why_not_remapped(paths)
-    if why_not:
-        return why_not
-    size = bytes_text(sum(_size(path) for path in paths))
-    targets = [remap_target(path) for path in paths]
-    names = [plain(target.name, SHORT_NAME) for target in targets]
-    asks = "; asks before replacing" if any(map(os.path.lexists, targets)) else ""
-    writable = all(os.access(Path(path).absolute().parent, os.W_OK) for path in paths)
-    if len(paths) == 1:
-        where = "beside it" if writable else "and asks where: its folder is read-only"
-        return f"writes {names[0]}, {size}, {where}{asks}"
-    where = "beside them" if writable else "and asks where a folder is read-only"
-    return f"writes {len(paths)} copies, {names[0]} first, {size} in all, {where}{asks}"
-
-
-def open_sentence(paths: Sequence[str]) -> str:
-    """Return what dropping on the large half does."""
-    if len(paths) == 1:
-        return f"shows {plain(Path(paths[0]).name, SHORT_NAME)}; nothing in it is executed"
-    return f"shows {len(paths)} files, a window each; nothing in them is executed"
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
 
 
 class DropHalf(QFrame):

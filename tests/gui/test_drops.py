@@ -10,6 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDro
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ckpt_viewer.gui.drop_window import DropWindow
+from ckpt_viewer.gui.drop_words import open_sentence, remap_sentence
 from ckpt_viewer.gui.drops import (
     OPEN,
     REMAP,
@@ -17,8 +18,6 @@ from ckpt_viewer.gui.drops import (
     DropOverlay,
     dropped_files,
     leave_drops_to_window,
-    open_sentence,
-    remap_sentence,
 )
 
 COPY, MOVE, LINK = Qt.DropAction.CopyAction, Qt.DropAction.MoveAction, Qt.DropAction.LinkAction
@@ -204,6 +203,20 @@ def test_a_copy_that_is_there_is_said_before_the_drop(tmp_path):
     assert remap_sentence(paths[:1]) == "writes a.cpu.pth, 1 kB, beside it"
     assert remap_sentence(paths[1:]) == "writes b.cpu.pth, 1 kB, beside it; asks before replacing"
     assert remap_sentence(paths).endswith("in all, beside them; asks before replacing")
+
+
+def test_the_index_of_a_set_becomes_a_folder(tmp_path, file):
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text("{}")
+    assert remap_sentence([str(index)]) == "writes the folder pytorch_model.cpu, beside it"
+    assert remap_sentence([str(index), file]) == "writes 2 copies, the folder pytorch_model.cpu first, beside them"
+    (tmp_path / "pytorch_model.cpu").mkdir()
+    assert remap_sentence([str(index)]) == "writes the folder pytorch_model.cpu, beside it; asks for another name"
+
+
+def test_safetensors_have_nothing_to_remap(tmp_path):
+    paths = [str(tmp_path / name) for name in ("a.safetensors", "model.safetensors.index.json")]
+    assert remap_sentence(paths).startswith("safetensors files name no devices")
 
 
 def test_a_read_only_folder_is_said_before_the_drop(monkeypatch, file):
