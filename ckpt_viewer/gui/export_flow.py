@@ -63,11 +63,14 @@ class ExportFlow(QObject):
     # --- the state_dict
 
     def export_state_dict(self) -> None:
-        """Ask which model and where, then write its state_dict."""
-        checkpoint = self._session.checkpoint
+        """Ask which model and where, then write its state_dict; where there is none ask what to export."""
+        checkpoint, index = self._session.checkpoint, self._session.index
         if checkpoint is None:
             return
         models = checkpoint.models
+        if not models and index is not None and index.totals.tensors(0):
+            self.ask_export((0,))
+            return
         if not models:
             self._messages.post(
                 Message("warning", "There is no model in this file, so there is no state_dict to export.")

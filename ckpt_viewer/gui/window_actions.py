@@ -82,8 +82,8 @@ class WindowActions(QObject):
                 self.actions[name].setEnabled(False)  # a copy of a broken file would be broken
         self.actions["reload"].setEnabled(bool(session.path))
         # until the file was looked through it is not known whether there is a model, and asking would take a walk
-        known = session.overview is not None or session.error is not None
-        can_export = known and session.checkpoint is not None and bool(session.checkpoint.models)
+        index = session.index if session.overview is not None else None
+        can_export = is_open and index is not None and index.totals.tensors(0) > 0
         self.actions["export"].setEnabled(can_export)
         window.toolbar.export_button.setEnabled(can_export)
 

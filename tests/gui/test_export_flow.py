@@ -165,6 +165,19 @@ def test_a_file_without_a_model_says_so(desk, tmp_path):
     assert desk.said == [("warning", "There is no model in this file, so there is no state_dict to export.")]
 
 
+def test_of_tensors_that_are_no_model_the_dialog_asks_what_to_export(desk, tmp_path):
+    path = builders.save([torch.ones(2), {"mean": torch.ones(3)}], tmp_path / "x.pth")
+    desk.open(path)
+    desk.flow.export_state_dict()
+    desk.settle()
+    dialog = desk.flow.dialog
+    assert dialog.tree.pointers == ("",)
+    desk.qtbot.waitUntil(lambda: not dialog.is_working)
+    assert dialog.export_button.isEnabled()
+    dialog.reject()
+    assert desk.said == []
+
+
 def test_the_source_is_never_replaced(desk, answers, sample):
     before = sample.read_bytes()
     answers.target = str(sample)
