@@ -34,7 +34,7 @@ class Results(QObject):
         show = Action("Show in folder", lambda: self._show(path), dismisses=False)
         if path.name.lower().endswith(NOT_READ):
             return (show,)
-        return show, Action("Open the result", lambda: self.openWanted.emit(str(path)))
+        return show, Action("Open the result", lambda: self.openWanted.emit(str(_index_in(path))))
 
     def _show(self, path: Path) -> None:
         from ckpt_viewer.gui.reveal import open_folder, select_in_folder
@@ -50,6 +50,11 @@ class Results(QObject):
     def _say_where(self, path: Path) -> None:
         where = plain(str(path.parent), 300)
         self._messages.post(Message("info", f"No file manager answered. The file is in {where}."))
+
+
+def _index_in(path: Path) -> Path:
+    """Return what makes the files of a copied set one checkpoint, where `path` is their folder; else `path`."""
+    return next(path.glob("*.index.json"), path) if path.is_dir() else path
 
 
 def amount(written: Written) -> str:

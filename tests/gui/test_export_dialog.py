@@ -312,6 +312,15 @@ def test_hostile_names_stay_text(desk, tmp_path):
     assert "&lt;b&gt;" in model.data(model.index(0, 0), Qt.ItemDataRole.ToolTipRole)
 
 
+def test_dicts_in_dicts_are_counted_by_their_tensors(desk, tmp_path):
+    state = {"state": {0: {"exp_avg": torch.ones(4)}, 1: {"exp_avg": torch.ones(2)}}, "groups": [{"lr": 0.1}]}
+    desk.open(builders.save({"optimizer": state}, tmp_path / "x.pth"))
+    dialog = desk.ask("/optimizer")
+    assert text(dialog, "exportSummary").startswith("2 tensors, ")
+    assert rows(dialog) == [("state", "same", "2 tensors", "24 B"), ("groups", "same", "plain value", "")]
+    assert text(dialog, "exportWarnings").startswith("Kept although no tensors: 'groups'.")
+
+
 def test_a_very_long_name_does_not_widen_the_dialog(desk, tmp_path):
     value = {"model": {"\n" + "n" * 300: torch.ones(2), "": torch.ones(1)}}
     desk.open(builders.save(value, tmp_path / "x.pth"))

@@ -278,6 +278,9 @@ def test_a_set_becomes_a_folder_that_is_never_replaced(desk, answers, tmp_path):
     desk.settle()
     assert len(list((folder / "pytorch_model.cpu").iterdir())) == 3
     assert [action.text for action in desk.messages.all[0].actions] == ["Show in folder", "Open the result"]
+    with desk.qtbot.waitSignal(desk.flow.results.openWanted) as wanted:
+        desk.press("Open the result")
+    assert wanted.args == [str(folder / "pytorch_model.cpu" / index.name)]
     answers.target = str(folder / "another")
     desk.flow.remap_to_cpu()
     desk.settle()

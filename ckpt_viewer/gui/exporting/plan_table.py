@@ -9,7 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from ckpt_viewer.core.text import bytes_text
+from ckpt_viewer.core.text import bytes_text, grouped
 from ckpt_viewer.export.selection import Line, Selection
 from ckpt_viewer.gui.exporting.preview import Preview
 from ckpt_viewer.gui.guard import called_by_qt
@@ -43,6 +43,7 @@ class PlanModel(QAbstractTableModel):
         self._lines: list[Line] = []
         self._omitted: frozenset[str] = frozenset()
         self._tied: Mapping[str, str] = {}
+        self._holding: Mapping[str, tuple[int, int]] = {}
 
     def show_preview(self, preview: Preview | None) -> None:
         """Show another plan."""
@@ -53,6 +54,7 @@ class PlanModel(QAbstractTableModel):
         plan = preview.plan if preview is not None else None
         self._omitted = frozenset(plan.recipe.dropped) if plan is not None else frozenset()
         self._tied = preview.tied if preview is not None else {}
+        self._holding = preview.holding if preview is not None else {}
         self.endResetModel()
 
     @property
@@ -87,7 +89,7 @@ class PlanModel(QAbstractTableModel):
             line = self._lines[row]
             if line.new in self._omitted:
                 return Cell((line.name, "left out by the format", "", ""), left_out=True)
-            return _cell(line, tied=self._tied.get(line.new, ""))
+            return _cell(line, self._holding.get(line.new), tied=self._tied.get(line.new, ""))
         name, reason = self._selection.dropped[row - len(self._lines)]
         return Cell((name, f"left out: {reason}", "", ""), left_out=True)
 
@@ -108,11 +110,15 @@ class PlanModel(QAbstractTableModel):
         return plain(text, 300) if role == _DISPLAY else tooltip(text) if column < 2 and text else None
 
 
-def _cell(line: Line, *, collides: bool = False, tied: str = "") -> Cell:
+def _cell(line: Line, held: tuple[int, int] | None = None, *, collides: bool = False, tied: str = "") -> Cell:
     name, called = line.name or NAMELESS, line.new or NAMELESS
     new = f"{called}  (wanted twice)" if collides else called if line.new != line.name else "same"
     if tied:
         new = f"{new}, tied to {tied}"
+    if held is not None:
+        count, nbytes = held
+        text = f"{grouped(count)} tensor{'' if count == 1 else 's'}"
+        return Cell((name, new, text, bytes_text(nbytes)), collides=collides)
     if line.old_dtype is None:
         return Cell((name, new, "plain value", ""), collides=collides)
     dtype = line.old_dtype if line.old_dtype == line.dtype else f"{line.old_dtype} → {line.dtype}"

@@ -41,6 +41,7 @@ class Preview(NamedTuple):
         files: how many would be written. exists: how many of them are there already, and would be replaced.
         facts: what it comes to, a few words each. collided: entries whose new names are wanted twice.
         tied: new name -> that of the tensor which it is one with and stays so.
+        holding: new name of a plain value -> tensors in it, and their bytes, if it has some.
     """
 
     choice: Choice
@@ -55,6 +56,7 @@ class Preview(NamedTuple):
     facts: tuple[str, ...] = ()
     collided: tuple[Line, ...] = ()
     tied: Mapping[str, str] = MappingProxyType({})
+    holding: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
     def discard(self, context: Context) -> None:
         """Let go of 100,000 entries piece by piece; raises Cancelled."""
@@ -81,7 +83,8 @@ def make_preview(checkpoint: Checkpoint, choice: Choice, target: str, context: C
     try:
         selection = select(checkpoint, choice, context)
         tied = _tied(selection, context) if choice.format == "pth" else {}
-        shown = shown._replace(selection=selection, facts=tuple(_facts(choice, selection, None, 1, context)), tied=tied)
+        facts = tuple(_facts(choice, selection, None, 1, context))
+        shown = shown._replace(selection=selection, facts=facts, tied=tied, holding=_holding(selection, context))
         if selection.collisions:
             collided = tuple(line for line in stepped(selection.lines, context) if line.new in selection.collisions)
             return shown._replace(problem=f"{collision_text(selection.collisions)}.", collided=collided)
@@ -161,6 +164,11 @@ def _prefix(renamed: Mapping[str, str], context: Context) -> str:
 
 def _tied(selection: Selection, context: Context) -> dict[str, str]:
     return {name: group[0] for group in stepped(selection.tied, context) for name in group[1:]}
+
+
+def _holding(selection: Selection, context: Context) -> dict[str, tuple[int, int]]:
+    plain = (line for line in stepped(selection.lines, context) if line.old_dtype is None)
+    return {line.new: (line.held, line.nbytes) for line in plain if line.held}
 
 
 def _many(count: int, word: str) -> str:
