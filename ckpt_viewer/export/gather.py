@@ -88,6 +88,7 @@ class _Gathering:
         self.found = Gathered([], [], None, [], [])
         self.metadata = Mapping("collections.OrderedDict")
         self.odd_metadata: Value = None
+        self._inside: set[int] = set()
         self.context = context
 
     def add_only(self, part: Part, nested: bool) -> None:
@@ -125,21 +126,39 @@ class _Gathering:
     def _add_model(self, value: Value, name: str, part: Part | None = None) -> None:
         entries = state_dict_entries(value, self.context)
         tensors = {entry.name: entry for entry in entries.entries}
+        some = part is not None and part.is_some
         chosen = entries.names if part is None else [each for each in entries.names if part.takes(each)]
         for each in stepped(chosen, self.context):
             known = tensors.get(each)
-            pick = Pick(each, entries.others[each]) if known is None else Pick(*known)
-            self.found.picks.append(pick._replace(name=_join(name, each)) if name else pick)
-        self.found.notes.extend(entries.notes)
-        if isinstance(value, Mapping) and (part is None or not part.is_some):
+            if known is not None:
+                self.found.picks.append(Pick(*known)._replace(name=_join(name, each)) if name else Pick(*known))
+            else:
+                self._add_other(entries.others[each], each, name)
+        if not (some and isinstance(value, Mapping)):  # what is said of a dict is said of entries that were not chosen
+            self.found.notes.extend(entries.notes)
+        if isinstance(value, Mapping) and not some:
             odd = (key for key in value.pairs[::2] if type(key) is not str)
             self.found.unnamed.extend(_join(name, step_text(key_step(key))) for key in odd)
         metadata = entries.metadata
-        if part is not None and part.is_some and isinstance(metadata, Mapping):
+        if some and isinstance(metadata, Mapping):
             metadata = _some_versions(metadata, above(chosen))
         self._note_metadata(metadata, name)
         drain(tensors, self.context)
         drain(entries.entries, self.context)
+
+    def _add_other(self, value: Value, step: str, name: str) -> None:
+        """Add what is no tensor beside tensors: as one entry, or as the models that it is or has where it cannot be
+        kept (they have `_metadata`, or something that is no plain value beside them)."""
+        name = _join(name, step)
+        if id(value) in self._inside or not _has_model(value, step) or is_plain(value):
+            self.found.picks.append(Pick(name, value))
+            return
+        self._inside.add(id(value))
+        if _is_model(value, step):
+            self._add_model(value, name)
+        else:
+            self._add_container(value, name)
+        self._inside.discard(id(value))
 
     def _add_container(self, value: Value, name: str) -> None:
         """Add every tensor below a value, and every model as a model."""
@@ -183,6 +202,11 @@ def _is_model(value: Value, key: str = "") -> bool:
     if has_parts(value):
         return True
     return is_state_dict(value, key) or any(type(child) is TensorSpec for _, child in _string_items(value))
+
+
+def _has_model(value: Value, key: str) -> bool:
+    """Whether a value is a model or a dict of some."""
+    return _is_model(value, key) or any(_is_model(child, step) for step, child in _string_items(value))
 
 
 def _is_container(value: Value) -> bool:

@@ -94,7 +94,7 @@ def leave_out(checkpoint: Checkpoint, gathered: Gathered, choice: Choice, contex
         else:
             picks.append(pick)
     if not any(_has_tensor(pick.value) for pick in picks):
-        raise CannotExport(_why_nothing(gathered.picks, dropped))
+        raise CannotExport(_why_nothing(gathered.picks, dropped, list(judge.unused())))
     dropped += [Dropped(name, NO_TENSOR) for name in gathered.others]
     dropped += [Dropped(name, UNNAMED) for name in gathered.unnamed]
     return Left(picks, tuple(dropped), [*_said(dropped), *judge.unused()])
@@ -148,14 +148,15 @@ def _has_tensor(value: Value) -> bool:
     return isinstance(value, TensorSpec) or next(tensors_in(value), None) is not None
 
 
-def _why_nothing(picks: list[Pick], dropped: list[Dropped]) -> str:
+def _why_nothing(picks: list[Pick], dropped: list[Dropped], unused: list[str]) -> str:
     tensors = sum(isinstance(pick.value, TensorSpec) for pick in picks)
     reasons = {each.reason for each in dropped}
     if not tensors:
         return "there is no tensor in what was chosen; choose a model or a state_dict"
     if reasons == {LOST}:
         return "no tensor of the model is left in this file; copy or download it again"
-    return f"nothing is left of the {tensors} tensors that were chosen; leave out less of them"
+    why = f" ({unused[0]})" if unused else ""
+    return f"nothing is left of the {tensors} tensors that were chosen{why}; leave out less of them"
 
 
 def _said(dropped: list[Dropped]) -> Iterator[str]:

@@ -89,8 +89,7 @@ def _filled(new: str, stood_for: list[str]) -> str:
 
 def parse_rule(old: str, new: str) -> Rule:
     """Return a rule; raises CannotExport where OLD is empty or NEW has more ``*`` than OLD."""
-    if old.endswith("."):
-        old, new = old[:-1], new.removesuffix(".")
+    old, new = old.removesuffix("."), new.removesuffix(".")
     if not old:
         raise CannotExport("a rename rule needs a name before its '='; write OLD=NEW")
     if new.count("*") > old.count("*"):

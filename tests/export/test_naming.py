@@ -24,6 +24,7 @@ NAMES = st.lists(st.lists(WORDS, min_size=1, max_size=5).map(".".join), min_size
         ("backbone=encoder", "backbone2.weight", "backbone2.weight"),
         ("backbone=encoder", "my.backbone.weight", "my.backbone.weight"),
         ("backbone.=encoder.", "backbone.conv.weight", "encoder.conv.weight"),
+        ("backbone=encoder.", "backbone.conv.weight", "encoder.conv.weight"),
         ("backbone=", "backbone.conv.weight", "conv.weight"),
         ("backbone=", "backbone", "backbone"),
         ("layers.*.attn=blocks.*.attention", "layers.11.attn.q.weight", "blocks.11.attention.q.weight"),

@@ -54,6 +54,25 @@ def test_several_models_keep_their_names_apart(chosen, nets):
     assert modules == ["generator", "generator.conv", "generator.bn", "netD"]
 
 
+def test_models_beside_tensors_are_no_single_entries(chosen):
+    """They have `_metadata`, so they cannot be kept in their form."""
+    state = torch.nn.Linear(2, 2).state_dict()
+    inner = {"net": torch.nn.BatchNorm1d(2).state_dict(), "epoch": 3}
+    value = {"scale": torch.ones(1), "model": state, "inner": inner, "note": {"a": 1}, "epoch": 3}
+    value["model"]["again"] = value["model"]
+    selection = chosen(value, "")
+    names = [*(f"model.{name}" for name in ("weight", "bias")), *(f"inner.net.{name}" for name in inner["net"])]
+    assert new_names(selection) == ["scale", *names, "note", "epoch"]
+    assert [str(key) for key in selection.metadata.pairs[::2]] == ["model", "inner.net"]
+    assert [each.name for each in selection.dropped] == ["model.again", "inner.epoch"]
+
+
+def test_what_is_said_of_a_dict_is_not_said_of_one_entry(chosen):
+    value = {"scale": torch.ones(1), 7: torch.ones(1)}
+    assert chosen(value, "/scale").warnings == ()
+    assert [each.name for each in chosen(value, "").dropped] == ["7"]
+
+
 def test_tensors_of_one_state_dict_keep_its_names(chosen, nets):
     selection = chosen(nets, "/generator/bn.weight", "/generator/conv.bias")
     assert new_names(selection) == ["conv.bias", "bn.weight"]
@@ -187,6 +206,11 @@ def test_patterns(chosen, include, exclude, wanted):
 def test_patterns_that_match_nothing_are_told(chosen):
     selection = chosen(Net().state_dict(), include=("bn", "nb"), exclude=("x*",))
     assert selection.warnings == ("the pattern 'nb' matches no name", "the pattern 'x*' matches no name")
+
+
+def test_where_nothing_is_left_the_pattern_at_fault_is_named(chosen):
+    with pytest.raises(CannotExport, match=r"of the 2 tensors .* \(the pattern 'laeyr' matches no name\); leave out"):
+        chosen(torch.nn.Linear(2, 2).state_dict(), "", include=("laeyr",))
 
 
 def test_a_pattern_is_also_what_it_says_to_the_letter(chosen):
