@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ckpt_viewer.core.location import Locator, MapLocation, leave_on_cpu
+from ckpt_viewer.errors import CannotExport
+
+SAFETENSORS = ".safetensors"
+"""The one suffix that torch.load goes by: a file of torch.save that has it is none to torch."""
 
 
 def remap_target(path: str, map_location: MapLocation = "cpu") -> Path:
@@ -41,8 +45,19 @@ def export_target(path: str, suffix: str) -> Path:
 
 
 def beside(path: str, word: str) -> Path:
-    """Return `path` with a word before its suffix; ``.pth.tar`` counts as one."""
+    """Return `path`, a file of torch.save, with a word before its suffix; ``.pth.tar`` counts as one."""
     given = Path(path)
+    if given.suffix == SAFETENSORS:
+        given = given.with_suffix(".pth")
     suffix = ".pth.tar" if given.name.lower().endswith(".pth.tar") else given.suffix
     stem = given.name[: len(given.name) - len(suffix)]
     return given.with_name(f"{stem}.{word}{given.name[len(stem) :]}")
+
+
+def check_name(target: Path, format_name: str) -> None:
+    """Refuse a name that hides from torch.load what is written; raises CannotExport."""
+    if format_name == "pth" and target.name.endswith(SAFETENSORS):
+        raise CannotExport(
+            f"torch.load takes a file called {target.name!r} for one of safetensors, whatever is in it; choose a name "
+            "that ends in .pth"
+        )

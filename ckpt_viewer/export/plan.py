@@ -19,7 +19,7 @@ from ckpt_viewer.export.cargo import CastCounts, Options
 from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.folder import check_folder, written_folder
 from ckpt_viewer.export.making import Making
-from ckpt_viewer.export.names import export_target, remap_folder, remap_target, slim_target
+from ckpt_viewer.export.names import check_name, export_target, remap_folder, remap_target, slim_target
 from ckpt_viewer.export.recipe import Recipe
 from ckpt_viewer.export.selection import Selection, select
 from ckpt_viewer.export.together import check_files, written_together
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
         warnings: what whoever loads the result should know, a sentence each.
         idle: why there is nothing to write, as a sentence; ``""`` if there is something. See `anyway`.
         selection: entry by entry; None for a remap. folder: whether the target is a folder, which appears as a whole.
-        before: bytes of the source where less of it is kept; 0 otherwise.
+        before: bytes of the source where less of it is kept; 0 otherwise. format: name of the writer.
     """
 
     what: str
@@ -62,6 +62,7 @@ class Plan(NamedTuple):
     selection: Selection | None = None
     folder: bool = False
     before: int = 0
+    format: str = "pth"
 
     @property
     def nbytes(self) -> int:
@@ -89,6 +90,7 @@ class Plan(NamedTuple):
         if self.folder:
             check_folder(target, files)
         else:
+            check_name(target, self.format)
             check_files(files, force=force, source=self.source)
 
 
@@ -159,6 +161,7 @@ def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection,
         cast={new: dtype for new, dtype in stepped(selection.cast.items(), context) if new not in omitted},
         warnings=(*selection.warnings, *recipe.warnings),
         selection=selection,
+        format=writer.name,
     )
 
 
@@ -264,6 +267,8 @@ def write(
     path = Path(target) if target is not None else plan.target
     if plan.idle:
         return Written(None, 0, plan.tensors, warnings=(plan.idle,))
+    if not plan.folder:
+        check_name(path, plan.format)
     parts = plan.recipe.files(path)
     proving = prover if verify else None
     meter = Meter(context, plan.recipe.copied_bytes * (1 + verify + (proving is not None)))

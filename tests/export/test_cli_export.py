@@ -336,6 +336,14 @@ def test_no_file_is_called_as_standard_output_is(run, source, name, command, mon
     assert [each.name for each in tmp_path.iterdir()] == [source.name]
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize("command", [("export", "--format", "pth"), ("remap", "--map-location", "cpu")])
+def test_no_file_has_a_name_that_torch_takes_for_something_else(run, source, command, more, tmp_path):
+    code, _, errors = run(command[0], source, *command[1:], "-o", tmp_path / "x.safetensors", *more)
+    assert (code, "torch.load takes a file called 'x.safetensors' for one of safetensors" in errors) == (2, True)
+    assert [each.name for each in tmp_path.iterdir()] == [source.name]
+
+
 @pytest.mark.parametrize("command", [("export",), ("remap", "--map-location", "cpu")])
 def test_no_file_is_called_as_a_folder_is(run, source, command, tmp_path):
     code, _, errors = run(command[0], source, *command[1:], "-o", f"{tmp_path / 'folder'}/")

@@ -139,6 +139,7 @@ def test_a_plain_pickle_has_no_tags(tmp_path):
         ("X.PTH.TAR", "cpu", "X.cpu.PTH.TAR"),
         ("a.b.c.pt", "cpu", "a.b.c.cpu.pt"),
         ("noext", "cpu", "noext.cpu"),
+        ("x.safetensors", "cpu", "x.cpu.pth"),  # by the other suffix torch.load would not find it
         (".hidden", "cpu", ".hidden.cpu"),
         ("x.pth", "cuda:1", "x.cuda1.pth"),
         ("x.pth", leave_on_cpu, "x.cpu.pth"),
