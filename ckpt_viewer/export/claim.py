@@ -33,7 +33,8 @@ class Claim(NamedTuple):
         loader: ``"torch"``, or ``"safetensors"`` for a file of that format, where `root` is a dict of tensors.
         strides: whether tensors that are not cast keep their strides and what they share. Otherwise each is row-major
             and by itself.
-        source: path of a file that torch may refuse for the same reasons as this one; ``""`` without.
+        source: path of the file that this one is a copy of, with its classes, so that torch may refuse it for the same
+            reasons; ``""`` for a new file, whose tensors are plain ones.
     """
 
     root: Value
@@ -177,7 +178,7 @@ class _Taker:
 
     def _describe(self, tensor: TensorSpec, number: int, cast: str, told: dict[str, Any]) -> None:
         extra = tensor.extra
-        if tensor.type not in PLAIN_CLASSES:
+        if self.claim.source and tensor.type not in PLAIN_CLASSES:
             self._cannot(f"it holds a tensor of class {tensor.type}")
         if extra is not None and extra.layout in PARTED:
             parts = extra.parts.items()

@@ -73,6 +73,19 @@ def save(tmp_path, name, value, **options):
 # --- copies that are right --------------------------------------------------------------------------------------------
 
 
+class Named(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_a_class_that_an_export_does_not_keep_hinders_no_proof(real, tmp_path, kind):
+    source = save(tmp_path, "x", {"model": {"a.w": torch.randn(4, 3).as_subclass(Named).t(), "a.v": torch.ones(2)}})
+    with ckpt_viewer.open_checkpoint(source) as checkpoint:
+        written = write(plan_export(checkpoint, Choice(format=kind)), tmp_path / f"y.{kind}", prover=real)
+    assert written.warnings == (f"1 tensor of class {__name__}.Named becomes a plain tensor",)
+    assert (written.unproven, written.verified != "ckpt-viewer") == ("", True)
+
+
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_what_is_written_is_proven(real, tmp_path, legacy):
     value = {"model": {"a.weight": torch.randn(50, 3), "a.bias": torch.ones(3)}, "epoch": 3}
