@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -176,9 +177,11 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Remove the temporary name, if that is left. Called by itself on leaving, but where it is one of a set."""
-        self._close()
+        with suppress(OSError):  # of a broken disk: what broke first is told, and `leftovers` knows the file
+            self._close()
         if self.temporary != self.target:
-            self.temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.temporary.unlink(missing_ok=True)
 
     def _close(self) -> None:
         for fd in {self._fd, self._read_fd} - {-1}:

@@ -9,6 +9,7 @@ import pytest
 from ckpt_viewer.errors import TargetExists, WriteFailed
 from ckpt_viewer.export import atomic, locks, part_names, placing
 from ckpt_viewer.export.atomic import AtomicFile
+from ckpt_viewer.export.leftovers import find_leftovers, remove_leftovers
 from ckpt_viewer.export.placing import UNABLE
 
 
@@ -53,6 +54,24 @@ def test_any_exception_removes_it(tmp_path, error):
 
     with pytest.raises(error):
         break_off()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_nothing_any_more_is_told_by_what_broke_first(tmp_path, monkeypatch):
+    def gone(*args, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def write():
+        with AtomicFile(tmp_path / "x") as file:
+            monkeypatch.setattr(atomic.os, "write", gone)
+            monkeypatch.setattr(atomic.Path, "unlink", gone)
+            file.write(bytes(100))
+
+    with pytest.raises(WriteFailed, match=r"failed \(Input/output error\); check the disk"):
+        write()
+    monkeypatch.undo()
+    (leftover,) = find_leftovers(tmp_path)
+    assert remove_leftovers([leftover]) == [leftover]
     assert list(tmp_path.iterdir()) == []
 
 
