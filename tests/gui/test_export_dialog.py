@@ -6,10 +6,11 @@ import os
 import shutil
 from collections import OrderedDict
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import builders
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QLabel, QWidget
 
 from ckpt_viewer.gui import asking
@@ -331,7 +332,7 @@ def test_a_very_long_name_does_not_widen_the_dialog(desk, tmp_path):
     desk.planned(dialog)
     problem = text(dialog, "exportProblem")
     assert "has a name with control characters, so it cannot be a member of an archive; rename it." in problem
-    assert dialog.minimumSizeHint().width() <= max(before, SIZE[0])
+    assert dialog.minimumSizeHint().width() <= max(before, SIZE.width())
 
 
 @pytest.mark.parametrize(
@@ -363,6 +364,24 @@ def test_every_question_has_a_name(desk, source):
         widget = dialog.findChild(QWidget, f"export{name}")
         assert widget.accessibleName() or widget.text()
     assert dialog.form.prefix.currentText() == KEEP
+
+
+@pytest.mark.parametrize(
+    ("window", "screen", "wanted"),
+    [
+        ((900, 600), (1920, 1080), (1080, 680)),
+        ((3000, 2000), (3840, 2160), (1800, 1200)),
+        ((900, 600), (900, 600), (884, 552)),
+    ],
+)
+def test_the_dialog_fits_the_screen_and_the_window(desk, source, monkeypatch, window, screen, wanted):
+    desk.open(source)
+    dialog = desk.ask("/model")
+    dialog.parentWidget().resize(*window)
+    monkeypatch.setattr(dialog, "screen", lambda: MagicMock(availableSize=lambda: QSize(*screen)))
+    assert dialog._usual_size() == QSize(*wanted)
+    least = dialog.minimumSizeHint()
+    assert least == least.boundedTo(QSize(884, 552)), "Export can be reached on a small screen"
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from ckpt_viewer.errors import CannotExport
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 SETTLE_MS = 150
 """How long nothing must change before the plan is worked out anew: a word that is being typed is no plan."""
-SIZE = (1080, 680)
+SIZE, SHARE = QSize(1080, 680), 0.6
+"""Its usual size; beside a window of which that is little, this share of it. A screen may be smaller than both."""
+FRAME = QSize(16, 48)
+"""What a window manager puts around a dialog, about."""
 
 
 class ExportDialog(QDialog):
@@ -74,7 +77,7 @@ class ExportDialog(QDialog):
         sides.addWidget(self.plan)
         sides.setChildrenCollapsible(False)
         sides.setStretchFactor(1, 1)
-        sides.setSizes([360, SIZE[0] - 360])
+        sides.setSizes([360, SIZE.width() - 360])
         self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.export_button = QPushButton("&Export")
         self.export_button.setObjectName("exportButton")
@@ -88,7 +91,12 @@ class ExportDialog(QDialog):
         column = QVBoxLayout(self)
         column.addWidget(sides, 1)
         column.addLayout(below)
-        self.resize(*SIZE)
+        self.resize(self._usual_size())
+
+    def _usual_size(self) -> QSize:
+        parent = self.parentWidget()
+        beside = parent.window().size() * SHARE if parent is not None else SIZE
+        return SIZE.expandedTo(beside).boundedTo(self.screen().availableSize() - FRAME)
 
     def _connect(self) -> None:
         self._settle.timeout.connect(self._start)
