@@ -49,6 +49,11 @@ class Pace:
         return (self._total - self._marks[-1][1]) / rate if rate else None
 
     @property
+    def silence(self) -> float:
+        """Seconds since the last news."""
+        return self._clock() - self._marks[-1][0]
+
+    @property
     def text(self) -> str:
         """Return ``"512 MB/s, 8 s left"``; ``""`` while nothing is known."""
         rate, left = self.rate, self.seconds_left

@@ -14,6 +14,11 @@ from ckpt_viewer.gui.share_bar import ShareBar
 APPEAR_AFTER_MS = 200
 """Work that is done sooner is not announced; it would only flicker."""
 
+TICK_MS = 1000
+"""How often a rate is looked at again while there is no news."""
+STANDSTILL = 2.0
+"""Seconds without news after which the last rate is none any more: a disk can take many for what it was given."""
+
 
 class JobStatus(QWidget):
     """Shows the newest of the jobs that have a title and run; those that wait for a thread only while none does."""
@@ -45,6 +50,9 @@ class JobStatus(QWidget):
         self._late.setSingleShot(True)
         self._late.setInterval(APPEAR_AFTER_MS)
         self._late.timeout.connect(self.refresh)
+        self._tick = QTimer(self)
+        self._tick.setInterval(TICK_MS)
+        self._tick.timeout.connect(self._look_again)
         self.hide()
 
     def watch(self, runner: JobRunner) -> None:
@@ -66,6 +74,7 @@ class JobStatus(QWidget):
     def add_writing(self, job: Job) -> None:
         """Show a job that counts bytes: with how many in a second, and when it will be done."""
         self._paces[job.ticket] = Pace()
+        self._tick.start()
         self.add(job)
 
     @property
@@ -85,8 +94,8 @@ class JobStatus(QWidget):
         state = "Stopping: " if job.is_cancelled else "" if job.is_begun else "Waiting for other writing: "
         title = f"{state}{job.title}"
         pace = self._paces.get(job.ticket)
-        speed = f" – {pace.text}" if pace is not None and pace.text else ""
-        self._title.setText(title + more + speed)
+        speed = _speed(pace) if pace is not None and job.total else ""
+        self._title.setText(title + more + (f" – {speed}" if speed else ""))
         # others in the bar may be cut sooner: a rate that cannot be read is none
         self._title.setMinimumWidth(min(self._title.sizeHint().width(), self.window().width() // 3))
         words = f"Stop: {job.title}"
@@ -98,8 +107,16 @@ class JobStatus(QWidget):
 
     def _on_progress(self, _done: object, _total: object) -> None:
         for job in self._jobs:
-            if job.ticket in self._paces and job.total > 0:
+            if job.ticket not in self._paces:
+                continue
+            if job.total > 0:
                 self._paces[job.ticket].note(job.done, job.total)
+            else:
+                self._paces[job.ticket] = Pace()  # it begins: the time that it waited for its turn is none of its own
+        if not self.isHidden():
+            self.refresh()
+
+    def _look_again(self) -> None:
         if not self.isHidden():
             self.refresh()
 
@@ -107,6 +124,8 @@ class JobStatus(QWidget):
         self._jobs = [job for job in self._jobs if not job.is_ended]
         running = {job.ticket for job in self._jobs}
         self._paces = {ticket: pace for ticket, pace in self._paces.items() if ticket in running}
+        if not self._paces:
+            self._tick.stop()
         if not self.isHidden() or not self._jobs:
             self.refresh()
 
@@ -114,3 +133,8 @@ class JobStatus(QWidget):
         if self.job is not None:
             self.job.cancel()
             self.refresh()
+
+
+def _speed(pace: Pace) -> str:
+    silence = pace.silence
+    return pace.text if silence < STANDSTILL else f"waiting for {int(silence)} s"

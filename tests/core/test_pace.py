@@ -43,6 +43,17 @@ def test_work_that_stands_still_has_no_end():
     assert (pace.rate, pace.seconds_left, pace.text) == (0, None, "0 B/s")
 
 
+def test_the_time_without_news():
+    clock = Clock()
+    pace = Pace(clock)
+    clock.now += 2
+    pace.note(20 * MB, 50 * MB)
+    clock.now += 4.5
+    assert pace.silence == 4.5
+    pace.note(40 * MB, 50 * MB)
+    assert pace.silence == 0
+
+
 def test_work_that_starts_anew_is_timed_anew():
     clock = Clock()
     pace = Pace(clock)

@@ -122,7 +122,10 @@ def test_writing_says_how_fast_it_goes_and_how_long_it_takes(qtbot, status, runn
     now = [0.0]
     monkeypatch.setattr(module, "Pace", lambda: Pace(lambda: now[0]))
 
+    opened = threading.Event()
+
     def work(context):
+        opened.wait(5)
         context._report_at = context._yield_at = 0.0
         context.step(4 * 10**9, 20 * 10**9)
         gate.wait(5)
@@ -130,8 +133,16 @@ def test_writing_says_how_fast_it_goes_and_how_long_it_takes(qtbot, status, runn
     runner.started.disconnect(status.add)
     job = runner.start(work, title="Writing a.pth")
     status.add_writing(job)
-    now[0] = 2.0
+    now[0] = 100.0  # it has waited that long for its turn
+    qtbot.waitUntil(lambda: job.is_begun)
+    now[0] += 2.0
+    opened.set()
     qtbot.waitUntil(lambda: status._title.text() == "Writing a.pth – 2 GB/s, 8 s left")
+    now[0] += 7.0
+    status._tick.timeout.emit()
+    assert status._title.text() == "Writing a.pth – waiting for 7 s"
+    assert status._tick.isActive()
     gate.set()
     qtbot.waitUntil(status.isHidden)
     assert status._paces == {}
+    assert not status._tick.isActive()
