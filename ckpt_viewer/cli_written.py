@@ -32,7 +32,10 @@ def report(plan: Plan, target: Path, written: Written | None, *, as_json: bool) 
 
 def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
     if written is None:
-        yield f"would write {target}: {bytes_text(plan.nbytes)}, {count_text(plan.tensors)}"
+        files = plan.recipe.files(target)
+        several = f" in {len(files)} files" if len(files) > 1 else ""
+        path = target if plan.folder else files[-1][0]
+        yield f"would write {path}: {bytes_text(plan.nbytes)}{several}, {count_text(plan.tensors)}"
         if plan.saving:
             yield f"  {plan.saving}"
         if plan.selection is not None:

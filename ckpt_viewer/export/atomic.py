@@ -24,7 +24,7 @@ from ckpt_viewer.export.placing import (
     start_writing_back,
     sync_folder,
 )
-from ckpt_viewer.export.target import check_space, check_target, resolved, target_exists, write_failed
+from ckpt_viewer.export.target import Read, check_space, check_target, resolved, target_exists, write_failed
 
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -53,7 +53,7 @@ class AtomicFile:
     """Whether it keeps its temporary name beside the final one until it is discarded."""
 
     def __init__(
-        self, target: str | os.PathLike[str], *, force: bool = False, source: str = "", nbytes: int = 0
+        self, target: str | os.PathLike[str], *, force: bool = False, source: Read = "", nbytes: int = 0
     ) -> None:
         self.target, self.force, self.source, self.nbytes = Path(target), force, source, nbytes
         self.temporary, self.name = self.target, str(target)

@@ -22,6 +22,7 @@ from ckpt_viewer.export.making import Making
 from ckpt_viewer.export.names import check_name, export_target, remap_folder, remap_target, slim_target
 from ckpt_viewer.export.recipe import Recipe
 from ckpt_viewer.export.selection import Selection, select
+from ckpt_viewer.export.target import files_read
 from ckpt_viewer.export.together import check_files, written_together
 from ckpt_viewer.export.writers import writer_named
 
@@ -39,7 +40,7 @@ class Plan(NamedTuple):
     """What a writer would do.
 
     Attributes:
-        what: ``"state_dict"``, ``"remap"`` or ``"slim"``. source: path of the file that is read.
+        what: ``"state_dict"``, ``"remap"`` or ``"slim"``. source: paths of the files that are read.
         target: where it is written if nobody says otherwise.
         recipe: writes and checks it. tensors: how many it will hold.
         renamed: old name -> new. dropped: names that are left out. cast: new name -> new dtype.
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
     """
 
     what: str
-    source: str
+    source: tuple[str, ...]
     target: Path
     recipe: Recipe
     tensors: int
@@ -152,7 +153,7 @@ def plan_selection(checkpoint: Checkpoint, choice: Choice, selection: Selection,
     left_out = sum(isinstance(cargo.items.get(name), TensorSpec) for name in omitted)
     return Plan(
         "state_dict",
-        checkpoint.path,
+        files_read(checkpoint),
         export_target(checkpoint.path, writer.suffixes[0]),
         recipe,
         selection.tensors - left_out,
@@ -194,7 +195,7 @@ def plan_remap(checkpoint: Checkpoint, map_location: MapLocation, context: Conte
     tensors = sum(1 for _ in checkpoint.outline.tensors())
     idle = "" if recipe.references else _idle(recipe.tags)
     warnings = (*recipe.warnings, *beyond, *_warnings(checkpoint, recipe.tags))
-    return Plan("remap", checkpoint.path, target, recipe, tensors, warnings=warnings, idle=idle, folder=folder)
+    return Plan("remap", files_read(checkpoint), target, recipe, tensors, warnings=warnings, idle=idle, folder=folder)
 
 
 def _tags(
@@ -225,7 +226,14 @@ def plan_slim(checkpoint: Checkpoint, map_location: MapLocation = None, context:
     warnings = (*recipe.warnings, *beyond, *_warnings(left, recipe.tags))
     target = slim_target(checkpoint.path, map_location)
     return Plan(
-        "slim", checkpoint.path, target, recipe, tensors, dropped=slim.keys, warnings=warnings, before=checkpoint.size
+        "slim",
+        files_read(checkpoint),
+        target,
+        recipe,
+        tensors,
+        dropped=slim.keys,
+        warnings=warnings,
+        before=checkpoint.size,
     )
 
 

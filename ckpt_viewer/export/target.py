@@ -6,15 +6,34 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from ckpt_viewer.core.text import bytes_text
 from ckpt_viewer.errors import CannotExport, TargetExists, WriteFailed
+from ckpt_viewer.formats.shard_names import is_index_name
 from ckpt_viewer.sources import same_file
+
+if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
+
+Read: TypeAlias = "str | Sequence[str]"
+"""The path of the file that is read, or of several; ``""`` for none."""
 
 SLACK = 1 << 16
 """Bytes of free space to leave: the file system itself needs some for names and block lists."""
+
+
+def files_read(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the paths of all files that a checkpoint is read from, none of which may be replaced by a part of it."""
+    path, names = Path(checkpoint.path), [*checkpoint.contents.files]
+    folder = path if path.is_dir() else path.parent
+    if checkpoint.format == "sharded":  # what was opened may be a shard; the set is nothing without its index
+        with suppress(OSError):
+            names += (each.name for each in folder.iterdir() if is_index_name(each.name))
+    return (checkpoint.path, *(str(folder / name) for name in names))
 
 
 def resolved(target: Path) -> Path:
@@ -29,20 +48,24 @@ def resolved(target: Path) -> Path:
         return target
 
 
-def check_target(target: Path, *, force: bool, source: str = "") -> None:
+def check_target(target: Path, *, force: bool, source: Read = "") -> None:
     """Refuse a target that must not be written.
 
     Args:
         force: an existing regular file may be replaced.
-        source: the file being read, which is never replaced.
+        source: the file being read, or all of them, which are never replaced.
 
     Raises:
-        CannotExport: the target is the source, also by another name or through a link.
+        CannotExport: the target is a source, also by another name or through a link.
         TargetExists: there is a file and no `force`, or something that is no regular file.
         WriteFailed: its folder is missing.
     """
-    if source and same_file(target, source):
-        raise CannotExport("the target is the very file that is read; choose another name")
+    if isinstance(source, str):
+        source = (source,) if source else ()
+    which = next((number for number, each in enumerate(source) if same_file(target, each)), None)
+    if which is not None:
+        what = "one of the files that are read" if which else "the very file that is read"
+        raise CannotExport(f"the target is {what}; choose another name")
     try:
         status = os.lstat(target)
         if stat.S_ISLNK(status.st_mode):
@@ -86,6 +109,10 @@ def write_failed(error: OSError | ValueError, folder: Path) -> WriteFailed:
     if number == getattr(errno, "EDQUOT", None):
         return WriteFailed(
             f"what you may store in {where} (your quota) is used up; delete some or choose another folder"
+        )
+    if number in (errno.EMFILE, errno.ENFILE):
+        return WriteFailed(
+            "more files than may be open at once; raise that limit (ulimit -n), or write fewer at a time"
         )
     if number == errno.EFBIG:
         return WriteFailed(f"a file of this size is not allowed in {where}; raise the limit or choose another folder")

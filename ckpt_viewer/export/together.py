@@ -17,13 +17,13 @@ from ckpt_viewer.export.part_names import list_name, member_name, new_token, sec
 from ckpt_viewer.export.placing import has_hard_links
 from ckpt_viewer.export.recipe import FileRecipe
 from ckpt_viewer.export.set_list import write_list
-from ckpt_viewer.export.target import check_space, check_target, write_failed
+from ckpt_viewer.export.target import Read, check_space, check_target, write_failed
 
 MOST_FILES = 400
 """Files that one export may consist of; all are open at once, and many systems allow a process 1,024."""
 
 
-def check_files(files: Sequence[tuple[Path, FileRecipe]], *, force: bool, source: str) -> None:
+def check_files(files: Sequence[tuple[Path, FileRecipe]], *, force: bool, source: Read) -> None:
     """Refuse targets that must not be written, and a disk that has no room for all of them.
 
     Raises:
@@ -40,7 +40,7 @@ def check_files(files: Sequence[tuple[Path, FileRecipe]], *, force: bool, source
 
 @contextmanager
 def written_together(
-    files: Sequence[tuple[Path, FileRecipe]], *, force: bool = False, source: str = ""
+    files: Sequence[tuple[Path, FileRecipe]], *, force: bool = False, source: Read = ""
 ) -> Iterator[list[AtomicFile]]:
     """Hand out a file to write for each target. On leaving normally they are put in place, in order.
 
@@ -86,7 +86,7 @@ class _Member(AtomicFile):
     """
 
     def __init__(
-        self, target: Path, token: str, *, final: bool, force: bool = False, source: str = "", nbytes: int = 0
+        self, target: Path, token: str, *, final: bool, force: bool = False, source: Read = "", nbytes: int = 0
     ) -> None:
         super().__init__(target, force=force, source=source, nbytes=nbytes)
         self._token, self._keep = token, not final

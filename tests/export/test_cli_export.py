@@ -51,6 +51,9 @@ def test_export(run, source, tmp_path):
 def test_an_export_of_several_files_counts_them(run, source, tmp_path):
     out = tmp_path / "set"
     out.mkdir()
+    _, text, _ = run("export", source, "-o", out / "model.safetensors", "--max-shard-size", "10", "--dry-run")
+    assert text.startswith(f"would write {out / 'model.safetensors.index.json'}: ")
+    assert " in 3 files, 2 tensors" in text
     code, text, _ = run("export", source, "-o", out / "model.safetensors", "--max-shard-size", "10")
     assert code == 0
     assert len(list(out.iterdir())) == 3  # two tensors, and the index

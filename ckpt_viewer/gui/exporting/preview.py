@@ -92,7 +92,7 @@ def make_preview(checkpoint: Checkpoint, choice: Choice, target: str, context: C
         files = plan.recipe.files(path)
         facts = tuple(_facts(choice, selection, plan, len(files), context))
         shown = shown._replace(plan=plan, facts=facts, files=len(files))
-        check_files(files, force=True, source=checkpoint.path)
+        check_files(files, force=True, source=plan.source)
         _check_folder(path.parent)
     except CheckpointError as error:
         return shown._replace(problem=_sentence(str(error)))
