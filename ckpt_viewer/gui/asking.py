@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from PySide6.QtCore import QRegularExpression, Qt
@@ -38,8 +39,17 @@ def ask_target(parent: QWidget, proposed: str, title: str, filters: str = SAVE_F
         confirm: the dialog asks before a file is replaced.
     """
     options = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
-    path, _ = QFileDialog.getSaveFileName(parent, title, proposed, filters, "", options)
+    path, _ = QFileDialog.getSaveFileName(parent, title, proposed, filters, fitting_filter(proposed, filters), options)
     return path
+
+
+def fitting_filter(path: str, filters: str) -> str:
+    """Return the first of the filters through which a file of that name is seen; ``""`` where none shows it."""
+    for each in filters.split(";;"):
+        globs = each.rpartition("(")[2].rstrip(")").split()
+        if any(fnmatchcase(path.lower(), glob) for glob in globs):
+            return each
+    return ""
 
 
 def ask_csv(parent: QWidget, proposed: str) -> str:
