@@ -134,7 +134,7 @@ def _unwrapped(source: Bytes, context: Context) -> Unwrapped | None:
 
 def _out_of(packed: Unwrapped, opened: Opened, source: Bytes, context: Context, salvage: bool) -> Opened:
     """Return what a compressed file holds with what is to be said of its packing; raises Truncated."""
-    opened = opened._replace(notes=(packed.note, *opened.notes))
+    opened = opened._replace(notes=(*packed.notes, *opened.notes))
     if not packed.problem:
         return opened
     from ckpt_viewer.formats.broken import without_end

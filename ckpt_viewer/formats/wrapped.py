@@ -126,11 +126,11 @@ class Unwrapped(NamedTuple):
     """What is inside of a compressed file, in memory.
 
     Attributes:
-        note: says that it was compressed. problem: why it may not be all, a clause; ``""`` if it is.
+        notes: that it was compressed, and what was left out. problem: why it may not be all, a clause; ``""`` if it is.
     """
 
     source: Bytes
-    note: Note
+    notes: tuple[Note, ...]
     problem: str
 
 
@@ -145,11 +145,9 @@ def unwrap(source: Bytes, context: Context) -> Unwrapped:
         Cancelled: by `context`.
     """
     head = source.read_at(0, min(source.size, 16))
-    kind = next(kind for magic, kind in _KINDS if head.startswith(magic))
-    unpacker = kind.make()
-    if unpacker is None:
-        raise NotACheckpoint(f"this is {kind.name}; unpack it with {kind.command} and open the result")
-    data, whole = _unpack(source, kind, unpacker, context)
+    magic, kind = next((magic, kind) for magic, kind in _KINDS if head.startswith(magic))
+    layer = _Layer(source, magic, kind, context)
+    data = layer.unpacked()
     again = next((inner for magic, inner in _KINDS if data.startswith(magic)), None)
     if again is not None:
         raise NotACheckpoint(f"this is {kind.name} around {again.name}; unpack both and open the result")
@@ -159,45 +157,83 @@ def unwrap(source: Bytes, context: Context) -> Unwrapped:
         f"the file is {kind.name} around a checkpoint of {bytes_text(len(data))}, which torch.load would refuse by its "
         f"path; give it {kind.python}(path), or unpack it with {kind.command}"
     )
-    problem = "" if whole else f"{kind.name} is cut off, and it is unknown how many bytes are missing"
-    inner = MemorySource(data, f"the content of {kind.name}", source.size)
-    return Unwrapped(inner, Note("warning", "compressed", None, message), problem)
+    notes = [Note("warning", "compressed", None, message)]
+    if layer.behind:
+        message = f"{layer.behind} bytes that are not compressed follow {kind.name}, and were left out"
+        notes.append(Note("warning", "trailing-bytes", None, message))
+    problem = "" if layer.whole else f"{kind.name} is cut off, and it is unknown how many bytes are missing"
+    return Unwrapped(MemorySource(data, f"the content of {kind.name}", source.size), tuple(notes), problem)
 
 
-def _unpack(source: Bytes, kind: _Kind, unpacker: _Unpacker, context: Context) -> tuple[bytes, bool]:
-    """Return what is inside, and whether that is all of it."""
-    out, at, data = io.BytesIO(), 0, b""
-    try:
-        while True:
-            context.step(at, source.size)
+class _Layer:
+    """One layer of compression: members, with padding between and behind them.
+
+    Attributes:
+        whole: whether it was not cut off. behind: bytes behind the last member that begin no other.
+    """
+
+    def __init__(self, source: Bytes, magic: bytes, kind: _Kind, context: Context) -> None:
+        self._source, self._magic, self._kind, self._context = source, magic, kind, context
+        self._out, self._at = io.BytesIO(), 0
+        self.whole, self.behind = True, 0
+
+    def unpacked(self) -> bytes:
+        """Return what is inside; raises as `unwrap`."""
+        kind = self._kind
+        try:
+            following: bytes | None = self._read()
+            while following is not None:
+                following = self._following(self._member(following))
+        except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
+            if "limit" in str(error) or "memory" in str(error):  # lzma's word, and zstd's
+                raise NotACheckpoint(
+                    f"this is {kind.name} that takes much memory; unpack it with {kind.command} and open the result"
+                ) from error
+            raise Damaged(
+                f"this is {kind.name} that cannot be unpacked ({error}); copy or download it again"
+            ) from error
+        return self._out.getvalue()
+
+    def _read(self) -> bytes:
+        data = self._source.read_at(self._at, min(_BLOCK, self._source.size - self._at))
+        self._at += len(data)
+        return data
+
+    def _member(self, data: bytes) -> bytes:
+        """Unpack a member that begins with `data`; return what was read behind it."""
+        kind, unpacker = self._kind, self._kind.make()
+        if unpacker is None:
+            raise NotACheckpoint(f"this is {kind.name}; unpack it with {kind.command} and open the result")
+        while not unpacker.eof:
+            self._context.step(self._at, self._source.size)
             if not data and unpacker.needs_input:
-                if at == source.size and out.tell() >= _LEAST:
-                    return out.getvalue(), False
-                if at == source.size:
-                    error = Truncated(kind.name, wanted=at + 1, found=at, offset=0)
-                    error.args = (cut_short(source, kind.name),)
-                    raise error
-                data = source.read_at(at, min(_BLOCK, source.size - at))
-                at += len(data)
-            out.write(unpacker.decompress(data, LIMIT + 1 - out.tell()))
+                data = self._read()
+                if not data:
+                    self._cut_off()
+                    return b""
+            self._out.write(unpacker.decompress(data, LIMIT + 1 - self._out.tell()))
             data = b""
-            if out.tell() > LIMIT:
+            if self._out.tell() > LIMIT:
                 raise NotACheckpoint(
                     f"this is {kind.name} with more than {bytes_text(LIMIT)} inside; unpack it with {kind.command} and "
                     "open the result"
                 )
-            if unpacker.eof:  # one member; another may follow, and padding
-                data = unpacker.unused_data.lstrip(b"\0")
-                while not data and at < source.size:
-                    data = source.read_at(at, min(_BLOCK, source.size - at)).lstrip(b"\0")
-                    at += min(_BLOCK, source.size - at)
-                following = kind.make() if data else None
-                if following is None:
-                    return out.getvalue(), True
-                unpacker = following
-    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
-        if "limit" in str(error) or "memory" in str(error):  # lzma's word, and zstd's
-            raise NotACheckpoint(
-                f"this is {kind.name} that takes much memory; unpack it with {kind.command} and open the result"
-            ) from error
-        raise Damaged(f"this is {kind.name} that cannot be unpacked ({error}); copy or download it again") from error
+        return unpacker.unused_data
+
+    def _cut_off(self) -> None:
+        self.whole = False
+        if self._out.tell() < _LEAST:
+            error = Truncated(self._kind.name, wanted=self._at + 1, found=self._at, offset=0)
+            error.args = (cut_short(self._source, self._kind.name),)
+            raise error
+
+    def _following(self, data: bytes) -> bytes | None:
+        """Return the beginning of the next member behind `data` and padding; None where there is none."""
+        data = data.lstrip(b"\0")
+        while len(data) < len(self._magic) and self._at < self._source.size:
+            self._context.step(self._at, self._source.size)
+            data = (data + self._read()).lstrip(b"\0")
+        if data.startswith(self._magic):
+            return data
+        self.behind = len(data) + self._source.size - self._at
+        return None

@@ -82,6 +82,15 @@ def test_members_one_after_another_are_one_file(wrote, packer):
         assert checkpoint["/epoch"].value == 3
 
 
+@pytest.mark.parametrize("junk", [b"x", b"\0\0signature of a server", b"\0" * 70_000 + b"\x01" * 70_000])
+@pytest.mark.parametrize("packer", PACKERS)
+def test_what_follows_the_members_is_left_out_and_told(wrote, packer, junk):
+    with open_checkpoint(wrote(PACKERS[packer](ZIP) + junk)) as checkpoint:
+        assert checkpoint["/epoch"].value == 3
+        (finding,) = [each for each in checkpoint.findings if each.code == "trailing-bytes"]
+    assert finding.message.startswith(f"{len(junk.lstrip(bytes(1)))} bytes that are not compressed follow")
+
+
 @pytest.mark.parametrize("packer", PACKERS)
 def test_packed_twice_is_named_and_not_opened(wrote, packer):
     with pytest.raises(NotACheckpoint, match="around a gzip file; unpack both"):
