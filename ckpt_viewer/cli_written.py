@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def report(plan: Plan, target: Path, written: Written | None, *, as_json: bool) -> None:
     """Print what was written; without `written`, what would be."""
     if as_json:
-        print(json.dumps(_document(plan, written)))
+        print(json.dumps(_document(plan, target, written)))
         return
     if plan.idle:
         print(escape_text(plan.idle))
@@ -35,7 +35,7 @@ def _lines(plan: Plan, target: Path, written: Written | None) -> Iterator[str]:
         files = plan.recipe.files(target)
         several = f" in {len(files)} files" if len(files) > 1 else ""
         path = target if plan.folder else files[-1][0]
-        yield f"would write {path}: {bytes_text(plan.nbytes)}{several}, {count_text(plan.tensors)}"
+        yield f"would write {path}: {bytes_text(plan.size_at(target))}{several}, {count_text(plan.tensors)}"
         if plan.saving:
             yield f"  {plan.saving}"
         if plan.selection is not None:
@@ -64,7 +64,7 @@ def _kind(line: Line) -> str:
     return f"{shape_text(line.shape, ' x ')}  {dtype}  {bytes_text(line.new_nbytes)}"
 
 
-def _document(plan: Plan, written: Written | None) -> dict[str, object]:
+def _document(plan: Plan, target: Path, written: Written | None) -> dict[str, object]:
     """INTERFACE's `export` and `remap --json`; a dry run has written nothing but says how many bytes it would."""
     path = written.path if written else None
     warnings = [*written.warnings] if written else [plan.idle] if plan.idle else [*plan.warnings]
@@ -72,7 +72,7 @@ def _document(plan: Plan, written: Written | None) -> dict[str, object]:
         warnings.append(f"torch did not check the copy because {written.unproven}")
     if written and written.carried:
         warnings.append(carried_text(written))
-    nbytes = 0 if plan.idle else written.bytes if written else plan.nbytes
+    nbytes = 0 if plan.idle else written.bytes if written else plan.size_at(target)
     document: dict[str, object] = {
         "schema": 1,
         "written": str(path) if path is not None else None,

@@ -67,8 +67,12 @@ class Plan(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Length of the file that would be written, in bytes."""
+        """Length of the file that would be written, in bytes; of a set about, since its index names its files."""
         return self.recipe.nbytes
+
+    def size_at(self, target: Path) -> int:
+        """Return the bytes of all files that are written if somebody asks for `target`."""
+        return sum(part.nbytes for _, part in self.recipe.files(target))
 
     @property
     def saving(self) -> str:

@@ -51,13 +51,16 @@ def test_export(run, source, tmp_path):
 def test_an_export_of_several_files_counts_them(run, source, tmp_path):
     out = tmp_path / "set"
     out.mkdir()
-    _, text, _ = run("export", source, "-o", out / "model.safetensors", "--max-shard-size", "10", "--dry-run")
-    assert text.startswith(f"would write {out / 'model.safetensors.index.json'}: ")
+    limit = ("--max-shard-size", "10")
+    _, text, _ = run("export", source, "-o", out / "net.safetensors", *limit, "--dry-run")
+    assert text.startswith(f"would write {out / 'net.safetensors.index.json'}: ")
     assert " in 3 files, 2 tensors" in text
-    code, text, _ = run("export", source, "-o", out / "model.safetensors", "--max-shard-size", "10")
+    dry = json.loads(run("export", source, "-o", out / "net.safetensors", *limit, "--dry-run", "--json")[1])
+    code, text, _ = run("export", source, "-o", out / "net.safetensors", *limit)
     assert code == 0
     assert len(list(out.iterdir())) == 3  # two tensors, and the index
-    assert text.startswith(f"wrote {out / 'model.safetensors.index.json'}: ")
+    assert sum(path.stat().st_size for path in out.iterdir()) == dry["bytes"]
+    assert text.startswith(f"wrote {out / 'net.safetensors.index.json'}: ")
     assert " in 3 files, 2 tensors, " in text
 
 
