@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +20,7 @@ from ckpt_viewer.export.choice import DEFAULT, Choice
 from ckpt_viewer.export.folder import check_folder, written_folder
 from ckpt_viewer.export.making import Making
 from ckpt_viewer.export.names import check_name, export_target, remap_folder, remap_target, slim_target
-from ckpt_viewer.export.recipe import Recipe
+from ckpt_viewer.export.recipe import FileRecipe, Recipe
 from ckpt_viewer.export.selection import Selection, select
 from ckpt_viewer.export.target import files_read
 from ckpt_viewer.export.together import check_files, written_together
@@ -301,9 +301,17 @@ def write(
         dropped=plan.dropped,
         cast=plan.cast,
         counts=plan.recipe.counts(),
-        warnings=(*plan.warnings, *making.notes),
+        warnings=(*plan.warnings, *making.notes, *_strangers(plan, parts)),
         carried=making.carried,
         files=len(files),
         verified=(making.proven_by or OUR_READER) if verify else None,
         unproven=making.unproven,
     )
+
+
+def _strangers(plan: Plan, parts: Sequence[tuple[Path, FileRecipe]]) -> list[str]:
+    if len(parts) == 1 or plan.folder:  # a new folder has nothing else in it
+        return []
+    from ckpt_viewer.export.shards import strangers  # for the few exports that are sets
+
+    return strangers([path for path, _ in parts])

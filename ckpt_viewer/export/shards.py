@@ -6,7 +6,10 @@ Source: huggingface_hub/serialization/_base.py (`split_state_dict_into_shards_fa
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ckpt_viewer.core.progress import Context, stepped
@@ -15,6 +18,7 @@ from ckpt_viewer.export.blocks import Meter
 from ckpt_viewer.export.cargo import Options
 from ckpt_viewer.export.copier import Copier
 from ckpt_viewer.export.flat import Flat
+from ckpt_viewer.export.sharing import listed
 
 INDEX = ".index.json"
 
@@ -57,6 +61,31 @@ def shard_names(target: str, count: int) -> tuple[list[str], str]:
         stem, suffix = name, "safetensors"
     names = [f"{stem}-{number:05d}-of-{count:05d}.{suffix}" for number in range(1, count + 1)]
     return names, f"{stem}.{suffix}{INDEX}"
+
+
+_SHARD = re.compile(r"(.+)-\d{5,}-of-\d{5,}(\.\w+)", re.DOTALL)
+
+
+def strangers(paths: Sequence[Path]) -> list[str]:
+    """Say which files lie beside those of a set, called like them, and are none of it: a sentence, or none.
+
+    An earlier set of more or fewer files leaves them. They are nobody's any more, but it is not known that nobody wants
+    them.
+    """
+    match = _SHARD.fullmatch(paths[0].name)
+    if match is None:
+        return []
+    ours, found = {path.name for path in paths}, list[str]()
+    with suppress(OSError):
+        for name in os.listdir(paths[0].parent):  # noqa: PTH208  there may be 100,000
+            other = _SHARD.fullmatch(name) if name not in ours else None
+            if other is not None and other.groups() == match.groups():
+                found.append(name)
+    if not found:
+        return []
+    return [
+        f"beside the set lie files of another one of its name, which its index does not know: {listed(sorted(found))}"
+    ]
 
 
 class Index:

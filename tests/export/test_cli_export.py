@@ -64,6 +64,17 @@ def test_an_export_of_several_files_counts_them(run, source, tmp_path):
     assert " in 3 files, 2 tensors, " in text
 
 
+def test_files_of_an_earlier_set_are_told_and_stay(run, tmp_path):
+    state = {f"l{number}.weight": torch.ones(4) for number in range(4)}
+    source, out = builders.save({"model": state}, tmp_path / "x.pth"), tmp_path / "a-b.safetensors"
+    (tmp_path / "a-00001-of-00002.safetensors").write_bytes(b"another one's")
+    assert run("export", source, "-o", out, "--max-shard-size", "16")[2] == ""
+    _, _, errors = run("export", source, "-o", out, "--max-shard-size", "32", "--force")
+    names = [f"a-b-{number:05d}-of-00004.safetensors" for number in range(1, 5)]
+    assert errors.endswith(f"another one of its name, which its index does not know: {', '.join(map(repr, names))}\n")
+    assert all((tmp_path / name).exists() for name in names)
+
+
 def test_remap_has_a_default_name(run, source):
     code, text, _ = run("remap", source, "--map-location", "cpu")
     target = source.with_name("model_3.cpu.pth")
