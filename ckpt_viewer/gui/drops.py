@@ -101,7 +101,6 @@ class DropHalf(QFrame):
         scale = min(GREATEST, max(1.0, self.height() / USUAL_HEIGHT))
         if abs(scale - self._scale) > 0.05:
             for each, usual, bold in ((self._heading, HEADING, True), (self._text, 1.0, False)):
-                each.setFont(self.font())
                 larger(each, usual * scale, bold=bold)
             self._scale = scale
             self._draw_picture()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QFont, QPalette
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 
 from ckpt_viewer.core.text import escape_text, shorten
 
@@ -66,14 +67,32 @@ def label(
 
 
 def larger(widget: QWidget, factor: float, *, bold: bool = False) -> None:
-    """Make the font of a widget larger (or smaller), and bold."""
-    font = widget.font()
-    if font.pixelSize() > 0:  # a style sheet's or theme's; its size in points is -1 then
-        font.setPixelSize(max(1, round(font.pixelSize() * factor)))
-    else:
-        font.setPointSizeF(max(1.0, font.pointSizeF() * factor))
-    font.setBold(bold)
-    widget.setFont(font)
+    """Make the font of a widget larger (or smaller) than others, and bold; it follows when the system's changes."""
+    found = widget.findChild(_Scaled, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    (found or _Scaled(widget)).scale(factor, bold)
+
+
+class _Scaled(QObject):
+    """Keeps the font of a widget, its parent, in proportion to the application's."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self._widget, self._factor, self._bold = widget, 1.0, False
+        cast(QApplication, QApplication.instance()).fontChanged.connect(self._follow)
+
+    def scale(self, factor: float, bold: bool) -> None:
+        """Make it `factor` times as large."""
+        self._factor, self._bold = factor, bold
+        self._follow()
+
+    def _follow(self) -> None:
+        font = QApplication.font(self._widget)
+        if font.pixelSize() > 0:  # a style sheet's or theme's; its size in points is -1 then
+            font.setPixelSize(max(1, round(font.pixelSize() * self._factor)))
+        else:
+            font.setPointSizeF(max(1.0, font.pointSizeF() * self._factor))
+        font.setBold(self._bold)
+        self._widget.setFont(font)
 
 
 def monospaced(widget: QWidget) -> None:

@@ -1,5 +1,6 @@
 """Fonts of pieces of text, beside whatever font the system has."""
 
+import pytest
 from PySide6.QtGui import QFont, QFontInfo
 from PySide6.QtWidgets import QLabel
 
@@ -13,15 +14,33 @@ def label_in(qtbot, font):
     return made
 
 
-def test_a_heading_is_larger_in_points_and_in_pixels(qtbot):
-    points, pixels = QFont(), QFont()
-    points.setPointSizeF(9)
-    pixels.setPixelSize(12)
-    first, second = label_in(qtbot, points), label_in(qtbot, pixels)
-    larger(first, 1.5, bold=True)
-    larger(second, 1.5, bold=True)
-    assert (first.font().pointSizeF(), first.font().bold()) == (13.5, True)
-    assert (second.font().pixelSize(), second.font().bold()) == (18, True)
+@pytest.fixture
+def fonts(qapp):
+    """Sets the font of the system, until the test is over."""
+    before = qapp.font()
+    yield qapp.setFont
+    qapp.setFont(before)
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_a_heading_is_larger_than_the_systems_font_and_follows_it(qtbot, fonts, pixels):
+    def usual(size):
+        font = QFont()
+        (font.setPixelSize if pixels else font.setPointSizeF)(size)
+        return font
+
+    def size():
+        return heading.font().pixelSize() if pixels else heading.font().pointSizeF()
+
+    fonts(usual(12))
+    heading = QLabel("heading")
+    qtbot.addWidget(heading)
+    larger(heading, 1.5, bold=True)
+    assert (size(), heading.font().bold()) == (18, True)
+    larger(heading, 2.0, bold=True)  # of the usual size, not of what it is
+    assert size() == 24
+    fonts(usual(21))
+    assert (size(), heading.font().bold()) == (42, True)
 
 
 def test_code_has_a_fixed_pitch_and_the_size_of_the_text(qtbot):
