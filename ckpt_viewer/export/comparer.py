@@ -74,6 +74,11 @@ class Comparer:
                 raise differs(f"bytes {copied.position} and following")
         self._waiting_bytes = 0
 
+    def free(self) -> None:
+        """Let go of the blocks that were read into."""
+        self._reader.free()
+        self._other.free()
+
     def _same(self, copied: Copied) -> bool:
         if copied.digest is not None:
             return self._same_digest(copied)

@@ -203,6 +203,8 @@ class Copier:
         finally:
             if self._pool is not None:
                 self._pool.shutdown()
+            self._buffers.clear()  # some 10 MB, and the file is read again next
+            self._comparer.free()
 
 
 def _parts(span: Span) -> Iterator[Span]:

@@ -166,3 +166,7 @@ class Reader:
         with closing(Line(self._pool, blocks, self._buffers, kept=2)) as line:
             while line.look():
                 yield line.take()[0]
+
+    def free(self) -> None:
+        """Let go of the blocks; a later reading makes new ones."""
+        self._buffers.clear()

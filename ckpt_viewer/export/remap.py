@@ -99,7 +99,7 @@ class Remap(NamedTuple):
             raise differs("its format")
         pairing = Pairing(self._tag_of)
         compare_trees(self.checkpoint.outline, copy.outline, pairing, step)
-        compare_places(self.parts, pairing.pairs.values(), step)
+        compare_places(self.parts, pairing.pairs.items(), step)
 
     def claim(self) -> Claim:
         """Return what torch has to find in the file: what it finds in the source."""

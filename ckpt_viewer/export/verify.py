@@ -119,11 +119,11 @@ class Pairing:
     """Finds out which storage became which, and whether that is one to one and with the right tag.
 
     Attributes:
-        pairs: each storage and its copy, in order of first appearance.
+        pairs: each storage -> its copy, in order of first appearance.
     """
 
     def __init__(self, tag_of: Callable[[StorageSpec], str | None]) -> None:
-        self.pairs: dict[int, tuple[StorageSpec, StorageSpec]] = {}
+        self.pairs: dict[StorageSpec, StorageSpec] = {}
         self._tag_of = tag_of
 
     def __call__(self, one: StorageSpec | None, other: StorageSpec | None) -> bool:
@@ -133,5 +133,4 @@ class Pairing:
         if (one.key, one.dtype, one.numel) != (other.key, other.dtype, other.numel):
             return False
         one, other = root_of(one)[0], root_of(other)[0]
-        known = self.pairs.setdefault(id(one), (one, other))
-        return known[1] is other and other.location == self._tag_of(one)
+        return self.pairs.setdefault(one, other) is other and other.location == self._tag_of(one)

@@ -62,11 +62,12 @@ def _open_file(path: str | os.PathLike[str], map_location: MapLocation, context:
         if packed is not None:
             opened = _out_of(packed, opened, source, context, salvage)
         opened = opened._replace(notes=(*opened.notes, *_beside(source.name)))
+        also = opened.close  # not all of it, which has every storage by its name
 
         def close() -> None:
             source.close()
-            if opened.close is not None:
-                opened.close()
+            if also is not None:
+                also()
 
         made_of = contents(name, opened, close, inner if opened.size is None else None)
         return Checkpoint(os.fspath(path), source.size if opened.size is None else opened.size, made_of, map_location)
