@@ -36,7 +36,7 @@ def made_tensor(data, dtype, shape, stride=None, offset=0, *, big_endian=False, 
     source = source or CountingSource(bytes(data))
     shelf = Shelf()
     shelf.extents["0"] = Extent(source, start, source.size - start, big_endian)
-    storage = StorageSpec("0", "cpu", "", source.size - start, shelf, 0)
+    storage = StorageSpec("0", "cpu", "", source.size - start, shelf)
     if stride is None:
         stride, step = [], 1
         for size in reversed(shape):

@@ -176,6 +176,6 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     Instance: ("callable", "arguments", "keywords", "state", "items", "pairs", "new"),
     Literal: ("kind", "type", "text", "inner"),
     NdArray: ("dtype", "shape", "data", "fortran", "type", "state"),
-    StorageSpec: ("key", "location", "dtype", "numel", "order"),
+    StorageSpec: ("key", "location", "dtype", "numel"),
     TensorSpec: ("dtype", "shape", "stride", "offset", "requires_grad", "type", "storage"),
 }

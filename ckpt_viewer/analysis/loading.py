@@ -118,7 +118,7 @@ def load_code(checkpoint: Checkpoint, locator: Locator | None = None) -> str:
 def _call(checkpoint: Checkpoint, name: str, safetensors: bool, locator: Locator) -> str:
     """Return the call that loads one file; `name` is an expression."""
     if safetensors:  # its reader takes one device for everything
-        device = locator.storage(StorageSpec("", None, "", 0, None, 0))
+        device = locator.storage(StorageSpec("", None, "", 0, None))
         more = f", device={python_literal(device)}" if device != "cpu" else ""
         return f"safetensors.torch.load_file({name}{more})"
     if checkpoint.format in NO_DEVICE:

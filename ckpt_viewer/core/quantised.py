@@ -104,7 +104,7 @@ def _numbers(scale: Value, zero_point: Value) -> Iterator[tuple[str, Value]]:
 
 
 def _tensor(dtype: str, data: bytes) -> TensorSpec:
-    return TensorSpec(StorageSpec(dtype, "cpu", dtype, 1, _Number(data), 0), dtype, (), ())
+    return TensorSpec(StorageSpec(dtype, "cpu", dtype, 1, _Number(data)), dtype, (), ())
 
 
 def _float32(number: float) -> bytes:

@@ -76,16 +76,13 @@ class StorageSpec:
         form: what it has in common with others, so that 100,000 storages take little memory.
         key: name of the record inside its container.
         home: the container; None for a storage without bytes (meta).
-        order: position in order of first appearance in the file, from 0.
     """
 
-    __slots__ = ("form", "home", "key", "order")
+    __slots__ = ("form", "home", "key")
 
-    def __init__(
-        self, key: str, location: str | None, dtype: str, numel: int, home: StorageHome | None, order: int
-    ) -> None:
+    def __init__(self, key: str, location: str | None, dtype: str, numel: int, home: StorageHome | None) -> None:
         self.form = storage_form(location, dtype, numel)
-        self.key, self.home, self.order = key, home, order
+        self.key, self.home = key, home
 
     @property
     def location(self) -> str | None:

@@ -82,7 +82,7 @@ class Recast:
         known = storages.get((id(root), tensor.dtype, target))
         if known is None:
             home = CastHome(root, tensor.dtype, target, name)
-            known = StorageSpec(root.key, "cpu", target, root.nbytes // wide, home, root.order)
+            known = StorageSpec(root.key, "cpu", target, root.nbytes // wide, home)
             storages[id(root), tensor.dtype, target] = known
             self._homes.append(home)
         extra = TensorExtra(neg=True) if tensor.extra is not None and tensor.extra.neg else None

@@ -34,7 +34,7 @@ class Retagger:
         new = self.tags.get(key)
         if not new:
             # a storage that only something unknown refers to is in no tensor
-            storage = self._specs.get(key) or StorageSpec(key, tag, "", 0, None, 0)
+            storage = self._specs.get(key) or StorageSpec(key, tag, "", 0, None)
             new = self.tags[key] = self.locator.storage(storage)
             if new != tag and not known_tag(new):
                 raise BadMapLocation(f"torch has no device {new!r}; use cpu, cuda:0, mps or another device of torch")
@@ -87,7 +87,7 @@ def out_of_reach(checkpoint: Checkpoint, locator: Locator) -> list[str]:
         if isinstance(value, TensorSpec) and value.extra is not None and value.extra.device is not None:
             shells += locator.tensor(value) != value.extra.device
         elif isinstance(value, Literal) and value.kind == "device":
-            devices += locator.storage(StorageSpec("", value.text, "", 0, None, 0)) != value.text
+            devices += locator.storage(StorageSpec("", value.text, "", 0, None)) != value.text
     notes = []
     if nested:
         notes.append(

@@ -142,10 +142,7 @@ class _Tree:
         """Return the nested tree; raises Cancelled."""
         home, paths = self._home, self.about.paths
         values = stepped(self.about.entries.items(), self.context)
-        placed = (
-            (name, paths.get(name, (name,)), self._value(name, entry, home, order))
-            for order, (name, entry) in enumerate(values)
-        )
+        placed = ((name, paths.get(name, (name,)), self._value(name, entry, home)) for name, entry in values)
         root, left = nested(placed)
         if left:
             message = f"the paths of {len(left)} entries lead nowhere, so they stand at the root: {_some(left)}"
@@ -155,13 +152,13 @@ class _Tree:
             self._notes.append(Note("warning", "objects-not-opened", None, message))
         return root
 
-    def _value(self, name: str, entry: Entry, home: Chunks, order: int) -> Value:
+    def _value(self, name: str, entry: Entry, home: Chunks) -> Value:
         value: Value
         if isinstance(entry, TensorEntry):
             shape = entry.grid.shape
             row = DTYPES[entry.dtype]
             numel = prod(shape) if row.per_byte == 1 else -(-prod(shape) // row.per_byte)
-            storage = StorageSpec(name, None, entry.dtype, numel, home, order)
+            storage = StorageSpec(name, None, entry.dtype, numel, home)
             value = TensorSpec(storage, entry.dtype, shape, row_major(shape), 0, entry.requires_grad)
             if entry.grid.problem is not None:
                 code, problem = entry.grid.problem

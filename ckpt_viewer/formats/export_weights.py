@@ -104,7 +104,7 @@ class Weights:
             record = self.home.record(path)
             if record is None:
                 return None
-            spec = StorageSpec(path, _device(device), "", record.size, self.home, len(self.storages))
+            spec = StorageSpec(path, _device(device), "", record.size, self.home)
             self.storages[path] = spec
         return self.storages[path]
 

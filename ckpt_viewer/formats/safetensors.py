@@ -136,7 +136,7 @@ def _opened(table: Table, metadata: Mapping | None, data: _Data, context: Contex
         if form is None:
             form = forms[id(kind)] = _form(kind)
         storage, tensor = new(StorageSpec), new(TensorSpec)
-        storage.form, storage.key, storage.home, storage.order = form[1], name, data, row
+        storage.form, storage.key, storage.home = form[1], name, data
         tensor.storage, tensor.form, tensor.extra = storage, form[2], None
         root.pairs += (name, tensor)
         unaligned += (base + begins[row]) % form[0] != 0

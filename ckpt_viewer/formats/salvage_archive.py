@@ -93,7 +93,7 @@ def _bytes_of(archive: RebuiltDirectory, inside: Inside, known: Container[str] =
     for path, record in archive.records.items():
         name = path.removeprefix(base)
         if name.startswith(_STORAGES) and not name.endswith(_NO_STORAGES) and record.size and path not in known:
-            storages[name] = StorageSpec(name, None, "uint8", record.size, home, len(storages))
+            storages[name] = StorageSpec(name, None, "uint8", record.size, home)
             root.pairs += (name, TensorSpec(storages[name], "uint8", (record.size,), (1,)))
     return Opened(described(root, storages)) if storages else None
 

@@ -101,7 +101,7 @@ class _Left(Archive):
             if dtype is None:
                 return None
             self.lost[str(key)] = f"storage {key} is not in what is left of the file; {_AGAIN}"
-            storage = StorageSpec(str(key), None, dtype, 0, self, len(self.storages))
+            storage = StorageSpec(str(key), None, dtype, 0, self)
             self._add(key, storage)
         if storage is not None and storage.numel < span < 1 << 62:
             storage.form = storage_form(storage.location, storage.dtype, span)

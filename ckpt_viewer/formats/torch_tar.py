@@ -90,7 +90,7 @@ class Archive:
             if numel < 0 or stream.at + nbytes > stream.size:
                 raise Damaged(f"storage {key} of {numel} elements does not fit into the archive")
             self.places[str(key)] = (stream.source.offset + stream.at, nbytes)
-            self._add(key, StorageSpec(str(key), location, dtype, numel, self, len(self.storages)))
+            self._add(key, StorageSpec(str(key), location, dtype, numel, self))
             stream.at += nbytes
 
     def _storage_head(self, value: Value) -> tuple[int, str, str]:
@@ -123,7 +123,7 @@ class Archive:
             if offset + numel > root.numel:
                 raise Damaged(f"storage view {key} reaches beyond storage {root.key}")
             home = ViewHome(root, offset * (DTYPES[root.dtype].itemsize if root.dtype else 1))
-            self._add(key, StorageSpec(str(key), root.location, root.dtype, numel, home, root.order))
+            self._add(key, StorageSpec(str(key), root.location, root.dtype, numel, home))
 
     def read_tensors(self, member: Member) -> None:
         """Read ``tensors``: a count, and each tensor's (key, storage's key, class), dimensions and offset."""

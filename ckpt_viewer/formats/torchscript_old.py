@@ -95,7 +95,7 @@ class _Reader:
         if key not in self.storages:
             record = self.home.record(key)
             numel = record.size // DTYPES[dtype].itemsize if record is not None else 0
-            self.storages[key] = StorageSpec(key, device, dtype, numel, self.home, len(self.storages))
+            self.storages[key] = StorageSpec(key, device, dtype, numel, self.home)
         return self.storages[key]
 
     @staticmethod

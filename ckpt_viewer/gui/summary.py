@@ -56,7 +56,7 @@ class Link(NamedTuple):
 def device_of(locator: Locator, tag: str | None) -> str:
     """Return where storages of a tag go; ``?`` where a callable would have to see each of them."""
     try:
-        return locator.storage(StorageSpec("", tag, "", 0, None, 0))
+        return locator.storage(StorageSpec("", tag, "", 0, None))
     except BadMapLocation:
         return "?"
 

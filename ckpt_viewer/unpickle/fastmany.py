@@ -162,13 +162,10 @@ def take_alike(m: Machine, names: Sequence[str], keys: Sequence[str], form: Form
     made: list[StorageSpec] = [*map(new, repeat(StorageSpec, count))]
     tensors: list[TensorSpec] = [*map(new, repeat(TensorSpec, count))]
     home = m.home
-    for order, key, storage, tensor in zip(
-        range(len(storages), len(storages) + count), keys, made, tensors, strict=True
-    ):
-        storage.form = described  # not four at once, which would cost a tuple
+    for key, storage, tensor in zip(keys, made, tensors, strict=True):
+        storage.form = described  # not three at once, which would cost a tuple
         storage.key = key
         storage.home = home
-        storage.order = order
         tensor.storage = storage
         tensor.form = view
         tensor.extra = None

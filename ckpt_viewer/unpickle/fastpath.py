@@ -124,7 +124,7 @@ def _numbers(m: Machine, count: bytes, offset: bytes, size: bytes, stride: bytes
     found = Pattern(_int(count), _int(offset), _ints(size), _ints(stride))
     if not dtype or found.numel < 0 or found.offset < 0 or min((*found.size, *found.stride), default=0) < 0:
         return None
-    storage = StorageSpec("", None, dtype, found.numel, None, 0)
+    storage = StorageSpec("", None, dtype, found.numel, None)
     if problem(storage, dtype, found.offset, found.size, found.stride):
         return None
     if len(m.seen_numbers) < 20_000:

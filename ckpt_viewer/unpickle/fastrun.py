@@ -198,7 +198,7 @@ def take(m: Machine, names: Sequence[str], keys: Sequence[str], forms: Sequence[
         storage = storages.get(key)
         if storage is None:
             storage = new(StorageSpec)
-            storage.form, storage.key, storage.home, storage.order = form, key, home, len(storages)
+            storage.form, storage.key, storage.home = form, key, home
             storages[key] = storage
         elif storage.form is not form and storage.form.parts != form.parts:
             break

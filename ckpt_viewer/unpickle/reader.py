@@ -208,7 +208,7 @@ class PickleReader:
         """Return a storage for a tensor that has none in the container: its bytes lie in the pickle, or nowhere."""
         key = f"pickle!{len(self.inline)}"
         home = None if data is None else MemoryHome(self.home.prefix, data)
-        storage = StorageSpec(key, device, dtype, numel, home, len(self.storages) + len(self.inline))
+        storage = StorageSpec(key, device, dtype, numel, home)
         self.inline.append(storage)
         return storage
 
@@ -250,7 +250,7 @@ class PickleReader:
             return self._bad_storage(pid, f"a storage cannot be read: a name of {most} characters")
         storage = self.storages.get(key)
         if storage is None:
-            storage = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
+            storage = StorageSpec(key, location, dtype, numel, self.home)
             self.storages[key] = storage
             self.machine.charged += COST["storage"]
         elif storage.numel != numel or storage.dtype != dtype or storage.location != location:
@@ -266,7 +266,7 @@ class PickleReader:
         if storage is None:
             if not dtype or legacy != self.legacy:
                 return None
-            storage = self.storages[key] = StorageSpec(key, location, dtype, numel, self.home, len(self.storages))
+            storage = self.storages[key] = StorageSpec(key, location, dtype, numel, self.home)
         elif storage.numel != numel or storage.location != location or storage.dtype != dtype or legacy != self.legacy:
             return None
         return storage
@@ -299,6 +299,6 @@ class PickleReader:
         found = self.views.get((root.key, key))
         if found is None:
             home = ViewHome(root, offset * (DTYPES[root.dtype].itemsize if root.dtype else 1))
-            found = StorageSpec(key, root.location, root.dtype, numel, home, root.order)
+            found = StorageSpec(key, root.location, root.dtype, numel, home)
             self.views[root.key, key] = found
         return found

@@ -73,7 +73,7 @@ def make(tensors: int) -> Checkpoint:
     model = Mapping("collections.OrderedDict")
     for number in range(tensors):
         layer, part = divmod(number, len(PARTS))
-        storage = StorageSpec(str(number), "cuda:1", "float32", 16, None, number)
+        storage = StorageSpec(str(number), "cuda:1", "float32", 16, None)
         shape = (4, 4) if (layer // 7) % 2 else (2, 8)
         tensor = TensorSpec(storage, "float32", shape, (shape[1], 1))
         model.pairs += [f"encoder.stage{layer % 7}.layers.{layer}.{PARTS[part]}", tensor]

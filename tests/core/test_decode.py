@@ -155,7 +155,7 @@ def test_scalars_and_empty_tensors_keep_their_shape():
     assert read_slice(made_tensor(b"", "float32", (0, 3)), (slice(None), 1)).shape == (0,)
     assert list(blocks(made_tensor(b"", "float32", (0, 3)))) == []
     assert list(element_bytes(made_tensor(b"", "float32", (0, 3)))) == []
-    nowhere = TensorSpec(StorageSpec("9", "cpu", "float32", 0, made_tensor(b"", "int8", ()).storage.home, 0), "float32",
+    nowhere = TensorSpec(StorageSpec("9", "cpu", "float32", 0, made_tensor(b"", "int8", ()).storage.home), "float32",
                          (4, 0), (0, 1), 10**15)  # fmt: skip
     assert to_numpy(nowhere).shape == (4, 0)
     with pytest.raises(OverBudget, match="numpy has no arrays of the shape"):
@@ -284,7 +284,7 @@ def test_overlapping_windows_are_not_blown_up():
         (TensorSpec(None, "float32", (2,), (1,), extra=TensorExtra(device="meta")), "a meta tensor has no values"),
         (TensorSpec(None, "", None, None), "was not initialised"),
         (TensorSpec(None, "float32", (2,), (1,), type="a.Sub", extra=TensorExtra(device="cpu")), "in its attributes"),
-        (TensorSpec(StorageSpec("0", "cpu", "float32", 2, None, 0), "float32", (2,), (1,)), "no bytes in this file"),
+        (TensorSpec(StorageSpec("0", "cpu", "float32", 2, None), "float32", (2,), (1,)), "no bytes in this file"),
         (made_tensor(b"ab", "float99", (2,)), "dtype 'float99' are not known"),
     ],
 )  # fmt: skip

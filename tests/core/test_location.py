@@ -204,6 +204,6 @@ def test_text_from_a_file_cannot_leave_its_quotes():
 
 
 def test_a_storage_without_a_tag_is_on_the_cpu():
-    storage = StorageSpec("0", None, "float32", 1, None, 0)
+    storage = StorageSpec("0", None, "float32", 1, None)
     assert Locator(None).storage(storage) == "cpu"
     assert Locator({"cpu": "mps"}).storage(storage) == "mps"

@@ -80,7 +80,7 @@ def three(tmp_path, request):
         ({"cuda": "cpu", "cuda:0": "cpu"}, ["cpu", "cuda:1", "cuda:2"]),
         (leave_on_cpu, ["cpu"] * 3),
         (lambda storage, tag: storage.cuda(5) if tag == "cuda:1" else None, ["cuda:0", "cuda:5", "cuda:2"]),
-        (lambda storage, tag: storage.cpu() if storage.order else None, ["cuda:0", "cpu", "cpu"]),
+        (lambda storage, tag: storage.cpu() if storage.location != "cuda:0" else None, ["cuda:0", "cpu", "cpu"]),
     ],
 )
 def test_every_form_of_map_location(three, map_location, expected, tmp_path):

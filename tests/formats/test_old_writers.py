@@ -53,7 +53,7 @@ def test_records_in_the_order_of_their_names_as_text():
     records = {f"m/data/{key}": struct.pack("<f", int(key)) for key in keys}
     checkpoint = open_bytes(zip_file({"m/data.pkl": pickle, **records, "m/version": b"3\n"}))
     assert [node.numpy(copy=True).tolist() for node in checkpoint.root.children] == [[n] for n in range(12)]
-    assert [node.storage.order for node in checkpoint.root.children] == list(range(12))
+    assert [node.storage.key for node in checkpoint.root.children] == [str(n) for n in range(12)]
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip of 1.4", "legacy"])

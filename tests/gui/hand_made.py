@@ -21,7 +21,7 @@ def mapping(type: str = "dict", **items) -> Mapping:
 def make_checkpoint(path: str = "model_3.pth", root=None, *, closed: list | None = None, **contents) -> Checkpoint:
     """Return a checkpoint by hand: by default a small training checkpoint, its tensors tagged cuda:1."""
     if root is None:
-        storage = StorageSpec("0", "cuda:1", "float32", 9408, None, 0)
+        storage = StorageSpec("0", "cuda:1", "float32", 9408, None)
         weight = TensorSpec(storage, "float32", (64, 3, 7, 7), (147, 49, 7, 1))
         model = mapping("collections.OrderedDict", conv1__weight=weight)
         group = mapping(lr=0.1, momentum=0.9, params=[0])

@@ -85,7 +85,7 @@ def sparse():
 
 def meta():
     """Return a tensor without values."""
-    return TensorSpec(StorageSpec("0", "meta", "float32", 12, None, 0), "float32", (3, 4), (4, 1))
+    return TensorSpec(StorageSpec("0", "meta", "float32", 12, None), "float32", (3, 4), (4, 1))
 
 
 def at(extent_source, shape, dtype="float32"):

@@ -465,7 +465,7 @@ class Home:
     prefix = ""
     def extent(self, key):
         return Extent(MemorySource(array.array("f", [1, 2, 3]).tobytes()), 0, 12)
-tensor = TensorSpec(StorageSpec("0", "cpu", "float32", 3, Home(), 0), "float32", (3,), (1,))
+tensor = TensorSpec(StorageSpec("0", "cpu", "float32", 3, Home()), "float32", (3,), (1,))
 checkpoint = make_checkpoint(root=mapping(t=tensor))
 session = Session(reader=lambda path, *rest: Loaded(checkpoint, build_index(checkpoint, rest[-1])))
 tabs = DetailTabs(session)

@@ -34,7 +34,7 @@ def everything():
     call = Instance(Global("posix", "system"), ("true",))
     return mapping_of({
         "model": state_dict("layer1.0.weight", "layer1.1.weight", "head"), "tensor": floats(1, 2), "number": 3,
-        "list": [1, 2], "object": call, "storage": StorageSpec("9", "cpu", "float32", 4, None, 7), "none": None,
+        "list": [1, 2], "object": call, "storage": StorageSpec("9", "cpu", "float32", 4, None), "none": None,
     })  # fmt: skip
 
 

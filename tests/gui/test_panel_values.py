@@ -282,7 +282,7 @@ def test_a_scalar_is_one_cell(open_details):
 
 
 def test_the_panel_finds_its_way_back_from_a_sentence(open_details):
-    details = open_details(mapping_of({"bad": meta(), "good": floats(7), "s": StorageSpec("0", "cpu", "", 0, None, 0)}))
+    details = open_details(mapping_of({"bad": meta(), "good": floats(7), "s": StorageSpec("0", "cpu", "", 0, None)}))
     assert details.select("/bad", "Values").sentence
     panel = details.select("/good")
     assert panel.sentence == ""

@@ -30,7 +30,7 @@ LOAD = Fact("Loads here", "yes")
 
 
 def tensor(tag, key="0", numel=10):
-    return TensorSpec(StorageSpec(key, tag, "float32", numel, None, int(key)), "float32", (numel,), (1,))
+    return TensorSpec(StorageSpec(key, tag, "float32", numel, None), "float32", (numel,), (1,))
 
 
 def state_dict(*tags):

@@ -76,7 +76,7 @@ def test_scalars_show_their_value_behind_the_name():
 
 
 def test_other_values_say_what_they_are():
-    storage = StorageSpec("7", "cpu", "float32", 250, None, 0)
+    storage = StorageSpec("7", "cpu", "float32", 250, None)
     root = mapping(d=Literal("dtype", "torch.dtype", "torch.bfloat16"), s=storage, f=Global("builtins", "list"))
     cells = cells_of(root)
     assert note(cells, "/d") == "torch.bfloat16"
@@ -211,7 +211,7 @@ def test_devices_are_listed_in_tips_and_read_aloud():
 
 
 def test_a_container_that_knows_no_devices_shows_the_target_alone():
-    storage = StorageSpec("0", None, "float32", 2, None, 0)
+    storage = StorageSpec("0", None, "float32", 2, None)
     root = mapping(a=TensorSpec(storage, "float32", (2,), (1,)))
     assert cells_of(root).device(1) == "cpu"
     assert cells_of(root, "cuda:0").device(1) == "cuda:0"

@@ -195,7 +195,7 @@ def test_shared_tensors_count_once_wherever_they_are_seen_together():
 
 
 def test_views_of_one_storage_are_distinct_by_place_and_shape():
-    storage = StorageSpec("0", "cpu", "float32", 20, None, 0)
+    storage = StorageSpec("0", "cpu", "float32", 20, None)
     views = [tensor(10, storage=storage), tensor(10, storage=storage, offset=10), tensor(2, 5, storage=storage)]
     index = index_of(mapping_of(dict(enumerate([*views, tensor(10, storage=storage)]))))
     assert index.totals.elements(0) == 30
@@ -227,7 +227,7 @@ def test_totals_are_those_of_the_distinct_tensors(tree):
 def test_tensors_without_a_storage_and_with_attributes_are_added_up():
     meta = TensorSpec(None, "float32", (5,), (1,), extra=TensorExtra(device="meta"))
     extra = TensorExtra(state=mapping(inside=tensor(3)))
-    dressed = TensorSpec(StorageSpec("0", "cpu", "float32", 2, None, 0), "float32", (2,), (1,), extra=extra)
+    dressed = TensorSpec(StorageSpec("0", "cpu", "float32", 2, None), "float32", (2,), (1,), extra=extra)
     index = index_of(mapping(meta=meta, meta_again=meta, dressed=dressed))
     check_shape(index)
     assert index.totals.elements(0) == 10

@@ -14,7 +14,7 @@ def tensor(*shape, dtype="float32", tag="cuda:1", storage=None, offset=0):
     for size in reversed(shape):
         stride.insert(0, step)
         step *= size
-    storage = storage or StorageSpec("0", tag, dtype, step, None, 0)
+    storage = storage or StorageSpec("0", tag, dtype, step, None)
     return TensorSpec(storage, dtype, shape, tuple(stride), offset)
 
 

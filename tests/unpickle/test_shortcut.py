@@ -129,7 +129,7 @@ def test_storages_of_an_abandoned_reading_are_forgotten():
     tensors = listed(*(tensor((2,), key=str(n)) for n in range(3)))
     data = files()["many"][:-1] + b"0" + tensors + b"0h\x1e."
     read = read_pickle(data)
-    assert [storage.order for storage in read.storages.values()] == list(range(len(read.storages)))
+    assert [storage.key for storage in read.storages.values()] == [str(number) for number in range(120)]
 
 
 def test_the_same_key_with_another_size_is_told_by_both():
