@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from ckpt_viewer import __version__
@@ -38,7 +39,8 @@ def fail(file: str | None, sentence: str) -> None:
     """Print one error line: ``ckpt-viewer: FILE: sentence``, with everything from outside escaped."""
     sentence = sentence.replace(RELOAD, "run this again")
     where = "" if file is None else f"{escape_text(file) or repr(file)}: "
-    print(f"{PROGRAM}: {where}{escape_text(sentence)}", file=sys.stderr)
+    with suppress(OSError):  # nobody can be told where this cannot be written, and the exit code still says it
+        print(f"{PROGRAM}: {where}{escape_text(sentence)}", file=sys.stderr)
 
 
 def entry() -> NoReturn:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ckpt_viewer.errors import Cancelled, CannotExport, StoppedLate
+from ckpt_viewer.errors import Cancelled, CannotExport, StoppedLate, WriteFailed
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.checkpoint import Checkpoint
@@ -143,8 +144,22 @@ def _run(options: argparse.Namespace, make_plan: Callable[[Checkpoint], Plan]) -
             with beside, progress() as bar, stoppable(), _prover(options) as prover:
                 verify = not options.no_verify
                 written = write(plan, target, force=options.force, verify=verify, prover=prover, context=bar)
-            report(plan, target, written, as_json=options.json)
+            with _reporting(written.path):
+                report(plan, target, written, as_json=options.json)
+                sys.stdout.flush()
     return 0
+
+
+@contextmanager
+def _reporting(result: Path | None) -> Iterator[None]:
+    """Say that a result is there, if there is one, where its report cannot be written; raises WriteFailed."""
+    try:
+        yield
+    except OSError as error:
+        if result is None or isinstance(error, BrokenPipeError):  # whoever read it has enough
+            raise
+        said = f"{str(result)!r} is written, but this could not be reported ({error.strerror})"
+        raise WriteFailed(f"{said}; check where the output goes") from error
 
 
 @contextmanager

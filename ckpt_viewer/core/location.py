@@ -169,7 +169,8 @@ def parse_map_location(spec: str) -> MapLocation:
         if not equals or not tag or not target:
             raise BadMapLocation(f"{rule!r} is no rule; write TAG=DEVICE, as in cuda:1=cuda:0")
         _require_known(target.strip())
-        table[tag.strip()] = target.strip()
+        if table.setdefault(tag.strip(), target.strip()) != target.strip():
+            raise BadMapLocation(f"there are two rules for {tag.strip()}; leave out one of them")
     return table
 
 

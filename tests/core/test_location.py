@@ -171,7 +171,19 @@ def test_the_word_storage_is_the_idiom():
 
 
 @pytest.mark.parametrize(
-    "spec", ["gpu", "cpu:0", "cuda:1=", "=cpu", "cuda:1=cpu,", "cuda:1=cpu,,", "cuda:1=gpu", "CPU", " "]
+    "spec",
+    [
+        "gpu",
+        "cpu:0",
+        "cuda:1=",
+        "=cpu",
+        "cuda:1=cpu,",
+        "cuda:1=cpu,,",
+        "cuda:1=gpu",
+        "cuda:1=cpu,cuda:1=mps",
+        "CPU",
+        " ",
+    ],
 )
 def test_specs_that_mean_nothing(spec):
     with pytest.raises(BadMapLocation) as refused:

@@ -2,17 +2,21 @@
 
 import json
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import builders
 import pytest
 import torch
 
 from ckpt_viewer import cli
-from ckpt_viewer.cli import INTERRUPTED, main
+from ckpt_viewer.cli import INTERRUPTED, NOT_DONE, main
 from ckpt_viewer.errors import Cancelled
 from ckpt_viewer.export import atomic, folder
 
 pytestmark = pytest.mark.torch
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -71,3 +75,16 @@ def test_while_arguments_are_read(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_parser", stopping(KeyboardInterrupt()))
     assert main(["export", "x.pth", "-o", "y.pth"]) == 128 + signal.SIGINT
     assert capsys.readouterr().err == "ckpt-viewer: stopped before it was done; nothing was written\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_report_that_cannot_be_written_is_no_failed_export(source, tmp_path, more):
+    command = [sys.executable, "-m", "ckpt_viewer", "export", source, "-o", tmp_path / "y.pth", "--no-torch", *more]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert f"{str(tmp_path / 'y.pth')!r} is written, but this could not be reported" in ended.stderr
+        assert ended.returncode == NOT_DONE
+        assert len(torch.load(tmp_path / "y.pth", weights_only=True)) == 3
+        ended = subprocess.run([*command[:4], "none.pth"], cwd=ROOT, stderr=full, check=False)
+        assert ended.returncode == NOT_DONE  # and not 1, by which other commands say something
