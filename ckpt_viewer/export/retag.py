@@ -90,12 +90,16 @@ def out_of_reach(checkpoint: Checkpoint, locator: Locator) -> list[str]:
             devices += locator.storage(StorageSpec("", value.text, "", 0, None)) != value.text
     notes = []
     if nested:
+        lie = "storage lies" if len(nested) == 1 else "storages lie"
+        keeps = "it keeps its device" if len(nested) == 1 else "they keep their device"
         notes.append(
-            f"{len(nested)} storages lie in a checkpoint inside the pickle, where map_location does not reach; "
-            "they keep their device"
+            f"{len(nested)} {lie} in a checkpoint inside the pickle, where map_location does not reach; {keeps}"
         )
-    if shells:
+    if shells == 1:
+        notes.append("1 tensor names a device outside of its storage; it keeps it")
+    elif shells:
         notes.append(f"{shells} tensors name a device outside of their storage; they keep it")
     if devices:
-        notes.append(f"{devices} torch.device values are kept as they are")
+        kept = "value is kept as it is" if devices == 1 else "values are kept as they are"
+        notes.append(f"{devices} torch.device {kept}")
     return notes

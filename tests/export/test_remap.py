@@ -183,8 +183,8 @@ def test_says_what_a_map_location_does_not_reach(tmp_path):
     path = tmp_path / "x.pth"
     path.write_bytes(builders.zip_checkpoint(builders.pickled(body, 3), {"0": builders.floats(5, 6, 7, 8)}))
     said = " ".join(warnings_of(path))
-    assert "1 storages lie in a checkpoint inside the pickle" in said
-    assert "1 torch.device values are kept" in said
+    assert "1 storage lies in a checkpoint inside the pickle" in said
+    assert "1 torch.device value is kept" in said
     assert tags(remap(path).path) == ["cuda:0", "cpu"]
 
 
