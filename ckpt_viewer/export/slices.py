@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +11,14 @@ import numpy as np
 from ckpt_viewer.core.digits import every_digit
 from ckpt_viewer.core.progress import SILENT
 from ckpt_viewer.core.slicing import Slicing, read_block
-from ckpt_viewer.core.stored import open_values
-from ckpt_viewer.core.tensor import bottom
 from ckpt_viewer.core.text import csv_cell
 from ckpt_viewer.export.atomic import AtomicFile
-from ckpt_viewer.export.target import check_target
 
 if TYPE_CHECKING:
     from ckpt_viewer.core.progress import Context
     from ckpt_viewer.core.strided import Array
     from ckpt_viewer.core.tensor import TensorSpec
+    from ckpt_viewer.export.target import Read
 
 CELLS = 1 << 18
 """Cells that are read at a time."""
@@ -37,7 +34,7 @@ def save_npy(
     target: str,
     context: Context = SILENT,
     *,
-    source: str = "",
+    source: Read = "",
     force: bool = False,
 ) -> np.dtype[Any]:
     """Write a slice as a NumPy file (format 1.0, C order, little-endian) and return the dtype written.
@@ -46,7 +43,7 @@ def save_npy(
     does not know (bfloat16, float8) are written as float32, which holds each of them.
 
     Args:
-        source: the checkpoint, which is never replaced, nor is the file that the values lie in.
+        source: the file that is read, or all of them, none of which is ever replaced.
         force: whether an existing file may be replaced.
 
     Raises:
@@ -61,7 +58,6 @@ def save_npy(
         header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     )
     nbytes = len(header.getvalue()) + rows * columns * dtype.itemsize
-    _spare_what_is_read(tensor, target, force)
     with AtomicFile(target, force=force, source=source, nbytes=nbytes) as file:
         file.write(header.getvalue())
         for block in _blocks(tensor, slicing, context):
@@ -75,7 +71,7 @@ def save_csv(
     target: str,
     context: Context = SILENT,
     *,
-    source: str = "",
+    source: Read = "",
     force: bool = False,
 ) -> int:
     """Write a slice as lines of comma-separated numbers, every digit of them, and return how many lines.
@@ -85,7 +81,6 @@ def save_csv(
     """
     nbytes = slicing.row_count * slicing.column_count * CSV_BYTES
     ends_at = slicing.column_count
-    _spare_what_is_read(tensor, target, force)
     with AtomicFile(target, force=force, source=source, nbytes=nbytes) as file:
         written = 0
         for block in _blocks(tensor, slicing, context):
@@ -97,12 +92,6 @@ def save_csv(
                     file.write((",".join(cells) + ("\n" if written % ends_at == 0 else ",")).encode("ascii"))
                     context.step(written, slicing.row_count * ends_at)
     return slicing.row_count
-
-
-def _spare_what_is_read(tensor: TensorSpec, target: str, force: bool) -> None:
-    """Refuse the file that the values lie in: of a sharded checkpoint that is not the one that was opened."""
-    view = open_values(tensor).view
-    check_target(Path(target), force=force, source=bottom(view.source, view.start)[0].name)
 
 
 def _writer(block: Array) -> Callable[[Any], str]:

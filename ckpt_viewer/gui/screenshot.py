@@ -85,15 +85,17 @@ def take_screenshot(application: QApplication, windows: Windows, path: str, opti
 
 
 def _write(window: MainWindow, path: str) -> None:
-    """Paint a window into a PNG, which appears whole or not at all; never in place of the file that is shown."""
+    """Paint a window into a PNG, which appears whole or not at all; never in place of a file that is shown."""
     from ckpt_viewer.export.atomic import AtomicFile
+    from ckpt_viewer.export.target import files_read
 
     buffer = QBuffer()
     buffer.open(QBuffer.OpenModeFlag.WriteOnly)
     window.grab().save(buffer, "PNG")
-    data = buffer.data().data()
+    data, checkpoint = buffer.data().data(), window.session.checkpoint
+    shown = window.session.path if checkpoint is None else files_read(checkpoint)
     try:
-        with AtomicFile(path, force=True, source=window.session.path, nbytes=len(data)) as file:
+        with AtomicFile(path, force=True, source=shown, nbytes=len(data)) as file:
             file.write(data)
     except CheckpointError as error:
         raise WriteFailed(f"the picture could not be written to {path!r}: {error}") from error

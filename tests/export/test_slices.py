@@ -85,10 +85,11 @@ def test_a_cancelled_save_leaves_what_was_there(tmp_path, monkeypatch, save):
 
 
 @pytest.mark.parametrize("save", [save_csv, save_npy])
-def test_the_file_that_is_read_is_never_replaced(tmp_path, save):
+def test_a_file_that_is_read_is_never_replaced(tmp_path, save):
     path = tmp_path / "shard.bin"
     path.write_bytes(np.arange(6, dtype="float32").tobytes())
     source = FileSource(path)
-    with contextlib.closing(source), pytest.raises(CannotExport):
-        save(made_tensor(b"", "float32", (2, 3), source=source), first_slicing((2, 3)), str(path), force=True)
+    tensor, read = made_tensor(b"", "float32", (2, 3), source=source), (str(tmp_path / "index"), str(path))
+    with contextlib.closing(source), pytest.raises(CannotExport, match="one of the files that are read"):
+        save(tensor, first_slicing((2, 3)), str(path), source=read, force=True)
     assert path.read_bytes() == np.arange(6, dtype="float32").tobytes()

@@ -114,7 +114,7 @@ def test_channels_are_saved_and_copied_in_full(qtbot, tmp_path, open_details):
         with qtbot.waitSignal(panel._menu.said):
             panel._menu.save(str(tmp_path / name), writer())
     assert not QImage(str(tmp_path / "a.png")).isNull()
-    panel.session.path = str(tmp_path / "a.csv")
+    panel.session.checkpoint.path = str(tmp_path / "a.csv")
     with qtbot.waitSignal(panel._menu.said) as said:
         panel._menu.save(str(tmp_path / "a.csv"), panel._menu.png_writer())
     assert "the very file that is read" in said.args[0]

@@ -391,7 +391,7 @@ def test_the_file_that_is_shown_is_never_saved_over(qtbot, open_details, tmp_pat
     path = tmp_path / "model.pth"
     path.write_bytes(b"the only copy")
     (tmp_path / "link.png").symlink_to(path)
-    panel.session.path = str(path)
+    panel.session.checkpoint.path = str(path)
     for name in ("model.pth", "link.png"):
         assert "the very file that is read" in saved(qtbot, panel, tmp_path / name, "png")
     assert path.read_bytes() == b"the only copy"

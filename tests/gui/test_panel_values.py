@@ -327,3 +327,15 @@ def test_a_slice_is_saved_as_npy_and_csv(qtbot, tmp_path, open_details):
     with qtbot.waitSignal(panel.tools.said) as got:
         panel.tools.save(str(tmp_path / "no" / "a.npy"), "npy")
     assert "was not saved: there is no folder" in got.args[0]
+
+
+@pytest.mark.parametrize("kind", ["npy", "CSV"])
+def test_no_file_that_is_read_is_saved_over(qtbot, tmp_path, open_details, kind):
+    panel = open_details(mapping_of({"t": made_from(np.arange(6))})).select("/t", "Values")
+    panel.session.checkpoint.path = str(tmp_path / "set.index.json")
+    panel.session.checkpoint.contents = panel.session.checkpoint.contents._replace(files=("shard.bin",))
+    (tmp_path / "shard.bin").write_bytes(b"the only copy")
+    with qtbot.waitSignal(panel.tools.said) as got:
+        panel.tools.save(str(tmp_path / "shard.bin"), kind)
+    assert "the target is one of the files that are read" in got.args[0]
+    assert (tmp_path / "shard.bin").read_bytes() == b"the only copy"

@@ -17,6 +17,7 @@ from ckpt_viewer.gui.labels import NAME_LIMIT, plain
 from ckpt_viewer.gui.messages import error_text
 
 if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.gui.session import Session
 
 Writer = Callable[[str, Context], object]
@@ -87,10 +88,11 @@ class PictureMenu(QObject):
 
     def save(self, path: str, write: Writer) -> None:
         """Write a file in a job, and say how it went."""
-        self._name, shown = plain(Path(path).name, NAME_LIMIT), self._session.path
+        self._name, checkpoint = plain(Path(path).name, NAME_LIMIT), self._session.checkpoint
 
         def work(context: Context) -> None:
-            spare_source(path, shown)
+            if checkpoint is not None:
+                spare_sources(path, checkpoint)
             write(path, context)
 
         self._saving.start(work, title=f"Saving {self._name}")
@@ -153,11 +155,11 @@ def write_png(image: QImage, path: str, context: Context) -> None:
     write_bytes(bytes(buffer.data().data()), path, context)
 
 
-def spare_source(path: str, shown: str) -> None:
-    """Raise CannotExport where the file to be written is the one that the window shows, also through a link."""
-    from ckpt_viewer.export.target import check_target
+def spare_sources(path: str, checkpoint: Checkpoint) -> None:
+    """Raise CannotExport where the file to be written is one that the checkpoint is read from, also through a link."""
+    from ckpt_viewer.export.target import check_target, files_read
 
-    check_target(Path(path), force=True, source=shown)
+    check_target(Path(path), force=True, source=files_read(checkpoint))
 
 
 def write_bytes(data: bytes, path: str, context: Context) -> None:

@@ -21,6 +21,7 @@ from ckpt_viewer.gui.panels.digits import every_digit
 from ckpt_viewer.gui.panels.statistics import SPECIAL
 
 if TYPE_CHECKING:
+    from ckpt_viewer.core.checkpoint import Checkpoint
     from ckpt_viewer.gui.panels.values_table import ValuesTable
     from ckpt_viewer.gui.session import Session
 
@@ -115,12 +116,12 @@ class ValuesTools(QWidget):
 
     def save(self, path: str, kind: str) -> None:
         """Write the slice as ``CSV`` or ``npy``, in a job; `said` follows."""
-        tensor, slicing, source = self._tensor, self._slicing, self._session.path
-        if tensor is None or slicing is None:
+        tensor, slicing, checkpoint = self._tensor, self._slicing, self._session.checkpoint
+        if tensor is None or slicing is None or checkpoint is None:
             return
         name = self._name = plain(Path(path).name, NAME_LIMIT)
         write = save_as_csv if kind == "CSV" else save_as_npy
-        self._saving.start(lambda context: write(tensor, slicing, path, source, context), title=f"Saving {name}")
+        self._saving.start(lambda context: write(tensor, slicing, path, checkpoint, context), title=f"Saving {name}")
 
 
 def find(tensor: TensorSpec, goal: str, context: Context) -> tuple[tuple[int, ...], Any] | None:
@@ -132,19 +133,21 @@ def find(tensor: TensorSpec, goal: str, context: Context) -> tuple[tuple[int, ..
     return None if index is None else (index, read_slice(tensor, index)[()])
 
 
-def save_as_csv(tensor: TensorSpec, slicing: Slicing, path: str, source: str, context: Context) -> str:
+def save_as_csv(tensor: TensorSpec, slicing: Slicing, path: str, checkpoint: Checkpoint, context: Context) -> str:
     """Write a slice and return what to say. Raises as `export.slices.save_csv`."""
     from ckpt_viewer.export.slices import save_csv
+    from ckpt_viewer.export.target import files_read
 
-    save_csv(tensor, slicing, path, context, source=source, force=True)  # the dialog has asked
+    save_csv(tensor, slicing, path, context, source=files_read(checkpoint), force=True)  # the dialog has asked
     return f"Saved {plain(Path(path).name, NAME_LIMIT)}, every digit of {slicing.text}."
 
 
-def save_as_npy(tensor: TensorSpec, slicing: Slicing, path: str, source: str, context: Context) -> str:
+def save_as_npy(tensor: TensorSpec, slicing: Slicing, path: str, checkpoint: Checkpoint, context: Context) -> str:
     """Write a slice and return what to say. Raises as `export.slices.save_npy`."""
     from ckpt_viewer.export.slices import save_npy
+    from ckpt_viewer.export.target import files_read
 
     own = read_block(tensor, slicing, slice(0, 1), slice(0, 1)).dtype.name
-    written = save_npy(tensor, slicing, path, context, source=source, force=True).name
+    written = save_npy(tensor, slicing, path, context, source=files_read(checkpoint), force=True).name
     cast = "" if own == written else f" as {written}, which holds every {own} (numpy has none)"
     return f"Saved {plain(Path(path).name, NAME_LIMIT)}{cast}."
