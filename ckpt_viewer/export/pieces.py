@@ -98,35 +98,33 @@ class Pieces:
         """Lay the pieces out; raises Cancelled by `context`."""
         self.used: list[Piece] = []
         # of 100,000 storages nearly all have one tensor
-        self._of_root: dict[int, Piece | tuple[Piece, ...]] = {}
-        several: dict[int, list[tuple[int, int, str]]] = {}
+        self._of_root: dict[StorageSpec, Piece | tuple[Piece, ...]] = {}
+        several: dict[StorageSpec, list[tuple[int, int, str]]] = {}
         for tensor in stepped(tensors, context):
             if tensor.storage is not None:
                 self._add(tensor, several)
-        for key, reaches in stepped(several.items(), context):
-            first = self._of_root[key]
-            assert isinstance(first, Piece)
-            self._of_root[key] = tuple(_divide(first.storage, reaches))
+        for root, reaches in stepped(several.items(), context):
+            self._of_root[root] = tuple(_divide(root, reaches))
         self.unused = sum(map(_unused, stepped(self._of_root.values(), context)))
 
-    def _add(self, tensor: TensorSpec, several: dict[int, list[tuple[int, int, str]]]) -> None:
+    def _add(self, tensor: TensorSpec, several: dict[StorageSpec, list[tuple[int, int, str]]]) -> None:
         """Note what a tensor reaches, in `several` where it is not the first on its storage."""
         assert tensor.storage is not None
         root, (start, end) = root_of(tensor.storage)[0], reach(tensor)
-        first = self._of_root.get(id(root))
+        first = self._of_root.get(root)
         if first is None:
-            self._of_root[id(root)] = Piece(root, start, end - start, _only(tensor.dtype))
+            self._of_root[root] = Piece(root, start, end - start, _only(tensor.dtype))
             return
-        if id(root) not in several:
+        if root not in several:
             assert isinstance(first, Piece)
-            several[id(root)] = [(first.start, first.start + first.nbytes, next(iter(first.dtypes)))]
-        several[id(root)].append((start, end, tensor.dtype))
+            several[root] = [(first.start, first.start + first.nbytes, next(iter(first.dtypes)))]
+        several[root].append((start, end, tensor.dtype))
 
     def of(self, tensor: TensorSpec) -> tuple[Piece, int]:
         """Return the piece that holds a tensor and the tensor's offset in it, in elements; numbers the piece."""
         assert tensor.storage is not None
         root, shift = root_of(tensor.storage)
-        piece = self._of_root[id(root)]
+        piece = self._of_root[root]
         if isinstance(piece, tuple):
             piece = piece[bisect_right(piece, reach(tensor)[0], key=lambda one: one.start) - 1]
         row = DTYPES[tensor.dtype]

@@ -40,6 +40,11 @@ class TestContract(WriterContract):
     def large(self):
         return {"optimizer": training()["optimizer"], "weight": torch.zeros(40_000_000), "bias": torch.zeros(3)}
 
+    def many(self, count):
+        tensors = [torch.zeros(4) for _ in range(count)]
+        state = {number: {"exp_avg": tensor} for number, tensor in enumerate(tensors[1:])}
+        return {"optimizer": {"state": state, "param_groups": [{"params": list(state)}]}, "weight": tensors[0]}
+
     def plan(self, checkpoint):
         return plan_slim(checkpoint)
 

@@ -60,6 +60,9 @@ class WriterContract:
     most_memory = 60_000_000
     """Bytes that writing a large file may take at most, all of the program included."""
 
+    most_a_tensor = 1250
+    """Bytes that it may take for each tensor of very many, those of the comparison included."""
+
     def plan(self, checkpoint):
         raise NotImplementedError
 
@@ -363,6 +366,19 @@ class WriterContract:
         _, memory = self.measured(source, target)
         assert sum(path.stat().st_size for path in target.parent.rglob("*")) > 160_000_000
         assert memory < self.most_memory
+
+    def many(self, count):
+        """That many tensors, to see how much memory each of them takes."""
+        return {f"layers.{number}.weight": torch.zeros(4) for number in range(count)}
+
+    def test_memory_grows_little_with_the_number_of_tensors(self, tmp_path, target):
+        taken = []
+        for count in (2_000, 14_000):
+            folder = tmp_path / str(count)
+            folder.mkdir()
+            source = self.saved(self.many(count), folder)
+            taken.append(self.measured(source, target.with_name(f"{count} {target.name}"), "--no-torch")[1])
+        assert taken[1] - taken[0] < 12_000 * self.most_a_tensor
 
     def test_two_threads_do_not_disturb_each_other(self, opened, source, target):
         plan, failures = self.plan(opened), []
