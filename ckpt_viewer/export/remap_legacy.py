@@ -69,15 +69,20 @@ def slim_legacy(
         CheckpointError, Cancelled: as `remap_legacy`.
     """
     data, at = _pickles(source, first_storage)
-    middle = at + trace(data[at:], context).end
+    whole = trace(data[at:], context)
+    head, body, middle = data[:at], whole.data[: whole.end], at + whole.end
+    gone = storage_keys(whole, context)
+    del whole
     listed = PickleReader(data, Tail(source, "")).read(middle)
-    left = cut(data[at:middle], drop, context)
+    del data  # of 100,000 tensors it is 14 MB
+    left = cut(body, drop, context)
+    del body
+    gone -= storage_keys(trace(left, context), context)
     new = relocate(left, retag, context)
-    gone = storage_keys(data[at:middle], context) - storage_keys(left, context)
     names = listed.value if isinstance(listed.value, list) else []
     kept = [name for name in stepped(names, context) if str(name) not in gone]
     parts = Parts(source)
-    parts.write(data[:at])
+    parts.write(head)
     parts.write(new.data)
     parts.write(_list_of(kept))
     begin = end = behind = listed.end

@@ -24,7 +24,7 @@ from ckpt_viewer.formats.zip_directory import Record, ZipDirectory
 from ckpt_viewer.formats.zip_entries import Entries
 from ckpt_viewer.sources.handover import BLOCK
 from ckpt_viewer.unpickle.cut import cut
-from ckpt_viewer.unpickle.origins import storage_keys
+from ckpt_viewer.unpickle.origins import storage_keys, trace
 from ckpt_viewer.unpickle.relocate import Retag, relocate
 
 _LOCAL = 30
@@ -66,7 +66,7 @@ def remap_zip(
     if drop:
         data = cut(data, drop, context)
         order.leave(f"data/{key}" for key in stepped(referred, context))
-        order.keep(f"data/{key}" for key in storage_keys(data, context))
+        order.keep(f"data/{key}" for key in storage_keys(trace(data, context), context))
     new = relocate(data, retag, context)
     del data  # as large as what follows
     copier = _Copier(order, pickle, new.data, context)

@@ -5,13 +5,16 @@ Source: FORMATS 1.3 and H13.
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from array import array
+from itertools import accumulate
 
 from ckpt_viewer.core.tensor import Bytes, Extent, StorageSpec
 from ckpt_viewer.errors import Damaged, Lost
 from ckpt_viewer.sources import CutSource, written_end
 
 HEADER = 8
+FAR = 1 << 63
+"""Behind the end of any file: what a pickle claims may not fit into eight bytes."""
 _AGAIN = "copy or download the file again"
 
 
@@ -20,8 +23,9 @@ class Tail:
 
     def __init__(self, source: Bytes, prefix: str) -> None:
         self.source, self.prefix = source, prefix
-        self._places: dict[str, tuple[int, StorageSpec]] = {}
-        self._after: dict[str, tuple[int, StorageSpec]] = {}
+        self._numbers: dict[str, int] = {}
+        self._starts = array("Q")
+        self._storages: list[StorageSpec] = []
 
     def place(self, storages: list[StorageSpec], start: int) -> int:
         """Compute where every storage lies, and return where the last ends, be that behind the file.
@@ -29,10 +33,10 @@ class Tail:
         Args:
             storages: in the order of the file. start: bytes from the start of the file to the first.
         """
+        self._numbers = {each.key: number for number, each in enumerate(storages)}
         starts = list(accumulate((HEADER + each.nbytes for each in storages), initial=start))
-        placed = list(zip(starts, storages, strict=False))
-        self._places = {each.key: (at, each) for at, each in placed}
-        self._after = {each.key: following for (_, each), following in pairwise(placed)}
+        self._starts = array("Q", (min(each, FAR) for each in starts))
+        self._storages = storages
         return starts[-1]
 
     def extent(self, key: str) -> Extent:
@@ -41,9 +45,10 @@ class Tail:
         Raises:
             Damaged: its own count says something else than the pickle. Lost: it is not there.
         """
-        if key not in self._places:
+        number = self._numbers.get(key)
+        if number is None:
             raise Lost(f"storage {key!r} is not in the file; {_AGAIN}")
-        start, storage = self._places[key]
+        start, storage = self._starts[number], self._storages[number]
         there, nbytes = self.source.size - start - HEADER, storage.nbytes
         if there < 0:
             raise Lost(f"storage {key!r} lies behind the end of the file; {_AGAIN}")
@@ -56,14 +61,14 @@ class Tail:
             problem = f"storage {key!r} is cut off: {there} of its {nbytes} bytes are there; {_AGAIN}"
             trusted = written_end(self.source, start + HEADER)
             return Extent(CutSource(self.source, trusted, problem), start + HEADER, nbytes)
-        if self._unwritten_behind(key):
+        if self._unwritten_behind(number):
             raise Lost(f"storage {key!r} ends in space that was reserved and never written; {_AGAIN}")
         return Extent(self.source, start + HEADER, nbytes)
 
-    def _unwritten_behind(self, key: str) -> bool:
+    def _unwritten_behind(self, number: int) -> bool:
         """Whether the count behind a storage is zero and should not be: the file's space was reserved, not filled."""
-        at, following = self._after.get(key, (0, None))
-        if following is None or not following.numel:
+        if number + 1 == len(self._storages) or not self._storages[number + 1].numel:
             return False
+        at, following = self._starts[number + 1], self._storages[number + 1]
         there = self.source.read_at(at, max(0, min(HEADER, self.source.size - at)))
         return bool(there) and not there.strip(b"\0") and following.numel % (1 << 8 * len(there)) != 0

@@ -205,7 +205,6 @@ def trace(data: bytes, context: Context = SILENT) -> Origins:
             gc.enable()
 
 
-def storage_keys(data: bytes, context: Context = SILENT) -> set[str]:
-    """Return the keys of all storages that a pickle refers to, in whatever it describes; raises as `trace` does."""
-    origins = trace(data, context)
+def storage_keys(origins: Origins, context: Context = SILENT) -> set[str]:
+    """Return the keys of all storages that a pickle refers to, in whatever it describes; raises Damaged, Cancelled."""
     return {origins.text(pid.key) for pid in stepped(origins.references(), context)}
