@@ -69,27 +69,26 @@ def slim_legacy(
         CheckpointError, Cancelled: as `remap_legacy`.
     """
     data, at = _pickles(source, first_storage)
-    whole = trace(data[at:], context)
-    head, body, middle = data[:at], whole.data[: whole.end], at + whole.end
-    gone = storage_keys(whole, context)
-    del whole
-    listed = PickleReader(data, Tail(source, "")).read(middle)
+    size, head, body = len(data), data[:at], data[at:]
     del data  # of 100,000 tensors it is 14 MB
-    left = cut(body, drop, context)
+    left = cut(body, drop, context)  # with the list of names behind it
     del body
-    gone -= storage_keys(trace(left, context), context)
-    new = relocate(left, retag, context)
+    origins = trace(left, context)
+    used, middle = storage_keys(origins, context), origins.end
+    del origins
+    listed = PickleReader(left, Tail(source, "")).read(middle)
+    new = relocate(left[:middle], retag, context)
     names = listed.value if isinstance(listed.value, list) else []
-    kept = [name for name in stepped(names, context) if str(name) not in gone]
+    kept = [name for name in stepped(names, context) if str(name) in used]
     parts = Parts(source)
     parts.write(head)
     parts.write(new.data)
     parts.write(_list_of(kept))
-    begin = end = behind = listed.end
+    begin = end = behind = size - (len(left) - listed.end)
     for name in stepped(names, context):
         extent = place(str(name))
         behind = extent.offset + extent.nbytes
-        if str(name) in gone:
+        if str(name) not in used:
             continue
         if extent.offset - HEADER != end:
             parts.copy(begin, end - begin)

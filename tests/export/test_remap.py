@@ -19,7 +19,7 @@ pytestmark = pytest.mark.torch
 
 class TestContract(WriterContract):
     arguments = ("remap", "--map-location", "cpu")
-    most_a_tensor = 1800  # the copy is opened too, and its pickle was made in memory
+    most_a_tensor = 1900  # the copy is opened too, and its pickle was made in memory
 
     def plan(self, checkpoint):
         return plan_remap(checkpoint, "cpu")

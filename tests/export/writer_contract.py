@@ -60,7 +60,7 @@ class WriterContract:
     most_memory = 60_000_000
     """Bytes that writing a large file may take at most, all of the program included."""
 
-    most_a_tensor = 1250
+    most_a_tensor = 1100
     """Bytes that it may take for each tensor of very many, those of the comparison included."""
 
     def plan(self, checkpoint):
