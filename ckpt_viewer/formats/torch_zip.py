@@ -191,7 +191,7 @@ def check_storages(home: Records, read: Unpickled, context: Context) -> list[Not
     folder, suffix, keys, storages = home.folder, home.suffix, iter(read.storages), iter(read.storages.values())
     while some := [*islice(keys, TOGETHER)]:
         context.step(0, 0)
-        sizes, wanted = home.directory.sizes([f"{folder}{key}{suffix}" for key in some]), [*islice(storages, TOGETHER)]
+        sizes, wanted = home.directory.sizes(folder, some, suffix), [*islice(storages, TOGETHER)]
         if sizes == [*map(_NBYTES, wanted)]:
             continue
         for key, storage, size in zip(some, wanted, sizes, strict=True):

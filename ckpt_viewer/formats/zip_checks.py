@@ -7,7 +7,6 @@ or numbers at once, and only where the answer is suspicious to one after the oth
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 
 from ckpt_viewer.core.finding import Note
 from ckpt_viewer.core.progress import SILENT, Context, stepped
@@ -15,8 +14,6 @@ from ckpt_viewer.core.text import escape_text, shorten
 from ckpt_viewer.errors import CheckpointError, Damaged
 from ckpt_viewer.formats.zip_directory import SLACK, Record, ZipDirectory
 
-TOGETHER = 1024
-"""Names that are joined at once: of 100,000 all together would be 10 MB."""
 MOST_TOLD = 50
 """Records whose own header differs that are told one by one."""
 _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("\\"))
@@ -33,8 +30,7 @@ def check_archive(archive: ZipDirectory) -> list[Note]:
     Raises:
         Damaged: two names differ in case only, so that torch's choice between them depends on chance.
     """
-    names = archive.records
-    joined = _joined(names)
+    joined = f"{_BETWEEN}{archive.joined(_BETWEEN)}{_BETWEEN}"
     _refuse_twins(archive, joined)
     return [
         *_paths(archive, joined),
@@ -43,14 +39,6 @@ def check_archive(archive: ZipDirectory) -> list[Note]:
         *_places(archive),
         *_contents(archive),
     ]
-
-
-def _joined(names: Iterable[str]) -> str:
-    """Return the names with something between them and around them."""
-    left, parts = iter(names), [""]
-    while some := [*islice(left, TOGETHER)]:
-        parts.append(_BETWEEN.join(some))
-    return _BETWEEN.join((*parts, ""))
 
 
 def _refuse_twins(archive: ZipDirectory, joined: str) -> None:

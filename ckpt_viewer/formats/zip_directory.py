@@ -129,11 +129,16 @@ class ZipDirectory:
             self._note("directory-disagrees", f"its directory has {more} bytes more than its {count} records")
         return entries
 
-    def sizes(self, names: list[str]) -> list[int | None]:
-        """Return the bytes that records have once inflated; None for those that are not there."""
+    def sizes(self, folder: str, keys: list[str], suffix: str = "") -> list[int | None]:
+        """Return the bytes that the records of some keys have once inflated; see `Entries.sizes`."""
         if isinstance(self.records, Entries):
-            return self.records.sizes(names)
-        return [None if (record := self.records.get(name)) is None else record.size for name in names]
+            return self.records.sizes(folder, keys, suffix)
+        records = (self.records.get(f"{folder}{key}{suffix}") for key in keys)
+        return [None if record is None else record.size for record in records]
+
+    def joined(self, between: str) -> str:
+        """Return the names of all records, with something between them."""
+        return self.records.joined(between) if isinstance(self.records, Entries) else between.join(self.records)
 
     def get(self, name: str) -> Record | None:
         """Return the record of a path below the root folder."""

@@ -182,12 +182,21 @@ class Entries(Mapping[str, Record]):
             length = ENTRY.unpack_from(self._data, at)[6]
             yield name_of(self._data[at + ENTRY.size : at + ENTRY.size + length])
 
-    def sizes(self, names: list[str]) -> list[int | None]:
-        """Return the bytes that records have once inflated; None for those that are not there."""
-        first = self._names.row(names[0]) if names else None
-        if first is not None and self._names.follow(names, first):  # as torch writes them
-            return [*self._sizes[first : first + len(names)]]
-        return [None if (row := self._names.row(name)) is None else self._sizes[row] for name in names]
+    def sizes(self, folder: str, keys: list[str], suffix: str = "") -> list[int | None]:
+        """Return the bytes that records have once inflated; None for those that are not there.
+
+        Args:
+            folder, suffix: what stands before and behind each of the `keys` in a name.
+        """
+        first = self._names.follow(folder, keys) if keys and not suffix else None
+        if first is not None:  # as torch writes them
+            return [*self._sizes[first : first + len(keys)]]
+        rows = (self._names.row(f"{folder}{key}{suffix}") for key in keys)
+        return [None if row is None else self._sizes[row] for row in rows]
+
+    def joined(self, between: str) -> str:
+        """Return all names in the order of the directory, with something between them."""
+        return self._names.joined(between)
 
 
 class _Values(ValuesView[Record]):

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 FEWEST = 32
 """Names that are worth keeping as a range."""
+TOGETHER = 1024
+"""Names that are joined at once."""
 _DIGITS = "0123456789"
 _MOST_DIGITS = 18
 
@@ -70,13 +72,34 @@ class Names:
             return None
         return found.row + number - found.first
 
-    def follow(self, names: list[str], row: int) -> bool:
-        """Whether these are names of a range, in order, the first of them that of entry `row`."""
-        prefix, number = _split(names[0])
+    def follow(self, prefix: str, numbers: list[str]) -> int | None:
+        """Return the entry of the first of some names, if they are those of a range, in order; None if not.
+
+        Args:
+            prefix: what all of them begin with. numbers: what follows it in each.
+        """
+        before, number = _split(numbers[0])
         found = self._before(prefix, number)
-        if found is None or found.row + number - found.first != row or number + len(names) > found.end[1]:
-            return False
-        return names == [*_Run(prefix, number, len(names), row).names]
+        if before or number < 0 or found is None or number + len(numbers) > found.first + found.length:
+            return None
+        if numbers != [*map(str, range(number, number + len(numbers)))]:
+            return None
+        return found.row + number - found.first
+
+    def joined(self, between: str) -> str:
+        """Return all names in order, with something between them."""
+        return between.join(self._pieces(between))
+
+    def _pieces(self, between: str) -> Iterator[str]:
+        """Yield the names, those of ranges some together: 100,000 texts at once would be 10 MB."""
+        row, alone = 0, iter(self._alone)
+        for run in sorted(self._runs, key=lambda run: run.row):
+            yield from islice(alone, run.row - row)
+            for start in range(run.first, run.first + run.length, TOGETHER):
+                numbers = range(start, min(start + TOGETHER, run.first + run.length))
+                yield run.prefix + f"{between}{run.prefix}".join(map(str, numbers))
+            row = run.row + run.length
+        yield from alone
 
     def add(self, names: list[str]) -> str | None:
         """Append names; return the first that is there already, and append none then. None if all are new."""
