@@ -3,10 +3,11 @@
     python tests/bench/bench_write.py [--big FILE] [--legacy FILE] [--folder DIR] [--times N] [--only TITLE]
 
 --big     a checkpoint with a model in the zip container; --legacy the same in the legacy stream. Without them torch
-          makes one of 400 MB. Every run starts without the target and with the source in the page cache; the runs of
-          all commands alternate, so that noise of the disk meets all of them. The ratio is the median of those of each
-          round to cp and sync in the same round. What is compared with the targets is writing alone (``--no-verify``);
-          the other rows add the comparison by our reader, and by torch in its own process (whose memory is not ours).
+          makes one of 400 MB. Every run starts without the target, with the source in the page cache and the disk at
+          rest; the runs of all commands alternate in an order that is drawn, so that noise meets all of them. The ratio
+          is the median of those of each round to cp and sync in the same round. What is compared with the targets is
+          writing alone (``--no-verify``); the other rows add the comparison by our reader, and by torch in its own
+          process (whose memory is not ours).
           A cast reads more than it writes: the row "cp and sync, uncast" copies what it reads.
 """
 
@@ -14,9 +15,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import PROGRAM, Run, figures, run_once
 
 TARGET = "writing alone at most 1.2 times cp and sync, 2 times with a cast; under 120 MB"
+DISKS, QUIET = Path("/proc/diskstats"), 0.4
 TORCH = """
 import os, sys, torch
 loaded = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
@@ -55,14 +59,27 @@ def copy(source: Path, target: Path) -> list[str]:
     return ["sh", "-c", 'cp --reflink=never "$1" "$2" && sync "$2"', "copy", str(source), str(target)]
 
 
+def wait_for_the_disk() -> None:
+    """Wait until it has written, and freed, what there was before: for `QUIET` seconds it does nothing (Linux)."""
+    os.sync()
+    last, since = "", time.monotonic()
+    while DISKS.exists() and time.monotonic() - since < QUIET:
+        time.sleep(QUIET / 8)
+        now = DISKS.read_text()
+        if now != last:
+            last, since = now, time.monotonic()
+
+
 def measure(commands: dict[str, list[str]], target: Path, times: int) -> dict[str, list[Run]]:
     """Run all commands in turn, `times` times after one unmeasured round."""
     runs: dict[str, list[Run]] = {name: [] for name in commands}
+    order = list(commands)
     for turn in range(times + 1):
-        for name, command in commands.items():
+        random.shuffle(order)  # whoever follows a torch of 4 GB gets memory that has to be made ready anew
+        for name in order:
             target.unlink(missing_ok=True)
-            os.sync()  # or the disk is still busy with what was written before, and with freeing its blocks
-            run = run_once(command)
+            wait_for_the_disk()
+            run = run_once(commands[name])
             if turn:
                 runs[name].append(run)
     target.unlink(missing_ok=True)
