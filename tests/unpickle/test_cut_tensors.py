@@ -55,6 +55,7 @@ def test_what_others_refer_to():
     assert left == outcome(shared(), {"gone"}, shortcut=False)
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape:DeprecationWarning")  # of pickletools, about a damaged text
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.sampled_from(["many", "legacy resume", "shared"]))
 def test_pickles_with_wrong_bytes(drawn, title):
