@@ -36,7 +36,8 @@ def main() -> None:
         except CheckpointError as error:
             answer["error"] = str(error)
         except ImportError as error:
-            answer["error"] = f"torch cannot be used ({error}); install it again"
+            library = "safetensors" if error.name == "safetensors" else "torch"
+            answer["error"] = f"{library} cannot be used ({error}); install it again"
         except Exception as error:
             answer["error"] = f"the worker process failed ({type(error).__name__}: {error}); please report it"
         answers.write(json.dumps(answer).encode() + b"\n")

@@ -318,6 +318,16 @@ def test_a_missing_or_dying_torch_is_no_error_of_the_export(tmp_path, program, r
     assert said.startswith(reason)
 
 
+def test_a_missing_safetensors_is_named(tmp_path):
+    source = save(tmp_path, "x", {"layer.weight": torch.ones(200)})
+    program = "import sys; sys.modules['safetensors'] = None\n" + PROGRAM
+    with Prover(lambda: Worker(program)) as prover, ckpt_viewer.open_checkpoint(source) as checkpoint:
+        plan = plan_export(checkpoint, Choice(format="safetensors"))
+        written = write(plan, tmp_path / "y.safetensors", prover=prover)
+    assert written.verified == "ckpt-viewer"
+    assert written.unproven.startswith("safetensors cannot be used (")
+
+
 def test_an_old_torch_is_not_believed(here, tmp_path, monkeypatch):
     monkeypatch.setattr(proof, "OLDEST", (99, 0))
     source = save(tmp_path, "x", {"w": torch.ones(2)}, tag="cuda:1")
